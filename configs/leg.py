@@ -1,0 +1,12 @@
+"""The paper's leg network."""
+
+from ml_collections import ConfigDict
+
+from musclejax.config import default_config
+
+
+def get_config() -> ConfigDict:
+    """Return the default with what the leg network changes."""
+    config = default_config()
+    config.task = "leg"
+    return config

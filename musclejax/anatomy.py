@@ -1,0 +1,114 @@
+"""Regions, muscles, label numbers, sides, colours and cross-walks to other tools: plain data."""
+
+from dataclasses import dataclass
+
+SIDES = ("left", "right")
+"""Side names; a side map holds 0 outside the limbs and 1 + the index into this tuple inside."""
+
+
+@dataclass(frozen=True)
+class Muscle:
+    """One muscle as a label.
+
+    Attributes:
+        number: Label value, the same on both sides; 0 is background.
+        abbreviation: Short name, unique within its region.
+        name: Full anatomical name.
+        laterality: +1 lies lateral in the limb, -1 medial, 0 neither; tells the side of a
+            limb that is alone in view.
+    """
+
+    number: int
+    abbreviation: str
+    name: str
+    laterality: int
+
+    @property
+    def color(self) -> tuple[int, int, int]:
+        """Red, green, blue, 0-255: the same for a number in both regions."""
+        return COLORS[self.number]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A body region that has a segmentation network of its own."""
+
+    name: str
+    title: str
+    muscles: tuple[Muscle, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of network outputs: the muscles and background."""
+        return len(self.muscles) + 1
+
+
+COLORS = {
+    0: (0, 0, 0),
+    1: (228, 60, 50),
+    2: (255, 150, 40),
+    3: (255, 217, 60),
+    4: (170, 40, 110),
+    5: (250, 130, 190),
+    6: (150, 220, 60),
+    7: (40, 160, 75),
+    8: (60, 110, 230),
+    9: (60, 210, 235),
+    10: (130, 85, 215),
+    11: (205, 165, 255),
+    12: (20, 200, 160),
+}
+"""Label number -> red, green, blue, 0-255, so that one ITK-SNAP table serves both regions. Ours;
+neighbours in the body differ in hue."""
+
+# Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That the
+# weights published in 2021 use this order is likely, not verified.
+_THIGH = (
+    Muscle(1, "VL", "Vastus lateralis", +1),
+    Muscle(2, "VM", "Vastus medialis", -1),
+    Muscle(3, "VI", "Vastus intermedius", 0),
+    Muscle(4, "RF", "Rectus femoris", 0),
+    Muscle(5, "SAR", "Sartorius", -1),
+    Muscle(6, "GRA", "Gracilis", -1),
+    Muscle(7, "AM", "Adductor magnus", -1),
+    Muscle(8, "SM", "Semimembranosus", -1),
+    Muscle(9, "ST", "Semitendinosus", 0),
+    Muscle(10, "BFL", "Biceps femoris, long head", +1),
+    Muscle(11, "BFS", "Biceps femoris, short head", +1),
+    Muscle(12, "AL", "Adductor longus", -1),
+)
+_LEG = (
+    Muscle(1, "SOL", "Soleus", 0),
+    Muscle(2, "GM", "Gastrocnemius, medial head", -1),
+    Muscle(3, "GL", "Gastrocnemius, lateral head", +1),
+    Muscle(4, "TA", "Tibialis anterior", 0),
+    Muscle(5, "EDL", "Extensor digitorum longus", +1),
+    Muscle(6, "PE", "Peroneus longus and brevis", +1),
+)
+
+REGIONS = {
+    "thigh": Region("thigh", "Thigh", _THIGH),
+    "leg": Region("leg", "Lower leg", _LEG),
+}
+"""Regions by name, in the order of the classifier's outputs (0 thigh, 1 leg; paper, Fig. 5)."""
+
+TASKS = ("region", *REGIONS)
+"""The three networks of the tree: the classifier and one segmentation network per region."""
+
+CROSSWALKS = {
+    # huashan_thigh/labels.itksnap.txt of github.com/Hirriririir; it has no adductor longus.
+    "huashan": {
+        1: "SAR",
+        2: "RF",
+        3: "VL",
+        4: "VI",
+        5: "VM",
+        6: "AM",
+        7: "GRA",
+        8: "BFL",
+        9: "ST",
+        10: "SM",
+        11: "BFS",
+    },
+}
+"""Label number of another tool -> our abbreviation."""

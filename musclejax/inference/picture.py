@@ -1,0 +1,139 @@
+"""The contact sheet on which a person checks a segmentation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from skimage.filters import threshold_otsu
+
+from musclejax import anatomy
+from musclejax.scan.grid import inverse_orientation, to_lps
+
+if TYPE_CHECKING:
+    from musclejax.inference.segment import Segmentation
+
+PANELS = 16
+COLUMNS = 4
+_DPI = 110
+_MARGIN_MM = 12.0
+_ALPHA = 0.45
+
+
+def draw(segmentation: "Segmentation", path: Path) -> None:
+    """Draw slices with their labels, side marks, legend and the decision on the region.
+
+    Slices run from feet to head, are shown as a radiologist reads them (anterior up, the
+    patient's right on the left of the picture) and are evenly spaced if there are many.
+
+    Args:
+        segmentation: A segmented scan.
+        path: PNG file to write.
+    """
+    volume = segmentation.volume
+    orientation = to_lps(volume)
+    image = nib.apply_orientation(volume.data, orientation)
+    labels = nib.apply_orientation(segmentation.labels, orientation)
+    source = inverse_orientation(orientation)[:, 0].astype(int)
+    x_mm, y_mm, _ = (volume.spacing_mm[axis] for axis in source)
+    box = _box(image, labels, x_mm, y_mm)
+    shown = np.unique(np.linspace(0, image.shape[2] - 1, PANELS).round().astype(int))
+    figure, panels = _figure(len(shown), image[box[0], box[1], 0].shape, x_mm, y_mm)
+    white = np.percentile(image[image > image.mean()], 99) if image.any() else 1
+    for axes, z in zip(panels, shown, strict=True):
+        _draw_slice(axes, image[(*box, z)].T, labels[(*box, z)].T, white, y_mm / x_mm)
+        index = z if orientation[source[2], 1] > 0 else image.shape[2] - 1 - z
+        axes.text(0.5, 0.97, f"slice {index}", **_mark(axes, "center"))
+    _legend(figure, segmentation.anatomy, np.unique(segmentation.labels))
+    _title(figure, segmentation)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=_DPI, facecolor="black", format="png")
+
+
+def _box(
+    image: Float[np.ndarray, "x y z"], labels: UInt8[np.ndarray, "x y z"], x_mm: float, y_mm: float
+) -> tuple[slice, slice]:
+    """Return the part of the axial plane that shows anything, with a margin."""
+    body: Bool[np.ndarray, "x y"] = ((image > threshold_otsu(image)) | (labels > 0)).any(2)
+    box = []
+    for axis, spacing in ((0, x_mm), (1, y_mm)):
+        # A share of the pixels, not one: noise and wrap are not the body.
+        share = np.cumsum(body.any(1 - axis) * body.sum(1 - axis)) / max(1, body.sum())
+        first, last = np.searchsorted(share, (0.002, 0.998))
+        margin = round(_MARGIN_MM / spacing)
+        box.append(slice(max(0, int(first) - margin), int(last) + margin + 1))
+    return box[0], box[1]
+
+
+def _figure(
+    count: int, shape: tuple[int, int], x_mm: float, y_mm: float
+) -> tuple[Figure, list[Axes]]:
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    width = 14.0
+    height = width / columns * shape[1] * y_mm / (shape[0] * x_mm)
+    top, bottom = 0.8, 1.0
+    total = rows * height + top + bottom
+    figure = Figure(figsize=(width, total))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(0, bottom / total, 1, 1 - top / total, 0.01, 0.01)
+    panels = list(grid.ravel())
+    for axes in panels:
+        axes.set_axis_off()
+    return figure, panels[:count]
+
+
+def _draw_slice(
+    axes: Axes, image: np.ndarray, labels: np.ndarray, white: float, aspect: float
+) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=white, aspect=aspect, interpolation="bilinear")
+    colors = np.array([anatomy.COLORS[n] for n in range(len(anatomy.COLORS))]) / 255
+    overlay = np.ma.masked_equal(labels, 0)
+    axes.imshow(
+        overlay,
+        cmap=ListedColormap(colors),
+        vmin=-0.5,
+        vmax=len(colors) - 0.5,
+        alpha=_ALPHA,
+        aspect=aspect,
+        interpolation="nearest",
+    )
+    for number in np.unique(labels[labels > 0]):
+        axes.contour(labels == number, [0.5], colors=[colors[number]], linewidths=0.8)
+    axes.text(0.02, 0.97, "R", **_mark(axes, "left"))
+    axes.text(0.98, 0.97, "L", **_mark(axes, "right"))
+
+
+def _mark(axes: Axes, align: str) -> dict[str, Any]:
+    place = {"ha": align, "va": "top", "transform": axes.transAxes}
+    return {**place, "color": "white", "fontsize": 9, "weight": "bold"}
+
+
+def _legend(figure: Figure, region: anatomy.Region, present: UInt8[np.ndarray, " n"]) -> None:
+    patches = [
+        Patch(
+            color=np.array(m.color) / 255,
+            label=f"{m.number} {m.abbreviation} {m.name}" + ("" if m.number in present else " –"),
+        )
+        for m in region.muscles
+    ]
+    style = {"frameon": False, "labelcolor": "white", "fontsize": 9}
+    figure.legend(handles=patches, loc="lower center", ncols=6, **style)
+
+
+def _title(figure: Figure, segmentation: "Segmentation") -> None:
+    certainty = segmentation.region_probability
+    how = "given" if certainty is None else f"probability {certainty:.3f}"
+    title = f"{segmentation.volume.name}: {segmentation.anatomy.title.lower()} ({how})"
+    height = figure.get_figheight()
+    figure.text(0.5, 1 - 0.1 / height, title, color="white", fontsize=14, ha="center", va="top")
+    lines = [f"weights: {segmentation.weights}", *segmentation.warnings]
+    color = "white" if segmentation.trained and not segmentation.warnings else "orange"
+    where = {"ha": "center", "va": "top", "fontsize": 9}
+    figure.text(0.5, 1 - 0.42 / height, " · ".join(lines), color=color, **where)

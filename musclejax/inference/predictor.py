@@ -1,0 +1,121 @@
+"""Networks folded and jitted, applied to slices in batches of one fixed shape."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Float, UInt8
+
+from musclejax.models.fold import fold_batch_norm
+from musclejax.models.variants import build_network
+from musclejax.models.weights import Network
+
+BATCH_SIZE = 4
+"""Slices in a batch: larger ones cost memory and gain nothing on a CPU (benchmarks/)."""
+CLASSIFIER_BATCH_SIZE = 16
+STEPS = 255
+"""Probabilities leave the jitted function as uint8 in steps of 1/255: four times less memory."""
+
+
+class Prediction(NamedTuple):
+    """What a segmentation network says of slices.
+
+    Attributes:
+        labels: Most probable class.
+        confidence: Its probability, in steps of 1/255.
+        probabilities: Of every class, in steps of 1/255; None unless asked for.
+    """
+
+    labels: UInt8[np.ndarray, "z r c"]
+    confidence: UInt8[np.ndarray, "z r c"]
+    probabilities: UInt8[np.ndarray, "z r c k"] | None
+
+
+def predict_labels(
+    network: Network,
+    slices: Float[np.ndarray, "z r c"],
+    *,
+    batch_size: int = BATCH_SIZE,
+    probabilities: bool = False,
+    advance: Callable[[int], None] = lambda slices: None,
+) -> Prediction:
+    """Segment slices that are normalised and on the model grid.
+
+    Args:
+        network: A segmentation network.
+        slices: Height and width multiples of the network's `size_multiple`.
+        batch_size: Slices at once; the last batch is padded, so that one shape is compiled.
+        probabilities: Whether to return those of every class too.
+        advance: Called with the number of slices done, after each batch.
+    """
+    apply = _labeller(network, probabilities)
+    shape = slices.shape
+    labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    classes = network.module.num_classes
+    every = np.empty((*shape, classes), np.uint8) if probabilities else None
+    for start in range(0, len(slices), batch_size):
+        batch = slices[start : start + batch_size]
+        stop = start + len(batch)
+        outputs = [np.asarray(o)[: len(batch)] for o in apply(_pad(batch, batch_size))]
+        labels[start:stop], confidence[start:stop] = outputs[:2]
+        if every is not None:
+            every[start:stop] = outputs[2]
+        advance(len(batch))
+    return Prediction(labels, confidence, every)
+
+
+def predict_regions(
+    network: Network, thumbnails: Float[np.ndarray, "z t t"]
+) -> Float[np.ndarray, "z k"]:
+    """Return the probability of each region for each thumbnail."""
+    apply = _classifier(network)
+    size = CLASSIFIER_BATCH_SIZE
+    starts = range(0, len(thumbnails), size)
+    outputs = [np.asarray(apply(_pad(thumbnails[s : s + size], size))) for s in starts]
+    return np.concatenate(outputs)[: len(thumbnails)]
+
+
+def _pad(batch: np.ndarray, size: int) -> np.ndarray:
+    missing = size - len(batch)
+    return np.pad(batch, ((0, missing), (0, 0), (0, 0)))[..., None]
+
+
+@lru_cache(maxsize=8)
+def _labeller(network: Network, probabilities: bool) -> Callable[[np.ndarray], tuple]:
+    module, variables = _folded(network)
+
+    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
+        logits = module.apply(variables, images, train=False)
+        labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        if probabilities:
+            soft = _to_steps(nn.softmax(logits))
+            return labels, soft.max(-1), soft
+        top = logits.max(-1, keepdims=True)
+        return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
+
+    jitted = jax.jit(apply)
+    return lambda images: jitted(variables, images)
+
+
+@lru_cache(maxsize=4)
+def _classifier(network: Network) -> Callable[[np.ndarray], jax.Array]:
+    module, variables = _folded(network)
+    jitted = jax.jit(lambda v, images: nn.softmax(module.apply(v, images, train=False)))
+    return lambda images: jitted(variables, images)
+
+
+def _folded(network: Network) -> tuple[nn.Module, dict]:
+    spec, variables = network.spec, dict(network.variables)
+    if spec.norm == "batch":
+        spec, variables = replace(spec, norm="none"), fold_batch_norm(variables)
+    # On the device once: NumPy arguments would be copied at every call.
+    return build_network(spec, network.task), jax.device_put(variables)
+
+
+def _to_steps(probability: jax.Array) -> jax.Array:
+    return jnp.round(probability * STEPS).astype(jnp.uint8)

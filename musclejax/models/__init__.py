@@ -1,0 +1,1 @@
+"""Networks in Flax linen: pure functions of arrays, no files, no training."""

@@ -1,0 +1,61 @@
+"""What distinguishes one network from another: plain data."""
+
+import math
+from dataclasses import dataclass
+
+NORMS = ("batch", "group", "none")
+UPSAMPLINGS = ("transposed", "nearest")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The choices that make a variant.
+
+    Attributes:
+        widths: Channels of each level, finest first.
+        strides: Downsampling factor into each level (= kernel size of the resampling
+            convolution); the first is 1.
+        units: 3x3 convolutions in a block.
+        norm: "batch", "group", or "none" (a network with its batch norm folded).
+        residual: Whether a block adds its shortcut; without it the network is a U-Net.
+        upsampling: "transposed" convolution or "nearest" neighbour.
+        dropout: Input dropout rate while training.
+
+    Raises:
+        ValueError: If a field is outside what is listed here.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512, 1024)
+    strides: tuple[int, ...] = (1, 2, 2, 2, 2, 3)
+    units: int = 2
+    norm: str = "batch"
+    residual: bool = True
+    upsampling: str = "transposed"
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check in Python, so that nothing inside a jitted function has to."""
+        # JSON gives lists; the module must stay hashable.
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "strides", tuple(self.strides))
+        checks = {
+            f"widths={self.widths}: give at least one positive width": min(self.widths, default=0)
+            > 0,
+            f"strides={self.strides}: give one per width, {len(self.widths)}": len(self.strides)
+            == len(self.widths),
+            f"strides={self.strides}: start with 1, all at least 1": self.strides[:1] == (1,)
+            and min(self.strides) > 0,
+            f"units={self.units}: give at least 1": self.units > 0,
+            f"norm={self.norm!r}: use one of {NORMS}": self.norm in NORMS,
+            f"upsampling={self.upsampling!r}: use one of {UPSAMPLINGS}": self.upsampling
+            in UPSAMPLINGS,
+            f"dropout={self.dropout}: give 0 <= dropout < 1": 0 <= self.dropout < 1,
+        }
+        for message, holds in checks.items():
+            if not holds:
+                raise ValueError(message)
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of an input must be multiples of this."""
+        return math.prod(self.strides)

@@ -1,0 +1,98 @@
+"""The segmentation network: contracting and expanding residual paths (paper, Fig. 2 and 4)."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from musclejax.models.layers import ConvolutionUnit
+from musclejax.models.spec import NetworkSpec
+
+
+class ContractingBlock(nn.Module):
+    """Downsample, then learn a residual with 3x3 convolutions (paper, Fig. 2, RB_l).
+
+    Convolution (kernel = stride), normalisation, *shortcut taken here*, then `spec.units`
+    times ReLU, 3x3 convolution, normalisation; add the shortcut; ReLU.
+    """
+
+    spec: NetworkSpec
+    level: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b hh ww d"]:
+        """Return the block's output at 1/stride of the input's height and width."""
+        width, stride = self.spec.widths[self.level], self.spec.strides[self.level]
+        norm = self.spec.norm
+        x = ConvolutionUnit(width, "strided", norm, stride, name="resample")(x, train=train)
+        return _residual_units(self.spec, width, x, nn.relu(x), train=train)
+
+
+class ExpandingBlock(nn.Module):
+    """Upsample, join the skip connection, learn a residual (paper, Fig. 2, RB_r).
+
+    Transposed convolution (kernel = stride), normalisation, *shortcut taken here*, ReLU,
+    concatenation [skip, up] in this order, then as in the contracting block.
+    """
+
+    spec: NetworkSpec
+    level: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], skip: Float[Array, "b hh ww d"], *, train: bool
+    ) -> Float[Array, "b hh ww d"]:
+        """Return the block's output at the height, width and channels of `skip`."""
+        width, stride = self.spec.widths[self.level], self.spec.strides[self.level + 1]
+        kind, norm = self.spec.upsampling, self.spec.norm
+        x = ConvolutionUnit(width, kind, norm, stride, name="resample")(x, train=train)
+        joined = jnp.concatenate([skip, nn.relu(x)], axis=-1)
+        return _residual_units(self.spec, width, x, joined, train=train)
+
+
+def _residual_units(
+    spec: NetworkSpec, width: int, shortcut: Array, x: Array, *, train: bool
+) -> Array:
+    for unit in range(spec.units):
+        x = nn.relu(x) if unit else x
+        x = ConvolutionUnit(width, "plain", spec.norm, name=f"unit_{unit}")(x, train=train)
+    return nn.relu(x + shortcut if spec.residual else x)
+
+
+def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:
+    """Apply input dropout and the contracting path inside a compact module.
+
+    Returns:
+        The output of every level, finest first: level i has `spec.widths[i]` channels.
+    """
+    x = nn.Dropout(spec.dropout)(image, deterministic=not train)
+    outputs = []
+    for level in range(len(spec.widths)):
+        x = ContractingBlock(spec, level, name=f"contract_{level}")(x, train=train)
+        outputs.append(x)
+    return outputs
+
+
+class VNet(nn.Module):
+    """Label every pixel of a slice.
+
+    Attributes:
+        spec: Widths, strides and the other choices of the variant.
+        num_classes: Outputs per pixel, background included.
+
+    Source: paper, section "Network architecture" and Fig. 4. The expanding path has one block
+    fewer than the contracting one (2021 code; the paper's text says six).
+    """
+
+    spec: NetworkSpec
+    num_classes: int
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w 1"], *, train: bool
+    ) -> Float[Array, "b h w {self.num_classes}"]:
+        """Return logits; height and width must be multiples of `spec.size_multiple`."""
+        *skips, x = contract(self.spec, image, train=train)
+        for level in reversed(range(len(skips))):
+            block = ExpandingBlock(self.spec, level, name=f"expand_{level}")
+            x = block(x, skips[level], train=train)
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(x)

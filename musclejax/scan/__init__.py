@@ -1,0 +1,1 @@
+"""A scan on disk and as arrays: files, geometry, intensities and sides."""

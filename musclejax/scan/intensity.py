@@ -1,0 +1,35 @@
+"""Scanner intensities to network input, by the weights' own configuration."""
+
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from musclejax.errors import InputError
+
+
+def normalise(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.ndarray:
+    """Return the slices as the network expects them.
+
+    Args:
+        slices: Model slices of one scan, as the scanner gave them.
+        intensity: `config.intensity` of the network: "raw", "divide" or "percentile".
+
+    Returns:
+        The same shape, float32. "percentile" maps the given percentile of the voxels above the
+        scan's mean to 1: air does not count, and a few bright vessels do not matter.
+
+    Raises:
+        InputError: If the mode does not exist.
+
+    Source: "raw" and "divide": facts-2021, section Inference; "percentile": ours.
+    """
+    match intensity.mode:
+        case "raw":
+            return slices
+        case "divide":
+            return np.asarray(slices / np.float32(intensity.divisor))
+        case "percentile":
+            bright = slices[slices > slices.mean(dtype=np.float64)]
+            scale = np.percentile(bright, intensity.percentile) if bright.size else 1.0
+            return np.asarray(slices / np.float32(scale if scale > 0 else 1.0))
+    raise InputError("intensity.mode", repr(intensity.mode), "raw, divide or percentile")
