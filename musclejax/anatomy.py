@@ -61,8 +61,8 @@ COLORS = {
 """Label number -> red, green, blue, 0-255, so that one ITK-SNAP table serves both regions. Ours;
 neighbours in the body differ in hue."""
 
-# Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That the
-# weights published in 2021 use this order is likely, not verified.
+# Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That
+# the weights published in 2021 use this order is likely, not verified.
 _THIGH = (
     Muscle(1, "VL", "Vastus lateralis", +1),
     Muscle(2, "VM", "Vastus medialis", -1),

@@ -1,7 +1,6 @@
 """Write files so that a reader never meets half of one."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,9 +25,10 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
     stage = Path(tempfile.mkdtemp(dir=folder, prefix=f".{prefix}-"))
     try:
         yield stage
-        (folder / last).unlink(missing_ok=True) if last else None
+        if last:
+            (folder / last).unlink(missing_ok=True)
         for path in sorted(stage.iterdir(), key=lambda p: p.name == last):
-            os.replace(path, folder / path.name)
+            path.replace(folder / path.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -1,2 +1,42 @@
-def main():
-    print("x")
+"""The command `musclejax` and its subcommands; each imports what it needs when it runs."""
+
+from typing import Any
+
+import click
+
+from musclejax import __version__
+from musclejax.cli.demo import demo
+from musclejax.cli.describe import describe
+from musclejax.cli.import_keras import import_keras
+from musclejax.cli.segment import segment
+from musclejax.cli.weights import weights
+from musclejax.errors import InputError
+
+
+class _Group(click.Group):
+    """Turns the errors a user can mend into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="musclejax")
+def main() -> None:
+    r"""Segment thigh and leg muscles on MRI, on a CPU.
+
+    \b
+    Start with:
+      musclejax demo                          two sample scans, a minute
+      musclejax segment scan.nii.gz -o out    your own scan
+      musclejax COMMAND --help                what a command does, with examples
+
+    Research use only; not a medical device.
+    """
+
+
+for _command in (segment, demo, import_keras, describe, weights):
+    main.add_command(_command)

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 FatFraction = Float[np.ndarray, "i j k"]
 
+_WHICH = ["muscle", "name", "side", "label", "voxels"]
+_FAT = ["fat_fraction", "fat_fraction_eroded"]
+MUSCLE_COLUMNS = [
+    *_WHICH,
+    "volume_ml",
+    "mean_area_cm2",
+    "max_area_cm2",
+    "slices",
+    "confidence",
+    "touches_edge",
+    *_FAT,
+]
+SLICE_COLUMNS = ["slice", "z_mm", *_WHICH, "area_cm2", "confidence", *_FAT]
+
 _FIXED = 1e-3
 """Affines closer than this, in mm, are the same grid."""
 
@@ -52,10 +66,7 @@ def measure_muscles(
     table = table.reindex(pd.MultiIndex.from_tuples(every, names=["side", "label"]), fill_value=0)
     table["volume_ml"] = table["voxels"] * abs(np.linalg.det(volume.affine[:3, :3])) / 1000
     table["touches_edge"] = _touching(segmentation).reindex(table.index, fill_value=False)
-    return _finish(table, segmentation)[
-        "muscle,name,side,label,voxels,volume_ml,mean_area_cm2,max_area_cm2,slices,confidence,"
-        "touches_edge,fat_fraction,fat_fraction_eroded".split(",")
-    ]
+    return _finish(table, segmentation)[MUSCLE_COLUMNS]
 
 
 def measure_slices(
@@ -76,10 +87,7 @@ def measure_slices(
     volume = segmentation.volume
     table["z_mm"] = _heights_mm(volume)[table.index.get_level_values("slice")]
     table["area_cm2"] = table["voxels"] * _pixel_cm2(volume)
-    return _finish(table, segmentation)[
-        "slice,z_mm,muscle,name,side,label,voxels,area_cm2,confidence,fat_fraction,"
-        "fat_fraction_eroded".split(",")
-    ]
+    return _finish(table, segmentation)[SLICE_COLUMNS]
 
 
 def load_fat_fraction(path: Path, volume: Volume) -> FatFraction:
@@ -104,7 +112,7 @@ def load_fat_fraction(path: Path, volume: Volume) -> FatFraction:
     if not known.size or top > 110 or np.percentile(known, 1) < -20:
         found = f"values from {known.min():.3g} to {known.max():.3g}" if known.size else "only NaN"
         raise InputError(path, found, "fractions from 0 to 1, or percent from 0 to 100")
-    data = data / scale
+    data = data / np.float32(scale)
     same_grid = data.shape == volume.data.shape and np.allclose(
         image.affine, volume.affine, atol=_FIXED
     )
@@ -142,7 +150,9 @@ def _sums(segmentation: "Segmentation", fat_fraction: FatFraction | None) -> pd.
             columns[f"{name}_voxels"] = total(mask)
             columns[f"{name}_sum"] = total(mask, fat)
     names = ["slice", "side", "label"]
-    table = pd.DataFrame(columns, index=pd.MultiIndex.from_product(map(range, shape), names=names))
+    table = pd.DataFrame(
+        columns, index=pd.MultiIndex.from_product([range(n) for n in shape], names=names)
+    )
     return table[table["voxels"] > 0]
 
 
@@ -170,7 +180,9 @@ def _touching(segmentation: "Segmentation") -> pd.Series:
             np.moveaxis(rim, axis, 0)[end] = True
     edge = rim & (segmentation.labels > 0)
     pairs = np.stack([segmentation.sides.voxels[edge], segmentation.labels[edge]], axis=1)
-    index = pd.MultiIndex.from_arrays(np.unique(pairs, axis=0).T, names=["side", "label"])
+    index = pd.MultiIndex.from_tuples(
+        map(tuple, np.unique(pairs, axis=0).tolist()), names=["side", "label"]
+    )
     return pd.Series(True, index=index)
 
 

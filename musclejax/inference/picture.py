@@ -118,12 +118,13 @@ def _mark(axes: Axes, align: str) -> dict[str, Any]:
 def _legend(figure: Figure, region: anatomy.Region, present: UInt8[np.ndarray, " n"]) -> None:
     patches = [
         Patch(
-            color=np.array(m.color) / 255,
-            label=f"{m.number} {m.abbreviation} {m.name}" + ("" if m.number in present else " –"),
+            color="#{:02x}{:02x}{:02x}".format(*m.color),
+            label=f"{m.number} {m.abbreviation} {m.name}"
+            + ("" if m.number in present else " (none)"),
         )
         for m in region.muscles
     ]
-    style = {"frameon": False, "labelcolor": "white", "fontsize": 9}
+    style: dict[str, Any] = {"frameon": False, "labelcolor": "white", "fontsize": 9}
     figure.legend(handles=patches, loc="lower center", ncols=6, **style)
 
 
@@ -135,5 +136,5 @@ def _title(figure: Figure, segmentation: "Segmentation") -> None:
     figure.text(0.5, 1 - 0.1 / height, title, color="white", fontsize=14, ha="center", va="top")
     lines = [f"weights: {segmentation.weights}", *segmentation.warnings]
     color = "white" if segmentation.trained and not segmentation.warnings else "orange"
-    where = {"ha": "center", "va": "top", "fontsize": 9}
+    where: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9}
     figure.text(0.5, 1 - 0.42 / height, " · ".join(lines), color=color, **where)

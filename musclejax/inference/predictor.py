@@ -90,7 +90,7 @@ def _labeller(network: Network, probabilities: bool) -> Callable[[np.ndarray], t
     module, variables = _folded(network)
 
     def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
-        logits = module.apply(variables, images, train=False)
+        logits = jnp.asarray(module.apply(variables, images, train=False))
         labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
         if probabilities:
             soft = _to_steps(nn.softmax(logits))
@@ -105,7 +105,11 @@ def _labeller(network: Network, probabilities: bool) -> Callable[[np.ndarray], t
 @lru_cache(maxsize=4)
 def _classifier(network: Network) -> Callable[[np.ndarray], jax.Array]:
     module, variables = _folded(network)
-    jitted = jax.jit(lambda v, images: nn.softmax(module.apply(v, images, train=False)))
+
+    def apply(variables: dict, images: jax.Array) -> jax.Array:
+        return nn.softmax(jnp.asarray(module.apply(variables, images, train=False)))
+
+    jitted = jax.jit(apply)
     return lambda images: jitted(variables, images)
 
 

@@ -1,7 +1,7 @@
 """Files of a segmented scan: labels, tables, picture and run record, all or none."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def save(
     *,
     fat_fraction: np.ndarray | None = None,
     dicom_seg: bool = False,
-    record: Mapping[str, Any] | None = None,
+    record: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Path]:
     """Write the files of one scan; none of them is left if one fails.
 
@@ -35,7 +35,7 @@ def save(
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
-        record: Merged into `NAME_run.json`.
+        record: Called last; what it returns is merged into `NAME_run.json`.
 
     Returns:
         The files: `NAME_labels.nii.gz`, `NAME_muscles.csv`, `NAME_slices.csv`, `NAME_qc.png`,
@@ -63,7 +63,7 @@ def save(
         draw(segmentation, stage / f"{name}_qc.png")
         if dicom_seg:
             _save_dicom_seg(segmentation, stage / f"{name}_seg.dcm")
-        write_json(stage / last, {**describe(segmentation), **(record or {})})
+        write_json(stage / last, {**describe(segmentation), **record()})
         names = sorted(path.name for path in stage.iterdir())
     return [folder / name for name in names]
 

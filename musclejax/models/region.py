@@ -28,4 +28,6 @@ class RegionClassifier(nn.Module):
         """Return logits; the dense layer fixes height and width at initialisation."""
         x = contract(self.spec, image, train=train)[-1]
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(x)
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(
+            x
+        )

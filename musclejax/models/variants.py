@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from musclejax import anatomy
@@ -123,6 +125,18 @@ def input_px(task: str) -> int:
     return THUMBNAIL_PX if task == "region" else SLICE_PX
 
 
+def input_shape(task: str) -> jax.ShapeDtypeStruct:
+    """Return the shape and type of one input of `task`."""
+    px = input_px(task)
+    return jax.ShapeDtypeStruct((1, px, px, 1), jnp.float32)
+
+
+def expected_variables(spec: NetworkSpec, task: str) -> dict[str, Any]:
+    """Return the shape and type of every array of one network, without computing any."""
+    module, key = build_network(spec, task), jax.random.key(0)
+    return dict(jax.eval_shape(lambda x: module.init(key, x, train=False), input_shape(task)))
+
+
 def receptive_fields(spec: NetworkSpec, *, as_paper: bool = True) -> list[list[int]]:
     """Return the receptive field after each convolution of each contracting block, in pixels.
 
@@ -136,7 +150,7 @@ def receptive_fields(spec: NetworkSpec, *, as_paper: bool = True) -> list[list[i
     """
     rows, field, jump = [], 1, 1
     for stride in spec.strides:
-        row = []
+        row: list[int] = []
         even = stride + stride % 2 if stride > 1 else 1
         for kernel in (even if as_paper else stride, *[3] * spec.units):
             field += (kernel - 1) * jump
@@ -148,11 +162,7 @@ def receptive_fields(spec: NetworkSpec, *, as_paper: bool = True) -> list[list[i
 
 def describe(spec: NetworkSpec, task: str) -> Description:
     """Count what a network has and costs, without running it."""
-    import jax
-
-    module, px = build_network(spec, task), input_px(task)
-    image = jax.ShapeDtypeStruct((1, px, px, 1), "float32")
-    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), image)
+    px, variables = input_px(task), expected_variables(spec, task)
 
     def count(collection: str) -> int:
         return sum(math.prod(a.shape) for a in jax.tree.leaves(variables.get(collection, {})))
@@ -162,7 +172,7 @@ def describe(spec: NetworkSpec, task: str) -> Description:
         task=task,
         input_px=px,
         size_multiple=spec.size_multiple,
-        num_classes=module.num_classes,
+        num_classes=build_network(spec, task).num_classes,
         trainable_parameters=count("params"),
         statistics=count("batch_stats"),
         receptive_fields=receptive_fields(spec),

@@ -95,4 +95,6 @@ class VNet(nn.Module):
         for level in reversed(range(len(skips))):
             block = ExpandingBlock(self.spec, level, name=f"expand_{level}")
             x = block(x, skips[level], train=train)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(x)
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(
+            x
+        )

@@ -51,6 +51,11 @@ class Network:
         return variants.find(self.config.variant)
 
     @property
+    def hash(self) -> str:
+        """12 hexadecimal digits over the configuration."""
+        return config_hash(self.config.to_dict())
+
+    @property
     def module(self) -> nn.Module:
         """Return the Flax module that the variables belong to."""
         return variants.build_network(self.spec, self.task)
@@ -96,7 +101,7 @@ def initialise(task: str, variant: str = "paper", seed: int = 0) -> Network:
     config = default_config()
     config.task, config.variant = task, variant
     variables = variants.build(variant, task).lazy_init(
-        jax.random.key(seed), _input_shape(task), train=False
+        jax.random.key(seed), variants.input_shape(task), train=False
     )
     return Network(config, jax.tree.map(np.asarray, variables))
 
@@ -124,7 +129,10 @@ def save_weights(
     for task in (INDEX, *anatomy.TASKS):
         stale = folder / task
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
-    with staging_folder(folder, "weights", last=INDEX) as stage, ocp.StandardCheckpointer() as saver:
+    with (
+        staging_folder(folder, "weights", last=INDEX) as stage,
+        ocp.StandardCheckpointer() as saver,
+    ):
         for task, network in networks.items():
             saver.save(stage / task, jax.tree.map(np.asarray, dict(network.variables)))
         saver.wait_until_finished()
@@ -182,10 +190,6 @@ def _read_index(folder: Path) -> dict[str, Any]:
 def _load_network(folder: Path, config: ConfigDict) -> Network:
     import orbax.checkpoint as ocp
 
-    module = variants.build(config.variant, config.task)
-    expected = jax.eval_shape(
-        lambda x: module.init(jax.random.key(0), x, train=False), _input_shape(config.task)
-    )
     try:
         with ocp.PyTreeCheckpointer() as loader:
             variables = loader.restore(folder)
@@ -194,17 +198,13 @@ def _load_network(folder: Path, config: ConfigDict) -> Network:
         remedy = "Copy the folder again, whole."
         raise InputError(folder, f"no readable arrays ({reason})", "a checkpoint", remedy) from None
     found = {jax.tree_util.keystr(k): a.shape for k, a in jax.tree.leaves_with_path(variables)}
-    for key, leaf in jax.tree.leaves_with_path(dict(expected)):
+    expected = variants.expected_variables(variants.find(config.variant), config.task)
+    for key, leaf in jax.tree.leaves_with_path(expected):
         name = jax.tree_util.keystr(key)
         if found.get(name) != leaf.shape:
             shape = f"{name} of shape {found[name]}" if name in found else f"no array {name}"
             raise InputError(folder, shape, f"{leaf.shape} as variant {config.variant} has")
     return Network(config, variables)
-
-
-def _input_shape(task: str) -> jax.ShapeDtypeStruct:
-    px = variants.input_px(task)
-    return jax.ShapeDtypeStruct((1, px, px, 1), np.float32)
 
 
 def _versions() -> dict[str, str]:

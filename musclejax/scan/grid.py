@@ -48,8 +48,10 @@ class GridTransform:
         shape: Shape of the scan's array.
         orientation: nibabel orientation that takes the array to [left, posterior, superior]
             (geometry "world"), or to what 2021 took for it.
-        rows, columns: Maps of the two in-plane axes.
-        start, stop: Range of slices that were segmented.
+        rows: Map of the axis from anterior to posterior.
+        columns: Map of the axis from right to left.
+        start: First slice that was segmented.
+        stop: Slice before which segmenting stopped.
     """
 
     shape: tuple[int, int, int]
@@ -203,7 +205,9 @@ def _transform_2021(volume: Volume) -> GridTransform:
     before, after = _SKIPPED_2021
     if k <= before + after:
         accepted = f"at least {before + after + 1}, as the 2021 code leaves out both ends"
-        raise InputError(volume.name, f"{k} slices on array axis 2", accepted, "Use world geometry.")
+        raise InputError(
+            volume.name, f"{k} slices on array axis 2", accepted, "Use world geometry."
+        )
     orientation = np.array([[0, -1], [1, -1], [2, 1]], np.float64)
     columns = _axis_2021(i, volume.spacing_mm[0], volume.name)
     rows = _axis_2021(j, volume.spacing_mm[1], volume.name)

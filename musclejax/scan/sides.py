@@ -35,9 +35,7 @@ class Sides:
     method: str
 
 
-def find_sides(
-    volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anatomy.Region
-) -> Sides:
+def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anatomy.Region) -> Sides:
     """Tell left from right.
 
     Directions always come from the affine. Two limbs in view: each slice is split where the
@@ -92,7 +90,8 @@ def _gap(profile: Float[np.ndarray, " x"], low: int = 0, high: int | None = None
 
     Args:
         profile: Body pixels in each column.
-        low, high: Range of columns in which to look.
+        low: First column in which to look.
+        high: Column before which to stop; the last one if None.
     """
     total = profile.sum()
     if not total:

@@ -110,7 +110,9 @@ def load_nifti(path: Path) -> Volume:
             raise
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         remedy = "Copy or convert the file again."
-        raise InputError(path, f"no readable NIfTI ({reason})", "a whole NIfTI file", remedy) from None
+        raise InputError(
+            path, f"no readable NIfTI ({reason})", "a whole NIfTI file", remedy
+        ) from None
     return Volume(data, np.asarray(image.affine, np.float64), scan_name(path), image.header)
 
 

@@ -1,0 +1,42 @@
+"""`musclejax demo`: the sample scans, the bundled weights, one command."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("musclejax-demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+def demo(output: Path, threads: int | None) -> None:
+    """Segment the two sample scans that ship with the package.
+
+    test_up shows both thighs, test_low both lower legs (QMRITools, BSD 3-clause licence).
+    """
+    import musclejax
+    from musclejax.cli.cohort import Settings, run
+
+    samples = Path(musclejax.__file__).parent / "samples"
+    code = run([samples], Settings(output, weights="preview", threads=threads, overwrite=True))
+    if not code:
+        click.echo(_NEXT.format(output=output))
+    raise SystemExit(code)
+
+
+_NEXT = """
+Results are in {output}/ : open test_up_qc.png and test_low_qc.png first, then the tables
+test_up_muscles.csv and test_low_muscles.csv. In ITK-SNAP, load NAME_labels.nii.gz over the scan
+and labels.txt as label descriptions.
+
+Next:
+  musclejax segment YOUR_SCAN.nii.gz -o out     your own scan, or a DICOM folder, or a cohort
+  musclejax weights list                        what these weights are, and their licence
+  musclejax describe                            the networks: parameters, fields, cost
+"""

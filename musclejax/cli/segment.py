@@ -1,0 +1,81 @@
+"""`musclejax segment`: scans in, labels, tables and pictures out."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("scans", nargs=-1, required=True, type=_PATH, metavar="SCAN...")
+@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the results.")
+@click.option(
+    "--weights",
+    default="preview",
+    show_default=True,
+    metavar="NAME_OR_DIR",
+    help="Bundled weights (see `musclejax weights list`) or a weights folder.",
+)
+@click.option(
+    "--region",
+    type=click.Choice(["auto", "thigh", "leg"]),
+    default="auto",
+    show_default=True,
+    help="Which network; auto asks the classifier.",
+)
+@click.option(
+    "--geometry",
+    type=click.Choice(["world", "2021"]),
+    default="world",
+    show_default=True,
+    help="world: orientation from the file, every slice. 2021: as the 2021 code.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Slices at once; more take more memory.",
+)
+@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@click.option("--probabilities", is_flag=True, help="Write the probability of every muscle too.")
+@click.option(
+    "--dicom-seg",
+    is_flag=True,
+    help="Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).",
+)
+@click.option(
+    "--fat-fraction",
+    type=_PATH,
+    metavar="FILE",
+    help="Fat-fraction map of the scan (NIfTI, 0-1 or percent), or a folder with a "
+    "NAME.nii.gz for each scan.",
+)
+@click.option("--overwrite", is_flag=True, help="Segment finished scans again.")
+def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
+    r"""Label the muscles of each SCAN and measure them.
+
+    SCAN is a NIfTI file, a folder with the files of one DICOM series, or a folder of either.
+
+    \b
+    For each scan NAME, in the output folder:
+      NAME_labels.nii.gz   label map on the scan's own grid
+      NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per muscle and side
+      NAME_slices.csv      the same per slice
+      NAME_qc.png          picture to check the result by
+      NAME_run.json        versions, settings, seconds and memory
+    and once labels.txt (opens in ITK-SNAP) and labels.json.
+
+    A scan that fails is reported and the rest go on. Finished scans are skipped.
+    Exit code: 0 all done, 1 some failed, 2 wrong usage.
+
+    \b
+    Examples:
+      musclejax segment scan.nii.gz -o out
+      musclejax segment cohort/ -o out --region thigh --threads 4
+      musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
+    """
+    from musclejax.cli.cohort import Settings, run
+
+    raise SystemExit(run(scans, Settings(output=output, **options)))  # type: ignore[arg-type]

@@ -1,0 +1,55 @@
+"""`musclejax weights`: what ships with the package, and random weights to time networks with."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def weights() -> None:
+    """List the bundled weights, or make random ones."""
+
+
+@weights.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def list_command(as_json: bool) -> None:
+    """List the weights that ship with the package.
+
+    Their names go to `musclejax segment --weights NAME`; a folder of your own goes there too.
+    """
+    import json
+
+    from musclejax.models.weights import list_weights
+
+    bundled = list_weights()
+    if as_json:
+        click.echo(json.dumps(bundled, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "variant", "networks", "licence", "what it is")
+    for name, index in bundled.items():
+        configs, provenance = index["networks"], index["provenance"]
+        variants = ", ".join(sorted({c["variant"] for c in configs.values()}))
+        texts = (str(provenance.get(key, "")) for key in ("licence", "description"))
+        table.add_row(name, variants, ", ".join(configs), *texts)
+    Console().print(table)
+
+
+@weights.command("init")
+@click.option("--variant", default="paper", show_default=True, help="See `describe`.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random numbers.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def init(variant: str, seed: int, output: Path) -> None:
+    """Make random, untrained weights, to time a variant or to start training from."""
+    from musclejax import anatomy
+    from musclejax.models.weights import initialise, save_weights
+
+    networks = {task: initialise(task, variant, seed) for task in anatomy.TASKS}
+    provenance = {
+        "trained": False,
+        "description": f"Random weights (Glorot normal, seed {seed}); not trained",
+    }
+    save_weights(output, networks, provenance)
+    click.echo(f"{output}: {', '.join(networks)} of variant {variant}, random, not trained")

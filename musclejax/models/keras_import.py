@@ -1,0 +1,167 @@
+"""The HDF5 weights of the 2021 release -> networks. Reads arrays only: nothing is unpickled."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import numpy as np
+
+from musclejax.config import load_recipe
+from musclejax.errors import InputError
+from musclejax.models import variants
+from musclejax.models.spec import NetworkSpec
+from musclejax.models.weights import Network
+
+Layer = tuple[str, dict[str, np.ndarray]]
+"""Name of a layer in the file and its arrays by short name, such as "kernel" or "gamma"."""
+
+_NORM = {
+    "gamma": ("params", "scale"),
+    "beta": ("params", "bias"),
+    "moving_mean": ("batch_stats", "mean"),
+    "moving_variance": ("batch_stats", "var"),
+}
+"""Keras's batch-norm names -> ours."""
+
+
+def import_keras(path: Path, task: str) -> Network:
+    """Read one network of the 2021 release.
+
+    Layers are matched by order and kind; the numbers in their names mean nothing.
+
+    Args:
+        path: Keras 2 weights-only HDF5 file: `weights_thighleg.hdf5` for the region,
+            `weights_thigh.hdf5` or `weights_leg.hdf5` for a segmentation network.
+        task: "region", "thigh" or "leg".
+
+    Returns:
+        The paper's network, with the intensity handling of the 2021 code.
+
+    Raises:
+        InputError: If the file is damaged or is not that network; names the layer, the expected
+            and the found shape.
+
+    Source: facts-2021, sections Weights files and Inference.
+    """
+    config = load_recipe(task)
+    config.intensity.mode = "divide" if task == "region" else "raw"
+    layers = _read_layers(path)
+    convolutions = [layer for layer in layers if "kernel" in layer[1]]
+    norms = [layer for layer in layers if "gamma" in layer[1]]
+    spec = variants.task_spec(variants.find(config.variant), task)
+    units = forward_order(spec, expanding=task != "region")
+    for kind, found, wanted in (
+        ("convolution or dense", convolutions, len(units) + 1),
+        ("batch normalisation", norms, len(units)),
+    ):
+        if len(found) != wanted:
+            accepted = f"{wanted}, as the {task} network of 2021 has"
+            raise InputError(path, f"{len(found)} {kind} layers", accepted, "Is it another file?")
+    expected = variants.expected_variables(variants.find(config.variant), task)
+    filled: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for (block, unit), convolution, norm in zip(units, convolutions, norms, strict=False):
+        transposed = block.startswith("expand") and unit == "resample"
+        place = {c: filled[c].setdefault(block, {}).setdefault(unit, {}) for c in filled}
+        place["params"].update(_convolution(convolution, transposed))
+        for array, (collection, name) in _NORM.items():
+            place[collection].setdefault("norm", {})[name] = _array(path, norm, array)
+    filled["params"]["head"] = _head(convolutions[-1], expected["params"]["head"]["kernel"].ndim)
+    names = _layer_names(units, convolutions, norms)
+    _check_shapes(path, filled, expected, names)
+    return Network(config, filled)
+
+
+def forward_order(spec: NetworkSpec, *, expanding: bool) -> list[tuple[str, str]]:
+    """Return (block, unit) of every convolution unit, in the order in which they are applied."""
+    blocks = [f"contract_{level}" for level in range(len(spec.widths))]
+    if expanding:
+        blocks += [f"expand_{level}" for level in reversed(range(len(spec.widths) - 1))]
+    units = ["resample", *(f"unit_{i}" for i in range(spec.units))]
+    return [(block, unit) for block in blocks for unit in units]
+
+
+def _read_layers(path: Path) -> list[Layer]:
+    """Return the layers that have weights, in forward order."""
+    if not path.is_file():
+        raise InputError(path, "no such file", "an HDF5 file of the 2021 release")
+    try:
+        with h5py.File(path, "r") as file:
+            if "layer_names" not in file.attrs:
+                found = "HDF5 without the attribute layer_names"
+                raise InputError(path, found, "a Keras 2 weights-only file")
+            return [
+                (name, arrays)
+                for name in _texts(file.attrs["layer_names"])
+                if (arrays := _read_arrays(file[name]))
+            ]
+    except (OSError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        remedy = "Download or copy the file again."
+        raise InputError(path, f"no readable HDF5 ({reason})", "a whole file", remedy) from None
+
+
+def _read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    names = _texts(group.attrs["weight_names"])
+    # "conv2d_7/kernel:0" -> "kernel"
+    return {n.split("/")[-1].split(":")[0]: np.asarray(group[n], np.float32) for n in names}
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+
+
+def _array(path: Path, layer: Layer, name: str) -> np.ndarray:
+    if name not in layer[1]:
+        found = f"layer {layer[0]} with {', '.join(layer[1])}"
+        raise InputError(path, found, f"a layer with {name}")
+    return layer[1][name]
+
+
+def _convolution(layer: Layer, transposed: bool) -> dict[str, np.ndarray]:
+    kernel = layer[1]["kernel"]
+    if transposed and kernel.ndim == 4:
+        kernel = kernel.transpose(0, 1, 3, 2)  # Keras stores (k, k, out, in)
+    return {**layer[1], "kernel": kernel}
+
+
+def _head(layer: Layer, ndim: int) -> dict[str, np.ndarray]:
+    kernel = layer[1]["kernel"]
+    one_by_one = kernel.ndim == 4 and kernel.shape[:2] == (1, 1) and ndim == 2
+    return {**layer[1], "kernel": kernel[0, 0] if one_by_one else kernel}
+
+
+def _layer_names(
+    units: list[tuple[str, str]], convolutions: list[Layer], norms: list[Layer]
+) -> dict[str, str]:
+    """Return which layer of the file each unit of ours was read from."""
+    names = {"head": convolutions[-1][0]}
+    for (block, unit), convolution, norm in zip(units, convolutions, norms, strict=False):
+        names[f"{block}/{unit}"] = convolution[0]
+        names[f"{block}/{unit}/norm"] = norm[0]
+    return names
+
+
+def _check_shapes(
+    path: Path, filled: Mapping[str, Any], expected: Mapping[str, Any], names: Mapping[str, str]
+) -> None:
+    found = dict(_leaves(filled))
+    for key, leaf in _leaves(expected):
+        layer = names["/".join(key[1:-1])]
+        shape = found[key].shape if key in found else None
+        if shape != leaf.shape:
+            state = f"{key[-1]} of shape {shape}" if shape else f"no {key[-1]}"
+            raise InputError(f"{path}, layer {layer}", state, f"shape {leaf.shape} for {key[1]}")
+        if not np.isfinite(found[key]).all():
+            raise InputError(f"{path}, layer {layer}", "NaN or infinite values", "finite weights")
+    if len(found) > len(dict(_leaves(expected))):
+        extra = sorted(set(found) - dict(_leaves(expected)).keys())[0]
+        raise InputError(path, f"an unknown array {'/'.join(extra)}", "the layers of 2021")
+
+
+def _leaves(tree: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
+    return [
+        (tuple(str(k.key) for k in path), leaf)
+        for path, leaf in jax.tree.leaves_with_path(dict(tree))
+    ]

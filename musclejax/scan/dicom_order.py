@@ -1,0 +1,148 @@
+"""The frames of a DICOM series -> its slices in order, or one line on why they are no volume."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom.multival import MultiValue
+
+from musclejax.errors import InputError
+from musclejax.scan.dicom_frames import ACCEPTED_SERIES, Frame, read_frames
+
+STEP_TOLERANCE = 0.01
+"""Largest deviation of a slice gap, as a part of the slice step (ours)."""
+_SAME_POSITION_MM = 0.01  # closer slices are one position; scanners repeat it to the last digit
+_SAME_GEOMETRY = 1e-3  # direction cosines, and mm of pixel spacing, that still count as equal
+_SIDEWAYS_PIXELS = 0.25  # a smaller shift from slice to slice moves no label
+_PLANES = ("sagittal", "coronal", "axial")  # by the largest component of the slice normal
+
+# What tells images of one position apart: settings first, then what merely counts or dates them.
+_SETTINGS = (
+    *("EchoTime", "EffectiveEchoTime", "ImageType", "FrameType", "TemporalPositionIdentifier"),
+    *("TemporalPositionIndex", "InversionTime", "FlipAngle", "RepetitionTime", "DiffusionBValue"),
+)
+_COUNTERS = ("AcquisitionNumber", "AcquisitionTime", "FrameAcquisitionDateTime", "InstanceNumber")
+
+
+def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
+    """Read the headers of a series and order its frames along the slice normal.
+
+    Args:
+        files: Any files; those that are no DICOM images, and segmentations, are passed over.
+        subject: What an error is about, usually the folder.
+
+    Raises:
+        InputError: The frames are not exactly one volume; the line says what was found.
+    """
+    frames = read_frames(files, subject)
+    if len(frames) == 1:
+        remedy = "Give the folder that holds the whole series."
+        raise InputError(subject, "only one slice", "two or more slices", remedy)
+    for what, attribute, text in _UNIFORM:
+        _require_uniform(frames, what, attribute, text, subject)
+    normal = frames[0].normal
+    frames.sort(key=lambda frame: float(frame.position @ normal))
+    _require_even(frames, subject)
+    _require_straight(frames, subject)
+    return frames
+
+
+def _plane(frame: Frame) -> str:
+    return _PLANES[int(np.abs(frame.normal).argmax())]
+
+
+def _size(frame: Frame) -> str:
+    return "{} x {}".format(*frame.shape)
+
+
+def _spacing(frame: Frame) -> str:
+    return "{:g} x {:g} mm".format(*frame.spacing_mm)
+
+
+_UNIFORM: tuple[tuple[str, str, Callable[[Frame], str]], ...] = (
+    ("slice orientations", "orientation", _plane),
+    ("image sizes", "shape", _size),
+    ("pixel spacings", "spacing_mm", _spacing),
+)
+
+
+def _require_uniform(
+    frames: list[Frame],
+    what: str,
+    attribute: str,
+    text: Callable[[Frame], str],
+    subject: object,
+) -> None:
+    kinds: list[list[Frame]] = []
+    for frame in frames:
+        value = getattr(frame, attribute)
+        for kind in kinds:
+            if np.allclose(getattr(kind[0], attribute), value, rtol=0, atol=_SAME_GEOMETRY):
+                kind.append(frame)
+                break
+        else:
+            kinds.append([frame])
+    if len(kinds) > 1:
+        listed = ", ".join(f"{len(kind)} images {text(kind[0])}" for kind in kinds[:6])
+        remedy = "Such a mixture is often a localiser; copy the images of one kind to a folder."
+        raise InputError(subject, f"{len(kinds)} {what} ({listed})", ACCEPTED_SERIES, remedy)
+
+
+def _require_even(frames: list[Frame], subject: object) -> None:
+    depths = np.array([frame.position @ frames[0].normal for frame in frames])
+    gaps = np.diff(depths)
+    if (gaps < _SAME_POSITION_MM).any():
+        shared = depths[int(np.argmax(gaps < _SAME_POSITION_MM))]
+        rivals = np.flatnonzero(np.abs(depths - shared) < _SAME_POSITION_MM)
+        raise _several_at_one_position([frames[k] for k in rivals], subject)
+    step = np.sort(gaps)[(len(gaps) - 1) // 2]  # the lower median: a lost slice widens its gap
+    uneven = np.flatnonzero(np.abs(gaps - step) > STEP_TOLERANCE * step)
+    if uneven.size:
+        listed = ", ".join(
+            f"{gaps[k]:.4g} mm between the slices at {depths[k]:.2f} and {depths[k + 1]:.2f} mm"
+            for k in uneven[:3]
+        )
+        more = f" and {len(uneven) - 3} more" if len(uneven) > 3 else ""
+        found = f"uneven or missing slices: {listed}{more}, where others are {step:.4g} mm apart"
+        accepted = f"steps equal to {STEP_TOLERANCE:.0%}"
+        raise InputError(subject, found, accepted, "Add the missing images, or keep one even part.")
+
+
+def _several_at_one_position(rivals: list[Frame], subject: object) -> InputError:
+    names = " and ".join(rival.path.name for rival in rivals[:2])
+    if len({(frame.value("SOPInstanceUID"), frame.index) for frame in rivals}) == 1:
+        found, remedy = f"copies of one image ({names})", "Delete the copies."
+        return InputError(subject, found, ACCEPTED_SERIES, remedy)
+    differing = [text for keyword in _SETTINGS if (text := _contrast(rivals, keyword))]
+    differing = differing or [text for key in _COUNTERS if (text := _contrast(rivals, key))][:1]
+    found = f"{len(rivals)} images at one position ({'; '.join(differing) or names})"
+    remedy = "Copy the images of one kind to a folder of their own."
+    return InputError(subject, found, "one image at each position", remedy)
+
+
+def _contrast(rivals: list[Frame], keyword: str) -> str:
+    """Say how an attribute differs, as "EchoTime 1.7 and 3.45"; empty where it does not."""
+    words = [_words(frame.value(keyword)) for frame in rivals]
+    common = set(words[0]).intersection(*words[1:])  # ImageType differs in one of its words
+    texts = ["\\".join(word for word in own if word not in common) for own in words]
+    # Shorter whole parts first: numbers come out in their order.
+    distinct = sorted({text or "none" for text in texts}, key=lambda t: (len(t.split(".")[0]), t))
+    return "" if len(distinct) == 1 else f"{keyword} {' and '.join(distinct[:6])}"
+
+
+def _words(value: object) -> list[str]:
+    if value is None:
+        return []
+    return [str(word) for word in value] if isinstance(value, MultiValue) else [str(value)]
+
+
+def _require_straight(frames: list[Frame], subject: object) -> None:
+    offsets = np.array([frame.position - frames[0].position for frame in frames])
+    normal = frames[0].normal
+    sideways = offsets - np.outer(offsets @ normal, normal)
+    scatter = np.abs(sideways - np.linspace(0, 1, len(frames))[:, None] * sideways[-1]).max()
+    skew = np.linalg.norm(sideways[-1]) / (offsets[-1] @ normal)
+    if scatter > _SIDEWAYS_PIXELS * frames[0].spacing_mm.min() or skew > STEP_TOLERANCE:
+        shift = np.linalg.norm(np.diff(sideways, axis=0), axis=1).max()
+        found = f"slices shifted sideways by up to {shift:.3g} mm from one to the next"
+        raise InputError(subject, found, ACCEPTED_SERIES, "Resample it to an upright stack.")
