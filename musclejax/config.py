@@ -41,7 +41,7 @@ def default_config() -> ConfigDict:
     config.grid.size_px = SLICE_PX
     config.grid.spacing_mm = SLICE_SPACING_MM
     config.grid.thumbnail_px = THUMBNAIL_PX
-    return config
+    return config.lock()  # a misspelt setting is an error, not a new setting
 
 
 def recipe_names() -> list[str]:
@@ -80,7 +80,7 @@ def from_dict(values: dict[str, Any]) -> ConfigDict:
     config = default_config()
     try:
         config.update(values)
-    except (KeyError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         raise InputError("configuration", str(error), "the settings of default_config()") from None
     return config
 

@@ -60,36 +60,36 @@ def run(paths: Sequence[Path], settings: Settings) -> int:
     """
     with usage():
         configure(settings.threads)
-    scans, failures = _find(paths)
+    scans, missing = _find(paths)
     names = {scan: _name(scan) for scan in scans}
     _check(names, settings)
     clock = Stopwatch()
     with clock.stage("startup"), usage():
         weights = _load(settings)
     _say_weights(weights)
+    failed = missing
     with _progress() as progress:
         bar = progress.add_task("scans", total=len(scans), visible=len(scans) > 1)
         for scan, name in names.items():
-            failures += not _attempt(scan, name, weights, settings, clock, progress)
+            failed += not _attempt(scan, name, weights, settings, clock, progress)
             progress.advance(bar)
-    done = len(paths) if not scans else len(scans) + failures
-    if failures:
-        click.echo(
-            f"{failures} of {done} failed; the other results are in {settings.output}", err=True
-        )
-    return 1 if failures else 0
+    if failed:
+        total = len(scans) + missing
+        rest = f"; the other results are in {settings.output}" if failed < total else ""
+        click.echo(f"{failed} of {total} failed{rest}", err=True)
+    return 1 if failed else 0
 
 
 def _find(paths: Sequence[Path]) -> tuple[list[Path], int]:
     scans: list[Path] = []
-    failures = 0
+    missing = 0
     for path in paths:
         try:
             scans += find_scans(path)
         except InputError as error:
-            failures += 1
+            missing += 1
             click.echo(f"failed: {error}", err=True)
-    return list(dict.fromkeys(scans)), failures
+    return list(dict.fromkeys(scans)), missing
 
 
 def _name(scan: Path) -> str:
@@ -157,7 +157,8 @@ def _attempt(
         line, done = f"failed: {error}", False
     except Exception as error:
         # One scan's surprise must not cost the night's cohort.
-        line, done = f"failed: {scan}: unexpected {type(error).__name__}: {error}", False
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        line, done = f"failed: {scan}: unexpected {reason}", False
     else:
         done = True
     if done:

@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from skimage.filters import threshold_otsu
 
 from musclejax import anatomy
 from musclejax.scan.grid import inverse_orientation, to_lps
+from musclejax.scan.intensity import body_mask
 
 if TYPE_CHECKING:
     from musclejax.inference.segment import Segmentation
@@ -45,7 +45,7 @@ def draw(segmentation: "Segmentation", path: Path) -> None:
     box = _box(image, labels, x_mm, y_mm)
     shown = np.unique(np.linspace(0, image.shape[2] - 1, PANELS).round().astype(int))
     figure, panels = _figure(len(shown), image[box[0], box[1], 0].shape, x_mm, y_mm)
-    white = np.percentile(image[image > image.mean()], 99) if image.any() else 1
+    white = float(np.percentile(image[body_mask(image)], 99))
     for axes, z in zip(panels, shown, strict=True):
         _draw_slice(axes, image[(*box, z)].T, labels[(*box, z)].T, white, y_mm / x_mm)
         index = z if orientation[source[2], 1] > 0 else image.shape[2] - 1 - z
@@ -60,7 +60,7 @@ def _box(
     image: Float[np.ndarray, "x y z"], labels: UInt8[np.ndarray, "x y z"], x_mm: float, y_mm: float
 ) -> tuple[slice, slice]:
     """Return the part of the axial plane that shows anything, with a margin."""
-    body: Bool[np.ndarray, "x y"] = ((image > threshold_otsu(image)) | (labels > 0)).any(2)
+    body: Bool[np.ndarray, "x y"] = (body_mask(image) | (labels > 0)).any(2)
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.

@@ -181,7 +181,7 @@ def describe(spec: NetworkSpec, task: str) -> Description:
     )
 
 
-def _multiply_accumulates(spec: NetworkSpec, params: Any, px: int) -> float:
+def _multiply_accumulates(spec: NetworkSpec, params: Any, px: int) -> int:
     """Sum, over the layers, kernel elements times the pixels at which the kernel is applied."""
     total = 0
     for block_name, block in params.items():

@@ -1,6 +1,7 @@
 """Saved networks: variables, configuration and provenance in a folder that is safe to load."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
+from scipy.stats import truncnorm
 
 import musclejax
 from musclejax import anatomy
@@ -100,10 +102,31 @@ def initialise(task: str, variant: str = "paper", seed: int = 0) -> Network:
     """
     config = default_config()
     config.task, config.variant = task, variant
-    variables = variants.build(variant, task).lazy_init(
-        jax.random.key(seed), variants.input_shape(task), train=False
-    )
-    return Network(config, jax.tree.map(np.asarray, variables))
+    return Network(config, draw_variables(variants.find(variant), task, seed))
+
+
+def draw_variables(spec: NetworkSpec, task: str, seed: int) -> dict[str, Any]:
+    """Draw the variables of an untrained network.
+
+    The same distribution as `module.init` (a test compares them); drawn by NumPy, because XLA
+    needs a minute to compile the random numbers of so many shapes.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        match path[-1].key:
+            case "kernel":
+                fans = math.prod(leaf.shape[:-2]) * (leaf.shape[-2] + leaf.shape[-1])
+                # Flax cuts the normal distribution at two standard deviations and widens it.
+                cut = truncnorm.rvs(-2, 2, size=leaf.shape, random_state=rng)
+                return np.asarray(cut * math.sqrt(2 / fans) / truncnorm.std(-2, 2), np.float32)
+            case "scale" | "var":
+                return np.ones(leaf.shape, np.float32)
+            case _:
+                return np.zeros(leaf.shape, np.float32)
+
+    expected = variants.expected_variables(spec, task)
+    return dict(jax.tree.map_with_path(draw, expected))
 
 
 def save_weights(

@@ -40,4 +40,6 @@ def _is_scan(path: Path) -> bool:
 def _has_dicom(folder: Path) -> bool:
     from musclejax.scan.dicom import is_dicom
 
-    return any(p.is_file() and is_dicom(p) for p in sorted(folder.iterdir()))
+    # A DICOMDIR is a table of contents; the series are in folders beside it.
+    files = (p for p in sorted(folder.iterdir()) if p.is_file() and p.name != "DICOMDIR")
+    return any(is_dicom(p) for p in files)

@@ -1,8 +1,10 @@
 """Scanner intensities to network input, by the weights' own configuration."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 from ml_collections import ConfigDict
+
+from skimage.filters import threshold_otsu
 
 from musclejax.errors import InputError
 
@@ -33,3 +35,12 @@ def normalise(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.n
             scale = np.percentile(bright, intensity.percentile) if bright.size else 1.0
             return np.asarray(slices / np.float32(scale if scale > 0 else 1.0))
     raise InputError("intensity.mode", repr(intensity.mode), "raw, divide or percentile")
+
+
+def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Return the voxels that show the body rather than air.
+
+    Half of Otsu's threshold, so that tissue far from the coil counts. Source: ours.
+    """
+    # Flat, lest three or four slices be taken for colours.
+    return np.asarray(image > threshold_otsu(image.ravel()) / 2)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from musclejax import anatomy
 from musclejax.scan.grid import inverse_orientation, to_lps
+from musclejax.scan.intensity import body_mask
 from musclejax.scan.volume import Volume
 
 # All of these: ours, chosen on the scans in the tests and documented here.
@@ -52,7 +52,7 @@ def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anato
     image = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
     x_axis = inverse_orientation(orientation)[0, 0]
     x_mm = volume.spacing_mm[int(x_axis)]
-    body = image > threshold_otsu(image) / 2
+    body = body_mask(image)
     split = _split(body, x_mm)
     if split is not None:
         x = np.arange(image.shape[0])[:, None, None]
@@ -111,7 +111,7 @@ def _gap(profile: Float[np.ndarray, " x"], low: int = 0, high: int | None = None
 
 def _lone_side(
     volume: Volume,
-    labels: Int[np.ndarray, "x y z"],
+    labels: UInt8[np.ndarray, "x y z"],
     body: Bool[np.ndarray, "x y z"],
     region: anatomy.Region,
     x_mm: float,

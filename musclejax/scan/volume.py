@@ -18,8 +18,9 @@ from musclejax.errors import InputError
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SPACING_RANGE_MM = (0.05, 100.0)
 """Accepted distance between neighbouring voxels. Source: ours; wider than any MR protocol."""
-CARET_EXTENSION = 30
-"""NIfTI extension code of the XML in which Workbench, MITK and TotalSegmentator name labels."""
+LABEL_EXTENSION = 0
+"""NIfTI extension code of the label names: Caret's XML under the code that TotalSegmentator uses;
+nibabel cannot read contents under Caret's own code, 30."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ def save_labels(
     """
     image = _image_like(labels, volume)
     xml = _label_table(region)
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(CARET_EXTENSION, xml))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(LABEL_EXTENSION, xml))
     nib.save(image, path)
 
 

@@ -1,0 +1,5 @@
+"""`python -m musclejax`."""
+
+from musclejax.cli.main import main
+
+main()

@@ -1,0 +1,217 @@
+"""The command line as a user meets it: exit codes, files, lines, speed of --help."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from musclejax.cli.main import main
+from musclejax.scan.volume import load
+from tests.test_dicom import series_images, write
+
+
+def call(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path, leg_path: Path) -> Path:
+    """A cohort: two short real scans, one of them turned."""
+    folder = tmp_path_factory.mktemp("cohort")
+    for path, name in ((thigh_path, "a"), (leg_path, "b")):
+        volume = load(path)
+        image = nib.Nifti1Image(volume.data[:, :, 10:20:5], volume.affine)
+        if name == "b":
+            image = image.as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+        nib.save(image, folder / f"{name}.nii.gz")
+    return folder
+
+
+OUTPUTS = ("labels.nii.gz", "muscles.csv", "slices.csv", "qc.png", "run.json")
+
+
+def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("no scan")
+    out = tmp_path / "out"
+    arguments = ("segment", scans, bad, "-o", out, "--weights", weights_folder, "--batch-size", 2)
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert f"failed: {bad}: found no readable NIfTI" in result.stderr
+    assert "1 of 3 failed" in result.stderr
+    expected = {f"{name}_{output}" for name in "ab" for output in OUTPUTS}
+    assert {p.name for p in out.iterdir()} == expected | {"labels.txt", "labels.json"}
+    for name in "ab":
+        labels, scan = (
+            nib.load(p) for p in (out / f"{name}_labels.nii.gz", scans / f"{name}.nii.gz")
+        )
+        assert labels.shape == scan.shape
+        np.testing.assert_array_equal(labels.affine, scan.affine)
+    record = json.loads((out / "a_run.json").read_text())
+    assert {"resample", "classify", "network", "save", "total"} <= set(record["seconds"])
+    assert record["peak_memory_mib"] > 100
+    assert record["threads"] >= 1
+    assert {"jax", "musclejax"} <= set(record["versions"])
+    assert len(record["weights_hash"]) == len(record["config_hash"]) == 12
+    assert "random" in result.stdout
+
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p.name[:2] in ("a_", "b_")}
+    again = call(*arguments)
+    assert again.stdout.count("finished before") == 2
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p.name in before} == before
+    other = call(*arguments, "--region", "leg")
+    assert "with other settings; --overwrite" in other.stdout
+    last = call("segment", scans / "a.nii.gz", *arguments[3:], "--region", "leg", "--overwrite")
+    assert last.exit_code == 0
+    assert json.loads((out / "a_run.json").read_text())["region"] == "leg"
+
+
+def test_options_that_add_outputs(scans: Path, weights_folder: Path, tmp_path: Path) -> None:
+    scan = nib.load(scans / "a.nii.gz")
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    nib.save(nib.Nifti1Image(np.full(scan.shape, 25.0), scan.affine), maps / "a.nii.gz")
+    result = call(
+        "segment", scans / "a.nii.gz", "-o", tmp_path / "out", "--weights", weights_folder,
+        "--region", "thigh", "--probabilities", "--fat-fraction", maps, "--batch-size", 2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "a_probabilities.nii.gz").exists()
+    rows = (tmp_path / "out" / "a_muscles.csv").read_text().splitlines()
+    assert rows[0].endswith("fat_fraction,fat_fraction_eroded")
+    assert {row.split(",")[-2] for row in rows[1:]} == {"0.2500", ""}  # none where no muscle is
+
+
+def test_dicom_in_and_dicom_seg_out(scans: Path, weights_folder: Path, tmp_path: Path) -> None:
+    hd = pytest.importorskip("highdicom")
+    volume = load(scans / "a.nii.gz")
+    images = series_images(volume.data.astype(np.int16), volume.affine)
+    write(tmp_path / "dicom" / "knee_42", images)
+    result = call(
+        "segment", tmp_path / "dicom", "-o", tmp_path / "out", "--weights", weights_folder,
+        "--region", "thigh", "--dicom-seg", "--batch-size", 2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    segmentation = hd.seg.segread(tmp_path / "out" / "knee_42_seg.dcm")
+    labels = np.asarray(nib.load(tmp_path / "out" / "knee_42_labels.nii.gz").dataobj)
+    assert segmentation.number_of_segments >= len(np.unique(labels)) - 1
+
+
+def test_dicom_seg_of_a_nifti_scan_is_refused(
+    scans: Path, weights_folder: Path, tmp_path: Path
+) -> None:
+    result = call(
+        "segment", scans / "a.nii.gz", "-o", tmp_path / "o", "--weights", weights_folder,
+        "--dicom-seg",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "a DICOM scan with --dicom-seg" in result.stderr
+    assert not list((tmp_path / "o").glob("a_*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--weights", "nothing"], "no such weights"),
+        (["--region", "arm"], "'arm' is not one of"),
+        (["--batch-size", "0"], "0 is not in the range"),
+        (["--threads", "4096"], "--threads: found 4096; accepted: 1 to"),
+        (["--fat-fraction", "nowhere.nii"], "found no file nowhere.nii"),
+        (["--typo"], "No such option"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    change: list[str], message: str, scans: Path, tmp_path: Path
+) -> None:
+    result = call("segment", scans / "a.nii.gz", "-o", tmp_path / "out", *change)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list((tmp_path / "out").glob("a_*"))
+
+
+def test_unwritable_output_and_names_that_collide(scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = call("segment", scans / "a.nii.gz", "-o", tmp_path / "file" / "out")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    (tmp_path / "a.nii.gz").write_bytes((scans / "a.nii.gz").read_bytes())
+    result = call("segment", scans / "a.nii.gz", tmp_path / "a.nii.gz", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "one name" in result.stderr
+    result = call("segment", scans, "-o", tmp_path / "out", "--fat-fraction", scans / "a.nii.gz")
+    assert (result.exit_code, "one file for 2 scans" in result.stderr) == (2, True)
+
+
+def test_paths_without_scans_fail(weights_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = call(
+        "segment", tmp_path / "none.nii", tmp_path / "empty", "-o", tmp_path / "o",
+        "--weights", weights_folder,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "no such file or folder" in result.stderr
+    assert "a folder without scans" in result.stderr
+    assert "2 of 2 failed" in result.stderr
+
+
+def test_describe() -> None:
+    rows = json.loads(call("describe", "--json").stdout)
+    assert [r["trainable_parameters"] for r in rows] == [7_056_130, 45_445_005, 45_444_807]
+    assert rows[1]["receptive_fields"][-1] == [188, 284, 380]
+    shown = call("describe", "--variant", "compact8").stdout
+    assert "2,845,485" in shown
+    wrong = call("describe", "--variant", "papre")
+    assert (wrong.exit_code, "Did you mean paper?" in wrong.stderr) == (2, True)
+
+
+def test_weights_list_and_init(tmp_path: Path) -> None:
+    names = json.loads(call("weights", "list", "--json").stdout)
+    assert "preview" in names
+    assert "preview" in call("weights", "list").stdout
+    result = call("weights", "init", "--variant", "compact4", "-o", tmp_path / "w")
+    assert "not trained" in result.stdout
+    assert (tmp_path / "w" / "weights.json").is_file()
+
+
+def test_import_keras_of_a_wrong_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        file["x"] = 1
+    result = call("import-keras", "--leg", tmp_path / "f.hdf5", "-o", tmp_path / "w")
+    assert result.exit_code == 1
+    assert "HDF5 without the attribute layer_names" in result.stderr
+    assert not (tmp_path / "w").exists()
+    assert call("import-keras", "-o", tmp_path / "w").exit_code == 2
+
+
+def test_import_is_light_and_help_is_quick() -> None:
+    code = (
+        "import musclejax, sys; print(sorted({'jax', 'numpy', 'scipy', 'flax'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    command = [sys.executable, "-m", "musclejax", "segment", "--help"]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    # The claim is half a second; a loaded machine gets some slack.
+    assert min(seconds) < 1
+
+
+def test_public_names_work() -> None:
+    import musclejax
+
+    for name in musclejax.__all__:
+        assert getattr(musclejax, name) is not None
+    assert len(musclejax.__all__) <= 15

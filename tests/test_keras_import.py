@@ -1,0 +1,193 @@
+"""The 2021 release: HDF5 in its layout, from the same network written in Keras."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+
+os.environ["KERAS_BACKEND"] = "jax"
+keras = pytest.importorskip("keras")
+
+from musclejax.errors import InputError
+from musclejax.inference.predictor import predict_labels, predict_regions
+from musclejax.models.keras_import import import_keras
+
+# Keras's own, on NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+WIDTHS, STRIDES = (32, 64, 128, 256, 512, 1024), (1, 2, 2, 2, 2, 3)
+CLASSES = {"thigh": 13, "leg": 7, "region": 2}
+
+
+def keras_network(task: str, px: int) -> "keras.Model":
+    """The network of 2021 as facts-2021, section Networks, tells it, layer by layer."""
+    from keras import layers
+
+    def conv(x, width: int, size: int, stride: int = 1):  # noqa: ANN001, ANN202
+        padding = "valid" if stride == size else "same"
+        return layers.Conv2D(width, size, strides=stride, padding=padding)(x)
+
+    def norm(x):  # noqa: ANN001, ANN202
+        return layers.BatchNormalization(epsilon=1e-3, momentum=0.99)(x)
+
+    def residual(x, shortcut, width: int):  # noqa: ANN001, ANN202
+        x = layers.ReLU()(norm(conv(x, width, 3)))
+        x = norm(conv(x, width, 3))
+        return layers.ReLU()(layers.Add()([x, shortcut]))
+
+    levels = 5 if task == "region" else 6
+    x = image = keras.Input((px, px, 1))
+    skips = []
+    for width, stride in zip(WIDTHS[:levels], STRIDES[:levels], strict=True):
+        shortcut = norm(conv(x, width, stride, stride))
+        x = residual(layers.ReLU()(shortcut), shortcut, width)
+        skips.append(x)
+    if task == "region":
+        return keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(x)))
+    for level in reversed(range(levels - 1)):
+        width, stride = WIDTHS[level], STRIDES[level + 1]
+        shortcut = norm(layers.Conv2DTranspose(width, stride, strides=stride)(x))
+        joined = layers.Concatenate()([skips[level], layers.ReLU()(shortcut)])
+        x = residual(joined, shortcut, width)
+    return keras.Model(image, layers.Conv2D(CLASSES[task], 1, activation="softmax")(x))
+
+
+def seeded(model: "keras.Model", seed: int) -> "keras.Model":
+    """Weights as after training: statistics away from 0 and 1, certain outputs."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        arrays = layer.get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = (a.shape for a in arrays)
+            arrays = [rng.uniform(0.5, 1.5, gamma), rng.normal(0, 0.3, beta)]
+            arrays += [rng.normal(0, 0.3, mean), rng.uniform(0.5, 1.5, variance)]
+        elif arrays:
+            fan = np.prod(arrays[0].shape[:-1])
+            gain = 0.5 if layer is model.layers[-1] else 1.5
+            arrays = [rng.normal(0, gain / np.sqrt(fan), arrays[0].shape).astype(np.float32)]
+            arrays += [rng.normal(0, 0.1, layer.get_weights()[1].shape)]
+        layer.set_weights(arrays)
+    return model
+
+
+def write_2021(path: Path, model: "keras.Model", skip_empty: bool = False) -> Path:
+    """Write the layout of facts-2021, section Weights files, with unhelpful layer numbers."""
+    with h5py.File(path, "w") as file:
+        layers = [layer for layer in model.layers if layer.weights or not skip_empty]
+        names = [f"{type(layer).__name__.lower()}_{900 - i}" for i, layer in enumerate(layers)]
+        file.attrs["layer_names"] = np.array(names, "S40")
+        for name, layer in zip(names, layers, strict=True):
+            group = file.create_group(name)
+            weights = [f"{name}/{w.name}:0" for w in layer.weights]
+            group.attrs["weight_names"] = np.array(weights, "S80")
+            for weight, array in zip(weights, layer.get_weights(), strict=True):
+                group[weight] = array
+    return path
+
+
+@pytest.fixture(scope="module")
+def region_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "keras.Model"]:
+    model = seeded(keras_network("region", 128), 1)
+    path = tmp_path_factory.mktemp("keras") / "weights_thighleg.hdf5"
+    return write_2021(path, model, skip_empty=True), model
+
+
+@pytest.mark.parametrize("task", ["thigh", "leg"])
+def test_segmentation_probabilities_of_the_2021_file(task: str, tmp_path: Path) -> None:
+    """Full width; 96 x 96 pixels, because nothing in the network depends on the size."""
+    model = seeded(keras_network(task, 96), 2)
+    network = import_keras(write_2021(tmp_path / "weights.hdf5", model), task)
+    image = jax.numpy.asarray(np.random.default_rng(3).uniform(0, 2, (1, 96, 96, 1)), "float32")
+    expected = np.asarray(model(image, training=False))
+    assert np.median(expected.max(-1)) > 0.5  # a flat output would agree with anything
+    variables = jax.tree.map(jax.numpy.asarray, network.variables)
+    logits = network.module.apply(variables, image, train=False)
+    np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-4)
+    # The folded, jitted network that users run: exact to its steps of 1/255.
+    found = predict_labels(network, np.asarray(image[..., 0]), batch_size=1, probabilities=True)
+    np.testing.assert_allclose(found.probabilities / 255, expected, atol=0.5 / 255 + 1e-4)
+    assert (found.labels == expected.argmax(-1)).mean() > 0.999
+    assert network.config.intensity.mode == "raw"
+
+
+def test_region_probabilities_of_the_2021_file(
+    region_file: tuple[Path, "keras.Model"],
+) -> None:
+    path, model = region_file
+    network = import_keras(path, "region")
+    images = np.random.default_rng(4).uniform(0, 1, (3, 128, 128, 1)).astype(np.float32)
+    expected = np.asarray(model(images, training=False))
+    np.testing.assert_allclose(predict_regions(network, images[..., 0]), expected, atol=1e-4)
+    assert (network.config.intensity.mode, network.config.intensity.divisor) == ("divide", 4096)
+
+
+def edited(edit: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            edit(file)
+
+    return apply
+
+
+def reshape_kernel(file: h5py.File) -> None:
+    name = [n.decode() for n in file.attrs["layer_names"]][4]  # the third convolution
+    del file[name][f"{name}/kernel:0"]
+    file[name][f"{name}/kernel:0"] = np.zeros((3, 3, 32, 31), np.float32)
+
+
+def drop_layer(file: h5py.File) -> None:
+    file.attrs["layer_names"] = file.attrs["layer_names"][1:]
+
+
+def put_nan(file: h5py.File) -> None:
+    name = file.attrs["layer_names"][0].decode()
+    file[name][f"{name}/bias:0"][0] = np.nan
+
+
+def rename(file: h5py.File) -> None:
+    name = file.attrs["layer_names"][1].decode()
+    group = file[name]
+    group.move(f"{name}/beta:0", f"{name}/offset:0")
+    names = [n.decode().replace("beta", "offset") for n in group.attrs["weight_names"]]
+    group.attrs["weight_names"] = np.array(names, "S80")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            edited(reshape_kernel),
+            r"layer conv2d_896: found kernel of shape \(3, 3, 32, 31\); accepted: shape "
+            r"\(3, 3, 32, 32\)",
+        ),
+        (edited(drop_layer), "found 15 convolution or dense layers; accepted: 16"),
+        (edited(put_nan), "layer conv2d_900: found NaN"),
+        (edited(rename), "layer batchnormalization_899 with gamma, offset"),
+        (lambda p: p.write_bytes(p.read_bytes()[: 10**6]), "no readable HDF5"),
+        (lambda p: p.write_text("not HDF5"), "no readable HDF5"),
+        (lambda p: p.unlink(), "no such file"),
+    ],
+)
+def test_wrong_files_are_refused_by_layer_and_shape(
+    damage: Callable[[Path], None],
+    message: str,
+    region_file: tuple[Path, "keras.Model"],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "weights.hdf5"
+    path.write_bytes(region_file[0].read_bytes())
+    damage(path)
+    with pytest.raises(InputError, match=message) as error:
+        import_keras(path, "region")
+    assert "\n" not in str(error.value)
+
+
+def test_the_file_of_another_network_is_refused(
+    region_file: tuple[Path, "keras.Model"],
+) -> None:
+    with pytest.raises(InputError, match="found 16 convolution.*accepted: 34, as the leg"):
+        import_keras(region_file[0], "leg")

@@ -1,0 +1,193 @@
+"""The tree end to end, with random weights of the smallest variant."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+import musclejax
+from musclejax.config import SLICE_PX
+from musclejax.errors import InputError
+from musclejax.inference.predictor import predict_labels
+from musclejax.inference.segment import Hooks, classify, segment
+from musclejax.models.weights import Network, Weights, load_weights
+from musclejax.scan.grid import to_model_grid
+from musclejax.scan.volume import Volume, load
+from tests.test_grid import ORIENTATIONS, reoriented
+
+
+@pytest.fixture(scope="module")
+def weights(weights_folder: Path) -> Weights:
+    return load_weights(weights_folder)
+
+
+@pytest.fixture(scope="module")
+def short(thigh_path: Path) -> Volume:
+    """Three slices of the real thighs."""
+    volume = load(thigh_path)
+    return Volume(np.ascontiguousarray(volume.data[:, :, 9:24:6]), volume.affine, "short")
+
+
+@pytest.fixture(scope="module")
+def segmented(short: Volume, weights: Weights) -> musclejax.Segmentation:
+    return segment(short, weights, region="thigh", batch_size=3, probabilities=True)
+
+
+def test_result_is_on_the_scans_own_grid(short: Volume, segmented: musclejax.Segmentation) -> None:
+    assert segmented.labels.shape == short.data.shape
+    assert segmented.labels.dtype == np.uint8
+    assert len(np.unique(segmented.labels)) > 3
+    assert not segmented.labels[~segmented.covered].any()
+    assert segmented.region_probability is None
+
+
+def test_labels_and_confidence_follow_from_probabilities(
+    segmented: musclejax.Segmentation,
+) -> None:
+    steps = segmented.probabilities
+    assert steps is not None
+    inside = segmented.covered
+    assert np.abs(steps[inside].astype(int).sum(-1) - 255).max() <= 7
+    chosen = np.take_along_axis(steps, segmented.labels[..., None], -1)[..., 0]
+    np.testing.assert_array_equal(chosen[inside], steps.max(-1)[inside])
+    assert np.abs(segmented.confidence.astype(int) - chosen)[inside].max() <= 1
+
+
+def test_all_48_orientations_of_a_real_scan_give_the_same_labels(
+    short: Volume, segmented: musclejax.Segmentation, weights: Weights
+) -> None:
+    for orientation in ORIENTATIONS[1::5] + ORIENTATIONS[-1:]:
+        other = segment(reoriented(short, orientation), weights, region="thigh", batch_size=3)
+        expected = nib.apply_orientation(segmented.labels, orientation)
+        np.testing.assert_array_equal(other.labels, expected)
+        expected = nib.apply_orientation(segmented.sides.voxels, orientation)
+        np.testing.assert_array_equal(other.sides.voxels, expected)
+
+
+def test_batches_do_not_matter(weights: Weights) -> None:
+    network = weights.networks["leg"]
+    slices = np.random.default_rng(0).uniform(size=(5, 96, 96)).astype(np.float32)
+    done: list[int] = []
+    whole = predict_labels(network, slices, batch_size=5)
+    parts = predict_labels(network, slices, batch_size=2, advance=done.append)
+    assert (whole.labels == parts.labels).mean() > 0.999
+    assert np.abs(whole.confidence.astype(int) - parts.confidence).max() <= 1
+    assert done == [2, 2, 1]
+
+
+def region_network(weights: Weights, logits: tuple[float, float]) -> Network:
+    """A classifier that always says the same."""
+    network = weights.networks["region"]
+    zero = jax.tree.map(np.zeros_like, dict(network.variables))
+    zero["params"]["head"]["bias"] = np.array(logits, np.float32)
+    return replace(network, variables=zero)
+
+
+@pytest.mark.parametrize(("logits", "region"), [((1.0, -1.0), "thigh"), ((-3.0, 1.0), "leg")])
+def test_the_classifier_decides_which_network_runs(
+    logits: tuple[float, float], region: str, short: Volume, weights: Weights
+) -> None:
+    networks = {**weights.networks, "region": region_network(weights, logits)}
+    result = segment(short, Weights("w", networks, {"trained": True}), batch_size=3)
+    assert result.region == region
+    expected = 1 / (1 + np.exp(-abs(logits[0] - logits[1])))
+    assert result.region_probability == pytest.approx(expected, abs=1e-5)
+    assert result.labels.max() <= {"thigh": 12, "leg": 6}[region]
+
+
+def test_2021_classifies_the_middle_slice_only(weights: Weights, thigh_path: Path) -> None:
+    """Slice floor(n / 2) of the scan: 15 of 31."""
+    volume = load(thigh_path)
+    slices, _ = to_model_grid(volume, "2021")
+    network = weights.networks["region"]
+    divide = replace(network, config=network.config.copy_and_resolve_references())
+    divide.config.intensity.mode = "raw"
+    others = np.zeros_like(slices)
+    others[15 - 4] = slices[15 - 4]
+    assert classify(divide, slices, "2021") == classify(divide, others, "2021")
+    assert classify(divide, slices) != classify(divide, others, "2021")
+
+
+def test_2021_geometry_leaves_the_ends_unsegmented(thigh_path: Path, weights: Weights) -> None:
+    volume = load(thigh_path)
+    cut = Volume(np.ascontiguousarray(volume.data[:, :, :11]), volume.affine, "cut")
+    result = segment(cut, weights, region="thigh", geometry="2021", batch_size=2)
+    assert np.flatnonzero(result.labels.any((0, 1))).tolist() == [4, 5]
+    np.testing.assert_array_equal(result.volume.affine, volume.affine)
+
+
+def test_stages_and_slices_are_told(short: Volume, weights: Weights) -> None:
+    from contextlib import nullcontext
+
+    stages: list[str] = []
+    done: list[int] = []
+    hooks = Hooks(stage=lambda name: nullcontext(stages.append(name)), advance=done.append)
+    segment(short, weights, region="thigh", batch_size=3, hooks=hooks)
+    assert stages == ["resample", "classify", "network", "restore"]
+    assert sum(done) == 3
+
+
+def test_random_weights_and_missing_networks_are_told(short: Volume, weights: Weights) -> None:
+    assert "random" in segment(short, weights, region="leg", batch_size=3).warnings[0]
+    without = Weights("w", {"leg": weights.networks["leg"]}, {})
+    with pytest.raises(InputError, match="a region network. Give --region"):
+        segment(short, without)
+    with pytest.raises(InputError, match="found networks leg; accepted: a thigh network"):
+        segment(short, without, region="thigh")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [({"region": "arm"}, "arm"), ({"batch_size": 0}, "1 or more")]
+)
+def test_impossible_options(option: dict, message: str, short: Volume, weights: Weights) -> None:
+    with pytest.raises(InputError, match=message):
+        segment(short, weights, **option)
+
+
+def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
+    files = segmented.save(tmp_path / "out", record=lambda: {"note": "ours"})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [p.name for p in files]
+    assert [p.name for p in files] == [
+        "short_labels.nii.gz",
+        "short_muscles.csv",
+        "short_probabilities.nii.gz",
+        "short_qc.png",
+        "short_run.json",
+        "short_slices.csv",
+    ]
+    labels = nib.load(files[0])
+    np.testing.assert_array_equal(np.asarray(labels.dataobj), segmented.labels)
+    np.testing.assert_array_equal(labels.affine, segmented.volume.affine)
+    table = pd.read_csv(files[1])
+    pd.testing.assert_frame_equal(table, segmented.measurements(), atol=1e-4, check_dtype=False)
+    assert nib.load(files[2]).shape == (*segmented.labels.shape, 13)
+    record = json.loads(files[4].read_text())
+    assert (record["region"], record["note"], record["weights_trained"]) == ("thigh", "ours", False)
+
+
+def test_the_picture_shows_every_slice_and_the_right_on_the_left(
+    segmented: musclejax.Segmentation, tmp_path: Path
+) -> None:
+    """Labels on the patient's right only: their colour lies in the left half of each panel."""
+    from matplotlib.image import imread
+
+    from musclejax.inference.picture import draw
+
+    right = np.zeros_like(segmented.labels)
+    right[200:240, 130:200] = 1  # RAS: larger index, patient's right
+    draw(replace(segmented, labels=right), tmp_path / "qc.png")
+    image = imread(tmp_path / "qc.png")
+    red = (image[..., 0] - image[..., 1] > 0.2) & (image[..., 0] - image[..., 2] > 0.2)
+    panels = red[150:-150]
+    columns = np.flatnonzero(panels.any(0)) / image.shape[1] * 3 % 1  # three panels in a row
+    assert columns.size > 50
+    assert columns.max() < 0.5
+
+
+def test_grid_size_is_what_the_networks_accept(weights: Weights) -> None:
+    assert all(SLICE_PX % n.spec.size_multiple == 0 for n in weights.networks.values())

@@ -1,0 +1,212 @@
+"""The table of variants: counts and fields of the paper, and what every row must do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from musclejax import anatomy
+from musclejax.errors import InputError
+from musclejax.models.layers import ConvolutionUnit
+from musclejax.models.spec import NetworkSpec
+from musclejax.models.variants import (
+    VARIANTS,
+    build_network,
+    describe,
+    find,
+    receptive_fields,
+    task_spec,
+)
+from musclejax.models.vnet import contract
+from musclejax.models.weights import draw_variables, initialise
+from tests.conftest import quick_jit
+
+
+class ContractingPath(nn.Module):
+    spec: NetworkSpec
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> list[jax.Array]:
+        return contract(self.spec, image, train=False)
+
+
+def shrunk(spec: NetworkSpec) -> NetworkSpec:
+    """The same network, 2 to 6 channels wide."""
+    return replace(spec, widths=tuple(2 + level % 5 for level in range(len(spec.widths))))
+
+
+@pytest.mark.parametrize(
+    ("task", "trainable", "statistics", "gmac"),
+    # facts-2021, section Networks: counted in the published code.
+    [
+        ("thigh", 45_445_005, 18_048, 48.4),
+        ("leg", 45_444_807, 18_048, 48.4),
+        ("region", 7_056_130, 5_952, 1.65),
+    ],
+)
+def test_counts_of_the_2021_networks(
+    task: str, trainable: int, statistics: int, gmac: float
+) -> None:
+    found = describe(VARIANTS["paper"], task)
+    assert (found.trainable_parameters, found.statistics) == (trainable, statistics)
+    assert found.gmac == pytest.approx(gmac, rel=0.005)
+
+
+def test_table_1_of_the_paper() -> None:
+    # Paper, Table 1, typed in from there.
+    assert receptive_fields(VARIANTS["paper"]) == [
+        [1, 3, 5],
+        [6, 10, 14],
+        [16, 24, 32],
+        [36, 52, 68],
+        [76, 108, 140],
+        [188, 284, 380],
+    ]
+    classifier = task_spec(VARIANTS["paper"], "region")
+    assert receptive_fields(classifier) == receptive_fields(VARIANTS["paper"])[:5]
+
+
+def test_exact_receptive_fields_are_what_the_gradient_reaches() -> None:
+    """The last block sees 172, 268, 364 pixels, 16 fewer than Table 1 says."""
+    exact = receptive_fields(VARIANTS["paper"], as_paper=False)
+    assert exact[-1] == [172, 268, 364]
+    assert exact[:5] == receptive_fields(VARIANTS["paper"])[:5]
+    spec = replace(VARIANTS["paper"], widths=(1,) * 6, norm="none")
+    path = ContractingPath(spec)
+    image = jnp.ones((1, 432, 432, 1))
+    shapes = jax.eval_shape(lambda x: path.init(jax.random.key(0), x), image)
+    # Positive weights, so that no contribution cancels or dies in a ReLU.
+    variables = jax.tree.map(lambda a: jnp.full(a.shape, 0.3), shapes)
+
+    @quick_jit
+    def gradient(image: jax.Array) -> jax.Array:
+        return jax.grad(lambda x: path.apply(variables, x)[-1][0, 4, 4, 0])(image)
+
+    rows = np.flatnonzero(np.asarray(gradient(image))[0, :, :, 0].any(1))
+    assert rows[-1] - rows[0] + 1 == exact[-1][-1]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("task", anatomy.TASKS)
+def test_full_size_shapes(name: str, task: str) -> None:
+    module = build_network(VARIANTS[name], task)
+    px = 128 if task == "region" else 432
+    image = jax.ShapeDtypeStruct((2, px, px, 1), jnp.float32)
+    logits, variables = jax.eval_shape(
+        lambda x: module.init_with_output(jax.random.key(0), x, train=False), image
+    )
+    expected = {"region": (2, 2), "thigh": (2, 432, 432, 13), "leg": (2, 432, 432, 7)}
+    assert logits.shape == expected[task]
+    assert ("batch_stats" in variables) == (VARIANTS[name].norm == "batch")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_parameter_learns(name: str) -> None:
+    """A gradient in every parameter, but for biases that the normalisation takes out again."""
+    spec = shrunk(VARIANTS[name])
+    module = build_network(spec, "leg")
+    side = spec.size_multiple * (1 if spec.size_multiple > 48 else 2)
+    image = jnp.asarray(np.random.default_rng(1).normal(size=(2, side, side, 1)), jnp.float32)
+    variables = draw_variables(spec, "leg", 0)
+    # Where all biases are 0 a dead ReLU can hide a parameter; random ones do not.
+    params = jax.tree.map(
+        lambda a: a + 0.1 * np.random.default_rng(a.size).normal(size=a.shape).astype(np.float32),
+        variables["params"],
+    )
+
+    def loss(params: dict) -> jax.Array:
+        logits, _ = module.apply(
+            {**variables, "params": params},
+            image,
+            train=True,
+            rngs={"dropout": jax.random.key(2)},
+            mutable=["batch_stats"],
+        )
+        return jnp.cos(3 * logits).mean()
+
+    gradients = quick_jit(jax.grad(loss))(params)
+    for path, gradient in jax.tree.leaves_with_path(gradients):
+        key = jax.tree_util.keystr(path)
+        assert np.isfinite(gradient).all(), key
+        cancelled = key.endswith("['bias']") and "norm" not in key and "head" not in key
+        if not cancelled:
+            assert np.abs(gradient).max() > 1e-9, key
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_declared_strides(name: str) -> None:
+    """Each level of the contracting path is smaller by its declared stride."""
+    spec = VARIANTS[name]
+    outputs, _ = jax.eval_shape(
+        lambda x: ContractingPath(spec).init_with_output(jax.random.key(0), x),
+        jax.ShapeDtypeStruct((1, 432, 432, 1), jnp.float32),
+    )
+    side = 432
+    for output, stride, width in zip(outputs, spec.strides, spec.widths, strict=True):
+        side //= stride
+        assert output.shape == (1, side, side, width)
+
+
+def test_dropout_acts_on_the_input_while_training_only() -> None:
+    spec = shrunk(VARIANTS["paper"])
+    module = build_network(spec, "leg")
+    image = jnp.ones((1, 48, 48, 1))
+    variables = jax.tree.map(jnp.asarray, draw_variables(spec, "leg", 0))
+
+    def run(train: bool) -> Callable[[int], np.ndarray]:
+        def apply(key: jax.Array) -> jax.Array:
+            rngs = {"dropout": key}
+            return module.apply(variables, image, train=train, rngs=rngs, mutable=["batch_stats"])
+
+        compiled = quick_jit(apply)
+        return lambda seed: np.asarray(compiled(jax.random.key(seed))[0])
+
+    training, using = run(True), run(False)
+    assert np.abs(training(1) - training(2)).max() > 1e-4
+    np.testing.assert_array_equal(using(1), using(2))
+
+
+def test_initial_kernels_are_glorot_normal_as_flax_draws_them() -> None:
+    unit = ConvolutionUnit(256, "plain", "batch")
+    flax = unit.lazy_init(
+        jax.random.key(0), jax.ShapeDtypeStruct((1, 4, 4, 256), jnp.float32), train=False
+    )
+    ours = initialise("leg", "compact16").variables
+    ours = {name: ours[name]["contract_4"]["unit_0"] for name in ("params", "batch_stats")}
+    for kernel in (np.asarray(v["params"]["kernel"]) for v in (flax, ours)):
+        # Glorot and Bengio 2010, Eq. 16, with fans of 9 * 256.
+        assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 256 + 9 * 256)), rel=0.01)
+        assert np.abs(kernel).max() == pytest.approx(2 * kernel.std() / 0.8796, rel=0.01)
+    for one, other in zip(jax.tree.leaves(flax), jax.tree.leaves(ours), strict=True):
+        if one.ndim == 1:
+            np.testing.assert_array_equal(one, other)
+
+
+def test_unknown_variant_suggests_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean compact8"):
+        find("compct8")
+    with pytest.raises(InputError, match="region, thigh, leg"):
+        build_network(VARIANTS["paper"], "arm")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"widths": ()},
+        {"widths": (8, 0, 8, 8, 8, 8)},
+        {"strides": (1, 2)},
+        {"strides": (2, 2, 2, 2, 2, 3)},
+        {"units": 0},
+        {"norm": "layer"},
+        {"upsampling": "bilinear"},
+        {"dropout": 1.0},
+    ],
+)
+def test_impossible_specifications_are_refused(change: dict) -> None:
+    (field,) = change
+    with pytest.raises(ValueError, match=field):
+        replace(VARIANTS["paper"], **change)
