@@ -1,5 +1,6 @@
 """Write files so that a reader never meets half of one."""
 
+import glob
 import json
 import shutil
 import tempfile
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_PARTIAL = ".partial"
 
 
 @contextmanager
@@ -22,7 +25,9 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
         OSError: If `folder` cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(dir=folder, prefix=f".{prefix}-"))
+    for abandoned in folder.glob(f".{glob.escape(prefix)}.????????{_PARTIAL}"):
+        shutil.rmtree(abandoned, ignore_errors=True)  # of a run that was killed
+    stage = Path(tempfile.mkdtemp(dir=folder, prefix=f".{prefix}.", suffix=_PARTIAL))
     try:
         yield stage
         if last:

@@ -1,9 +1,8 @@
 """Shared scans and weights; small, real in kind, made once a session."""
 
 import os
-from pathlib import Path
-
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np

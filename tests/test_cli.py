@@ -215,3 +215,20 @@ def test_public_names_work() -> None:
     for name in musclejax.__all__:
         assert getattr(musclejax, name) is not None
     assert len(musclejax.__all__) <= 15
+
+
+def test_threads_hold_and_killing_leaves_no_half_file(
+    scans: Path, weights_folder: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, because the limit holds for the whole process."""
+    command = [sys.executable, "-m", "musclejax", "segment", str(scans / "a.nii.gz")]
+    command += ["-o", str(tmp_path), "--weights", str(weights_folder), "--threads", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(tmp_path.glob(".a.*.partial/*")):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("a_")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert json.loads((tmp_path / "a_run.json").read_text())["threads"] == 1
+    assert not list(tmp_path.glob(".*"))

@@ -31,3 +31,13 @@ def test_json_replaces_whole(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": 1})
     write_json(tmp_path / "a.json", {"b": 2})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": 2\n}\n'
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    """Only its own: the scan `a` must not touch the folder of a running scan `a-b`."""
+    for name in (".a.12345678.partial", ".a-b.12345678.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.nii.gz").write_text("half")
+    with staging_folder(tmp_path, "a") as stage:
+        (stage / "a.txt").write_text("whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", ".a-b.12345678.partial"}

@@ -78,7 +78,7 @@ def test_unknown_choices_are_named(kind: str, norm: str) -> None:
         unit.init(jax.random.key(0), jnp.ones((1, 4, 4, 2)), train=False)
 
 
-def assert_same_value_and_gradient(found, expected, x: np.ndarray, kernel: np.ndarray) -> None:  # noqa: ANN001
+def assert_same_value_and_gradient(found, expected, x: np.ndarray, kernel: np.ndarray) -> None:
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     np.testing.assert_allclose(found(x, kernel), expected(x, kernel), rtol=1e-5, atol=1e-5)
     # A cosine, so that the gradient differs from pixel to pixel.

@@ -113,7 +113,7 @@ def test_damaged_folders_are_refused(
     damage,
     message: str,
     weights_folder: Path,
-    tmp_path: Path,  # noqa: ANN001
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(weights_folder, tmp_path / "w")
     damage(tmp_path / "w")

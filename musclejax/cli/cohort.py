@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musclejax.cli.process import (
-    BadUsage,
-    Stopwatch,
-    configure,
-    machine,
-    peak_memory_mib,
-    usage,
-)
+from musclejax.cli.process import BadUsage, Stopwatch, configure, machine, peak_memory_mib, usage
 from musclejax.errors import InputError
 from musclejax.scan.discover import find_scans
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.progress import Progress
 
+    from musclejax.inference.segment import Segmentation
     from musclejax.models.weights import Weights
+    from musclejax.scan.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,23 @@ class Settings:
         return {**identity, "fat_fraction": str(self.fat_fraction or "")}
 
 
+@dataclass(frozen=True)
+class Session:
+    """What all scans of one command share.
+
+    Attributes:
+        settings: The options.
+        weights: The networks, loaded once.
+        startup: Seconds by stage before the first scan.
+        progress: Bars on a terminal; nothing elsewhere.
+    """
+
+    settings: Settings
+    weights: "Weights"
+    startup: dict[str, float]
+    progress: "Progress"
+
+
 def run(paths: Sequence[Path], settings: Settings) -> int:
     """Segment the scans that `paths` mean.
 
@@ -61,17 +74,17 @@ def run(paths: Sequence[Path], settings: Settings) -> int:
     with usage():
         configure(settings.threads)
     scans, missing = _find(paths)
-    names = {scan: _name(scan) for scan in scans}
+    names = _name(scans)
     _check(names, settings)
     clock = Stopwatch()
     with clock.stage("startup"), usage():
         weights = _load(settings)
-    _say_weights(weights)
     failed = missing
     with _progress() as progress:
+        session = Session(settings, weights, clock.seconds, progress)
         bar = progress.add_task("scans", total=len(scans), visible=len(scans) > 1)
         for scan, name in names.items():
-            failed += not _attempt(scan, name, weights, settings, clock, progress)
+            failed += not _attempt(scan, name, session)
             progress.advance(bar)
     if failed:
         total = len(scans) + missing
@@ -92,10 +105,10 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], int]:
     return list(dict.fromkeys(scans)), missing
 
 
-def _name(scan: Path) -> str:
+def _name(scans: list[Path]) -> dict[Path, str]:
     from musclejax.scan.volume import scan_name
 
-    return scan_name(scan)
+    return {scan: scan_name(scan) for scan in scans}
 
 
 def _check(names: dict[Path, str], settings: Settings) -> None:
@@ -126,140 +139,125 @@ def _load(settings: Settings) -> "Weights":
 
     weights = load_weights(settings.weights)
     save_label_names(settings.output)
-    return weights
-
-
-def _say_weights(weights: "Weights") -> None:
     click.echo(f"weights {weights.name}: {weights.provenance.get('description', 'no description')}")
-
-
-def _attempt(
-    scan: Path,
-    name: str,
-    weights: "Weights",
-    settings: Settings,
-    clock: Stopwatch,
-    progress: "Progress",
-) -> bool:
-    """Segment one scan; report what happened; return whether it is done."""
-    from musclejax.inference.report import read_record
-
-    finished = None if settings.overwrite else read_record(settings.output, name)
-    if finished is not None:
-        same = finished.get("settings") == settings.identity()
-        same = same and finished.get("weights_hash") == weights.hash
-        note = "" if same else ", with other settings; --overwrite segments it again"
-        progress.console.print(f"{name}: finished before{note}", highlight=False)
-        return True
-    try:
-        line = _segment(scan, name, weights, settings, clock, progress)
-    except (InputError, OSError, MemoryError) as error:
-        line, done = f"failed: {error}", False
-    except Exception as error:
-        # One scan's surprise must not cost the night's cohort.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        line, done = f"failed: {scan}: unexpected {reason}", False
-    else:
-        done = True
-    if done:
-        progress.console.print(line, highlight=False)
-    else:
-        click.echo(line, err=True)
-    return done
-
-
-def _segment(
-    scan: Path,
-    name: str,
-    weights: "Weights",
-    settings: Settings,
-    started: Stopwatch,
-    progress: "Progress",
-) -> str:
-    from musclejax.inference import report
-    from musclejax.inference.measure import load_fat_fraction
-    from musclejax.inference.segment import Hooks
-    from musclejax.inference.segment import segment as segment_volume
-    from musclejax.scan.volume import load
-
-    clock = Stopwatch()
-    with clock.stage("total"):
-        with clock.stage("load"):
-            volume = load(scan)
-            if settings.dicom_seg and not volume.dicom_files:
-                raise InputError(scan, "a NIfTI scan", "a DICOM scan with --dicom-seg")
-            path = _fat_path(settings.fat_fraction, name)
-            fat = load_fat_fraction(path, volume) if path else None
-        bar = progress.add_task(name, total=volume.data.shape[volume.axial_axis])
-        try:
-            segmentation = segment_volume(
-                volume,
-                weights,
-                region=settings.region,
-                geometry=settings.geometry,
-                batch_size=settings.batch_size,
-                probabilities=settings.probabilities,
-                hooks=Hooks(clock.stage, lambda slices: progress.advance(bar, slices)),
-            )
-        finally:
-            progress.remove_task(bar)
-        with clock.stage("save"):
-
-            def record() -> dict[str, Any]:
-                return {
-                    "source": str(scan),
-                    "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "settings": settings.identity(),
-                    "batch_size": settings.batch_size,
-                    "weights_hash": weights.hash,
-                    "config_hash": weights.networks[segmentation.region].hash,
-                    "seconds": {**started.seconds, **clock.seconds},
-                    "peak_memory_mib": peak_memory_mib(),
-                    **machine(),
-                }
-
-            report.save(
-                segmentation,
-                settings.output,
-                fat_fraction=fat,
-                dicom_seg=settings.dicom_seg,
-                record=record,
-            )
-    certainty = segmentation.region_probability
-    how = "as given" if certainty is None else f"p = {certainty:.3f}"
-    seconds = clock.seconds
-    summary = (
-        f"{name}: {segmentation.region} ({how}), {volume.data.shape[volume.axial_axis]} slices"
-    )
-    summary += f", {seconds['total']:.1f} s (network {seconds['network']:.1f} s)"
-    return "\n".join([summary, *(f"  note: {w}" for w in segmentation.warnings)])
-
-
-def _fat_path(fat_fraction: Path | None, name: str) -> Path | None:
-    if fat_fraction is None or fat_fraction.is_file():
-        return fat_fraction
-    path = fat_fraction / f"{name}.nii.gz"
-    if not path.is_file():
-        raise InputError(path, "no fat-fraction map for this scan", "one named like the scan")
-    return path
+    if weights.caution:
+        click.echo(f"note: {weights.caution}")
+    return weights
 
 
 def _progress() -> "Progress":
     """Return a progress bar that shows itself on a terminal only."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
 
     console = Console()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _attempt(scan: Path, name: str, session: Session) -> bool:
+    """Segment one scan; report what happened; return whether it is done."""
+    try:
+        line = _finished_before(name, session) or _segment(scan, name, session)
+    except (InputError, OSError, MemoryError) as error:
+        click.echo(f"failed: {error}", err=True)
+        return False
+    except Exception as error:
+        # One scan's surprise must not cost the night's cohort.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        click.echo(f"failed: {scan}: unexpected {reason}", err=True)
+        return False
+    session.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return True
+
+
+def _finished_before(name: str, session: Session) -> str:
+    from musclejax.inference.report import read_record
+
+    settings = session.settings
+    record = None if settings.overwrite else read_record(settings.output, name)
+    if record is None:
+        return ""
+    same = record.get("settings") == settings.identity()
+    same = same and record.get("weights_hash") == session.weights.hash
+    note = "" if same else ", with other settings; --overwrite segments it again"
+    return f"{name}: finished before{note}"
+
+
+def _segment(scan: Path, name: str, session: Session) -> str:
+    """Segment one scan and write its files; return the line that says so."""
+    from musclejax.inference import report
+
+    clock, settings = Stopwatch(), session.settings
+    with clock.stage("total"):
+        with clock.stage("load"):
+            volume, fat_fraction = _read(scan, name, settings)
+        segmentation = _label(volume, session, clock)
+        with clock.stage("save"):
+            report.save(
+                segmentation,
+                settings.output,
+                fat_fraction=fat_fraction,
+                dicom_seg=settings.dicom_seg,
+                record=lambda: _record(scan, segmentation, session, clock),
+            )
+    certainty = segmentation.region_probability
+    how = "as given" if certainty is None else f"p = {certainty:.3f}"
+    seconds, slices = clock.seconds, volume.data.shape[volume.axial_axis]
+    line = f"{name}: {segmentation.region} ({how}), {slices} slices, {seconds['total']:.1f} s"
+    notes = [w for w in segmentation.warnings if w != session.weights.caution]
+    return "\n".join(
+        [f"{line} (network {seconds['network']:.1f} s)", *(f"  note: {n}" for n in notes)]
+    )
+
+
+def _read(scan: Path, name: str, settings: Settings) -> tuple["Volume", "np.ndarray | None"]:
+    from musclejax.inference.measure import load_fat_fraction
+    from musclejax.scan.volume import load
+
+    volume = load(scan)
+    if settings.dicom_seg and not volume.dicom_files:
+        raise InputError(scan, "a NIfTI scan", "a DICOM scan with --dicom-seg")
+    path = settings.fat_fraction
+    if path and path.is_dir():
+        path = path / f"{name}.nii.gz"
+        if not path.is_file():
+            raise InputError(path, "no fat-fraction map for this scan", "one named like the scan")
+    return volume, load_fat_fraction(path, volume) if path else None
+
+
+def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentation":
+    from musclejax.inference.segment import Hooks, segment
+
+    progress, settings = session.progress, session.settings
+    bar = progress.add_task(volume.name, total=volume.data.shape[volume.axial_axis])
+    try:
+        return segment(
+            volume,
+            session.weights,
+            region=settings.region,
+            geometry=settings.geometry,
+            batch_size=settings.batch_size,
+            probabilities=settings.probabilities,
+            hooks=Hooks(clock.stage, lambda slices: progress.advance(bar, slices)),
+        )
+    finally:
+        progress.remove_task(bar)
+
+
+def _record(
+    scan: Path, segmentation: "Segmentation", session: Session, clock: Stopwatch
+) -> dict[str, Any]:
+    weights = session.weights
+    return {
+        "source": str(scan),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": session.settings.identity(),
+        "batch_size": session.settings.batch_size,
+        "weights_hash": weights.hash,
+        "config_hash": weights.networks[segmentation.region].hash,
+        "seconds": {**session.startup, **clock.seconds},
+        "peak_memory_mib": peak_memory_mib(),
+        **machine(),
+    }

@@ -32,8 +32,12 @@ def list_command(as_json: bool) -> None:
     for name, index in bundled.items():
         configs, provenance = index["networks"], index["provenance"]
         variants = ", ".join(sorted({c["variant"] for c in configs.values()}))
-        texts = (str(provenance.get(key, "")) for key in ("licence", "description"))
-        table.add_row(name, variants, ", ".join(configs), *texts)
+        licence = provenance.get("licence", "")
+        if isinstance(licence, dict):  # one for each network
+            licence = "\n".join(f"{task}: {text}" for task, text in licence.items())
+        table.add_row(
+            name, variants, ", ".join(configs), licence, str(provenance.get("description", ""))
+        )
     Console().print(table)
 
 

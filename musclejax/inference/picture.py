@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -23,7 +22,8 @@ PANELS = 16
 COLUMNS = 4
 _DPI = 110
 _MARGIN_MM = 12.0
-_ALPHA = 0.45
+_ALPHA = 0.4
+_EDGE_ALPHA = 0.9
 
 
 def draw(segmentation: "Segmentation", path: Path) -> None:
@@ -60,7 +60,7 @@ def _box(
     image: Float[np.ndarray, "x y z"], labels: UInt8[np.ndarray, "x y z"], x_mm: float, y_mm: float
 ) -> tuple[slice, slice]:
     """Return the part of the axial plane that shows anything, with a margin."""
-    body: Bool[np.ndarray, "x y"] = (body_mask(image) | (labels > 0)).any(2)
+    body = np.asarray((body_mask(image) | (labels > 0)).any(2))
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.
@@ -78,7 +78,7 @@ def _figure(
     rows = -(-count // columns)
     width = 14.0
     height = width / columns * shape[1] * y_mm / (shape[0] * x_mm)
-    top, bottom = 0.8, 1.0
+    top, bottom = 0.75, 0.65
     total = rows * height + top + bottom
     figure = Figure(figsize=(width, total))
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -93,21 +93,20 @@ def _draw_slice(
     axes: Axes, image: np.ndarray, labels: np.ndarray, white: float, aspect: float
 ) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=white, aspect=aspect, interpolation="bilinear")
-    colors = np.array([anatomy.COLORS[n] for n in range(len(anatomy.COLORS))]) / 255
-    overlay = np.ma.masked_equal(labels, 0)
-    axes.imshow(
-        overlay,
-        cmap=ListedColormap(colors),
-        vmin=-0.5,
-        vmax=len(colors) - 0.5,
-        alpha=_ALPHA,
-        aspect=aspect,
-        interpolation="nearest",
-    )
-    for number in np.unique(labels[labels > 0]):
-        axes.contour(labels == number, [0.5], colors=[colors[number]], linewidths=0.8)
+    axes.imshow(_overlay(labels), aspect=aspect, interpolation="nearest")
     axes.text(0.02, 0.97, "R", **_mark(axes, "left"))
     axes.text(0.98, 0.97, "L", **_mark(axes, "right"))
+
+
+def _overlay(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
+    """Return red, green, blue, alpha: muscles tinted, their outermost pixels opaque."""
+    table = np.array([(*color, 0.0) for color in anatomy.COLORS.values()]) / 255
+    colors = table[labels]
+    padded = np.pad(labels, 1)
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    edge = np.any([labels != neighbour for neighbour in neighbours], axis=0)
+    colors[..., 3] = np.where(edge, _EDGE_ALPHA, _ALPHA) * (labels > 0)
+    return colors
 
 
 def _mark(axes: Axes, align: str) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def _legend(figure: Figure, region: anatomy.Region, present: UInt8[np.ndarray, "
         for m in region.muscles
     ]
     style: dict[str, Any] = {"frameon": False, "labelcolor": "white", "fontsize": 9}
-    figure.legend(handles=patches, loc="lower center", ncols=6, **style)
+    figure.legend(handles=patches, loc="lower center", ncols=len(patches) // 2, **style)
 
 
 def _title(figure: Figure, segmentation: "Segmentation") -> None:
@@ -135,6 +134,6 @@ def _title(figure: Figure, segmentation: "Segmentation") -> None:
     height = figure.get_figheight()
     figure.text(0.5, 1 - 0.1 / height, title, color="white", fontsize=14, ha="center", va="top")
     lines = [f"weights: {segmentation.weights}", *segmentation.warnings]
-    color = "white" if segmentation.trained and not segmentation.warnings else "orange"
+    color = "orange" if segmentation.warnings else "white"
     where: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9}
     figure.text(0.5, 1 - 0.42 / height, " · ".join(lines), color=color, **where)

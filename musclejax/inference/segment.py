@@ -150,7 +150,7 @@ def segment(
         region_probability=certainty,
         weights=weights.name,
         trained=weights.trained,
-        warnings=tuple(_warnings(volume, sides, weights.trained)),
+        warnings=tuple(_warnings(volume, sides, weights)),
         **restored,
     )
 
@@ -205,10 +205,8 @@ def _restore(prediction: Prediction, transform: GridTransform) -> Mapping[str, A
     }
 
 
-def _warnings(volume: Volume, sides: Sides, trained: bool) -> list[str]:
-    warnings = []
-    if not trained:
-        warnings.append("the weights are random, not trained: the labels mean nothing")
+def _warnings(volume: Volume, sides: Sides, weights: Weights) -> list[str]:
+    warnings = [weights.caution] if weights.caution else []
     if not volume.has_orientation:
         warnings.append("the file stores no orientation: left and right may be swapped")
     if sides.method == "position":

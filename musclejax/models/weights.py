@@ -71,7 +71,7 @@ class Weights:
         name: Name of the bundled weights, or of the folder.
         networks: Networks by task.
         provenance: What trained them, on what, under which licence; "trained" is False for
-            weights that are random.
+            weights that are random; "caution" is shown with every result.
     """
 
     name: str
@@ -82,6 +82,12 @@ class Weights:
     def trained(self) -> bool:
         """Whether the networks have learnt anything; random weights say no."""
         return bool(self.provenance.get("trained", True))
+
+    @property
+    def caution(self) -> str:
+        """What a user must know before relying on the labels; empty if nothing."""
+        random = "" if self.trained else "random weights, not trained: the labels mean nothing"
+        return str(self.provenance.get("caution", random))
 
     @cached_property
     def hash(self) -> str:

@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from ml_collections import ConfigDict
-
 from skimage.filters import threshold_otsu
 
 from musclejax.errors import InputError
