@@ -209,6 +209,18 @@ def test_import_is_light_and_help_is_quick() -> None:
     assert min(seconds) < 1
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("", "  musclejax demo                          two sample scans, a minute"),
+        ("segment", "  NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per"),
+        ("import-keras", "  --region weights_thighleg.hdf5 -o weights2021"),
+    ],
+)
+def test_help_keeps_its_tables(command: str, line: str) -> None:
+    assert line in call(*command.split(), "--help").stdout
+
+
 def test_public_names_work() -> None:
     import musclejax
 

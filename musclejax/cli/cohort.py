@@ -39,8 +39,8 @@ class Settings:
     overwrite: bool = False
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that change the result."""
-        kept = ("weights", "region", "geometry", "probabilities", "dicom_seg")
+        """Return the settings that change the result; the weights have a hash of their own."""
+        kept = ("region", "geometry", "probabilities", "dicom_seg")
         identity = {name: value for name, value in asdict(self).items() if name in kept}
         return {**identity, "fat_fraction": str(self.fat_fraction or "")}
 

@@ -7,7 +7,7 @@ import click
 @click.option("--variant", default="paper", show_default=True, help="Name of a variant, or 'all'.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def describe(variant: str, as_json: bool) -> None:
-    r"""Show parameters, receptive fields and cost of the three networks.
+    """Show parameters, receptive fields and cost of the three networks.
 
     \b
     Examples:

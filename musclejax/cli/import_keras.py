@@ -13,7 +13,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--region", type=_FILE, metavar="FILE", help="weights_thighleg.hdf5")
 @click.option("-o", "--output", type=_FILE, required=True, help="Weights folder to make.")
 def import_keras(thigh: Path | None, leg: Path | None, region: Path | None, output: Path) -> None:
-    r"""Turn the HDF5 weights of the 2021 release into a weights folder.
+    """Turn the HDF5 weights of the 2021 release into a weights folder.
 
     Give any of the three files of Zenodo record 4479168. Files are read as arrays; nothing in
     them is executed. That their labels have the order of `labels.txt` is likely, not verified.

@@ -26,7 +26,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="musclejax")
 def main() -> None:
-    r"""Segment thigh and leg muscles on MRI, on a CPU.
+    """Segment thigh and leg muscles on MRI, on a CPU.
 
     \b
     Start with:

@@ -1,5 +1,6 @@
 """The process: threads, compilation cache, clock, memory and what it runs on."""
 
+import hashlib
 import os
 import platform
 import sys
@@ -46,9 +47,10 @@ def configure(threads: int | None) -> None:
         _limit_threads(threads)
     from platformdirs import user_cache_path
 
-    cache = os.environ.setdefault(
-        "JAX_COMPILATION_CACHE_DIR", str(user_cache_path("musclejax") / "xla")
-    )
+    # One folder for each kind of processor: machines of a cluster may share a home.
+    kind = hashlib.sha256(cpu_model().encode()).hexdigest()[:8]
+    folder = user_cache_path("musclejax") / f"xla-{kind}"
+    cache = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     # Every compilation is worth keeping here: a run compiles two or three functions.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -54,7 +54,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--overwrite", is_flag=True, help="Segment finished scans again.")
 def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
-    r"""Label the muscles of each SCAN and measure them.
+    """Label the muscles of each SCAN and measure them.
 
     SCAN is a NIfTI file, a folder with the files of one DICOM series, or a folder of either.
 

@@ -25,20 +25,16 @@ def list_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(bundled, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "variant", "networks", "licence", "what it is")
     for name, index in bundled.items():
         configs, provenance = index["networks"], index["provenance"]
         variants = ", ".join(sorted({c["variant"] for c in configs.values()}))
-        licence = provenance.get("licence", "")
-        if isinstance(licence, dict):  # one for each network
-            licence = "\n".join(f"{task}: {text}" for task, text in licence.items())
-        table.add_row(
-            name, variants, ", ".join(configs), licence, str(provenance.get("description", ""))
-        )
-    Console().print(table)
+        click.echo(f"{name}: {variants} ({', '.join(configs)})")
+        for key in ("description", "caution", "licence"):
+            # One licence for all networks, or one for each.
+            value = provenance.get(key, {})
+            texts = value if isinstance(value, dict) else {"": value}
+            for task, text in texts.items():
+                click.echo(f"  {' '.join(filter(None, (key, task)))}: {text}")
 
 
 @weights.command("init")

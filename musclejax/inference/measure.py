@@ -90,7 +90,7 @@ def measure_slices(
     return _finish(table, segmentation)[SLICE_COLUMNS]
 
 
-def load_fat_fraction(path: Path, volume: Volume) -> FatFraction:
+def load_fat_fraction(path: str | Path, volume: Volume) -> FatFraction:
     """Load a fat-fraction map and bring it onto the scan's grid.
 
     Args:
@@ -104,7 +104,7 @@ def load_fat_fraction(path: Path, volume: Volume) -> FatFraction:
         InputError: If the file is unusable, its values are no fractions, or it shows another
             place.
     """
-    image = load_nifti(path)
+    image = load_nifti(Path(path))
     data = image.data.astype(np.float32)
     known = data[np.isfinite(data)]
     top = float(np.percentile(known, 99.9)) if known.size else 0.0

@@ -64,7 +64,7 @@ def _box(
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.
-        share = np.cumsum(body.any(1 - axis) * body.sum(1 - axis)) / max(1, body.sum())
+        share = np.cumsum(body.sum(1 - axis)) / max(1, body.sum())
         first, last = np.searchsorted(share, (0.002, 0.998))
         margin = round(_MARGIN_MM / spacing)
         box.append(slice(max(0, int(first) - margin), int(last) + margin + 1))

@@ -136,7 +136,7 @@ def draw_variables(spec: NetworkSpec, task: str, seed: int) -> dict[str, Any]:
 
 
 def save_weights(
-    folder: Path, networks: Mapping[str, Network], provenance: Mapping[str, Any]
+    folder: str | Path, networks: Mapping[str, Network], provenance: Mapping[str, Any]
 ) -> None:
     """Write a weights folder: an orbax checkpoint per network and one readable index.
 

@@ -166,7 +166,7 @@ def _axis_world(profile: Float[np.ndarray, " n"], spacing_mm: float, subject: st
     _check_extent(n, spacing_mm, subject)
     step = SLICE_SPACING_MM / spacing_mm
     centre, half = (n - 1) / 2, SLICE_PX * step / 2
-    if n > SLICE_PX * step:
+    if n > SLICE_PX * step and profile.any():
         share = np.cumsum(profile) / profile.sum()
         ends = np.searchsorted(share, (0.005, 0.995))
         centre = float(np.clip(ends.mean(), half - 0.5, n - half - 0.5))
