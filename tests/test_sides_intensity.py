@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.config import default_config
 from musclejax.errors import InputError
-from musclejax.scan.intensity import normalise
+from musclejax.scan.intensity import body_mask, normalise
 from musclejax.scan.sides import find_sides
 from musclejax.scan.volume import Volume, load
 from tests.test_grid import ORIENTATIONS, reoriented
@@ -111,3 +111,12 @@ def test_the_handling_of_2021() -> None:
     np.testing.assert_array_equal(normalise(slices, settings(mode="divide")), [[[0.0, 0.5, 1.0]]])
     with pytest.raises(InputError, match="raw, divide or percentile"):
         normalise(slices, settings(mode="zscore"))
+
+
+@pytest.mark.parametrize("offset", [0.0, -1000.0, 50.0])
+def test_body_mask_does_not_mind_an_offset(limbs: np.ndarray, offset: float) -> None:
+    np.testing.assert_array_equal(body_mask(limbs + np.float32(offset)), limbs > 0)
+
+
+def test_body_mask_of_a_scan_without_air() -> None:
+    assert body_mask(np.full((4, 5, 3), 7, np.float32)).all()

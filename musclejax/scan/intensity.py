@@ -39,7 +39,9 @@ def normalise(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.n
 def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Return the voxels that show the body rather than air.
 
-    Half of Otsu's threshold, so that tissue far from the coil counts. Source: ours.
+    Half of Otsu's threshold above the darkest voxel, so that tissue far from the coil counts and
+    negative values do no harm. Source: ours.
     """
+    above = image - image.min()
     # Flat, lest three or four slices be taken for colours.
-    return np.asarray(image > threshold_otsu(image.ravel()) / 2)
+    return np.asarray(above >= threshold_otsu(above.ravel()) / 2)
