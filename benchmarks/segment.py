@@ -79,7 +79,8 @@ def main() -> None:
 
 def _measure(work: Path, variant: str, scan: str, run: int) -> dict[str, object]:
     path = Path(musclejax.__file__).parent / "samples" / f"{scan}.nii.gz"
-    weights = work / "random" if WEIGHTS[variant] == "random" else WEIGHTS[variant]
+    weights_name = WEIGHTS[variant]
+    weights = work / "random" if weights_name == "random" else weights_name
     start = time.perf_counter()
     _musclejax("segment", path, "-o", work / "out", "--weights", weights, "--overwrite")
     wall = time.perf_counter() - start
@@ -88,7 +89,7 @@ def _measure(work: Path, variant: str, scan: str, run: int) -> dict[str, object]
     slices = record["shape"][2]
     return {
         "variant": variant,
-        "weights": WEIGHTS[variant],
+        "weights": weights_name,
         "scan": scan,
         "run": run,
         "slices": slices,
@@ -102,7 +103,7 @@ def _measure(work: Path, variant: str, scan: str, run: int) -> dict[str, object]
         "cpu": record["machine"]["cpu"],
         "system": record["machine"]["system"],
         "versions": " ".join(f"{k}={v}" for k, v in record["versions"].items()),
-        "command": f"musclejax segment {scan}.nii.gz -o OUT --weights {WEIGHTS[variant]} --overwrite",
+        "command": f"musclejax segment {scan}.nii.gz -o OUT --weights {weights_name} --overwrite",
     }
 
 

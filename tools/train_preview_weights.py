@@ -1,8 +1,15 @@
 """Train the provisional preview weights on synthetic slices drawn from open label maps.
 
+    export MALLOC_MMAP_MAX_=0 MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=100000000000
+    python tools/train_preview_weights.py --data ../shared/data -o first --minutes 18 12 3
+    python tools/train_preview_weights.py --data ../shared/data -o preview --start first \\
+        --minutes 18 7 2.5
+
 No scan is trained on. Limbs come from label maps (thigh: Huashan, Apache-2.0; leg: BodyParts3D,
 CC BY-SA 2.1 JP), are deformed, given bones, fat and skin, and rendered as gradient-echo images
-with random contrast. The weights are for demonstration, not validated, for research use only.
+with random contrast. The bundled weights are the second line's; their first stage was run by hand
+in pieces of these lengths (see `musclejax/bundled/preview/README.md`). For demonstration, not
+validated, for research use only.
 
 Source: ours.
 """
@@ -549,7 +556,7 @@ def provenance(report: dict, seed: int) -> dict:
         "trained": True,
         "description": "Provisional: trained for minutes on synthetic slices; not validated",
         "caution": "provisional weights, trained for minutes on synthetic slices and not "
-        "validated: a demonstration, whose volumes mean nothing",
+        "validated: a demonstration, not a measurement",
         "method": f"tools/train_preview_weights.py, {VARIANT}, Adam, seed {seed}; leg and region "
         "start from the thigh network",
         "date": datetime.now(UTC).date().isoformat(),
