@@ -2,8 +2,7 @@
 
     export MALLOC_MMAP_MAX_=0 MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=100000000000
     python tools/train_preview_weights.py --data ../shared/data -o first --minutes 18 12 3
-    python tools/train_preview_weights.py --data ../shared/data -o preview --start first \\
-        --minutes 18 7 2.5
+    python tools/train_preview_weights.py --data ../shared/data -o next --start first --minutes 18 7 2.5
 
 No scan is trained on. Limbs come from label maps (thigh: Huashan, Apache-2.0; leg: BodyParts3D,
 CC BY-SA 2.1 JP), are deformed, given bones, fat and skin, and rendered as gradient-echo images
