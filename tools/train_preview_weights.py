@@ -1,8 +1,8 @@
 """Train the provisional preview weights on synthetic slices drawn from open label maps.
 
     export MALLOC_MMAP_MAX_=0 MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=100000000000
-    python tools/train_preview_weights.py --data ../shared/data -o first --minutes 18 12 3
-    python tools/train_preview_weights.py --data ../shared/data -o next --start first --minutes 18 7 2.5
+    python tools/train_preview_weights.py --data ../shared/data -o first
+    python tools/train_preview_weights.py --data ../shared/data -o next --start first
 
 No scan is trained on. Limbs come from label maps (thigh: Huashan, Apache-2.0; leg: BodyParts3D,
 CC BY-SA 2.1 JP), are deformed, given bones, fat and skin, and rendered as gradient-echo images
@@ -610,7 +610,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the label maps")
     parser.add_argument("-o", "--out", type=Path, required=True, help="weights folder to write")
     names = ("THIGH", "LEG", "REGION")
-    parser.add_argument("--minutes", type=float, nargs=3, default=(18, 12, 3), metavar=names)
+    parser.add_argument("--minutes", type=float, nargs=3, default=(18, 7, 2.5), metavar=names)
     parser.add_argument("--start", help="weights of an earlier run to go on from")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
