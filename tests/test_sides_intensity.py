@@ -69,6 +69,18 @@ def test_a_lone_limb_is_told_by_its_anatomy(limbs: np.ndarray, lateral_at_larger
     assert (found.voxels == (RIGHT if lateral_at_larger_x else LEFT)).all()
 
 
+def test_a_lone_limb_whose_labels_are_nearly_all_medial_is_not_told_by_them(
+    limbs: np.ndarray,
+) -> None:
+    """Seen with weights that knew pairs of limbs only: all near the middle is medial."""
+    data = limbs[:44]
+    labels = np.zeros(data.shape, np.uint8)
+    labels[12:36, 20:40] = 6
+    labels[36:38, 25:27] = 1
+    found = find_sides(Volume(data, np.diag([3.0, 3, 5, 1])), labels, THIGH)
+    assert found.method == "position"
+
+
 @pytest.mark.parametrize(("offset", "side"), [(-200, LEFT), (60, RIGHT)])
 def test_a_lone_limb_without_labels_is_told_by_its_position(
     limbs: np.ndarray, offset: float, side: int

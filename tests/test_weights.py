@@ -58,6 +58,23 @@ def test_saving_replaces_what_was_there(weights_folder: Path, tmp_path: Path) ->
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == ["leg", "weights.json"]
 
 
+def test_a_failed_save_leaves_the_old_weights(weights_folder: Path, tmp_path: Path) -> None:
+    networks = load_weights(weights_folder).networks
+    save_weights(tmp_path / "w", networks, {"n": 1})
+    with pytest.raises(TypeError, match="JSON"):
+        save_weights(tmp_path / "w", networks, {"n": object()})
+    assert load_weights(tmp_path / "w").provenance["n"] == 1
+    assert sorted(p.name for p in (tmp_path / "w").iterdir()) == [*sorted(networks), "weights.json"]
+
+
+def test_saving_spares_folders_that_are_no_weights(weights_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "leg").mkdir()
+    (tmp_path / "leg" / "scan.nii.gz").write_text("precious")
+    with pytest.raises(OSError, match="not empty"):
+        save_weights(tmp_path, load_weights(weights_folder).networks, {})
+    assert (tmp_path / "leg" / "scan.nii.gz").read_text() == "precious"
+
+
 def test_hash_changes_with_one_number(weights_folder: Path, tmp_path: Path) -> None:
     weights = load_weights(weights_folder)
     leg = weights.networks["leg"]

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,7 +94,7 @@ class Weights:
     def hash(self) -> str:
         """12 hexadecimal digits over the configurations and a checksum of every array."""
         sums = {
-            task: [float(np.asarray(a, np.float64).sum()) for a in jax.tree.leaves(n.variables)]
+            task: [zlib.crc32(np.asarray(a).tobytes()) for a in jax.tree.leaves(n.variables)]
             for task, n in self.networks.items()
         }
         configs = {task: n.config.to_dict() for task, n in self.networks.items()}
@@ -141,7 +142,7 @@ def save_weights(
     """Write a weights folder: an orbax checkpoint per network and one readable index.
 
     Args:
-        folder: Folder to make; an existing weights folder is replaced.
+        folder: Folder to make; an existing weights folder is replaced once the new one is whole.
         networks: Networks by task, any subset of the three.
         provenance: JSON-able; what trained them ("trained": bool, "description", "data",
             "licence", ...).
@@ -155,9 +156,6 @@ def save_weights(
         "versions": _versions(),
     }
     folder = Path(folder).absolute()
-    for task in (INDEX, *anatomy.TASKS):
-        stale = folder / task
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
     with (
         staging_folder(folder, "weights", last=INDEX) as stage,
         ocp.StandardCheckpointer() as saver,
@@ -166,6 +164,11 @@ def save_weights(
             saver.save(stage / task, jax.tree.map(np.asarray, dict(network.variables)))
         saver.wait_until_finished()
         write_json(stage / INDEX, index)
+        # The old ones go only now that the new ones are whole, and only if weights they are.
+        if (folder / INDEX).is_file():
+            (folder / INDEX).unlink()
+            for task in anatomy.TASKS:
+                shutil.rmtree(folder / task, ignore_errors=True)
 
 
 def load_weights(name_or_folder: str | Path) -> Weights:

@@ -18,6 +18,7 @@ _MIN_LIMB_SHARE = 0.1  # of the signal, for either side of the gap
 _SMOOTHING_MM = 6.0
 _WINDOW_MM = 40.0  # how far from the gap of the whole scan a slice's own gap may be
 _MIN_SEPARATION_MM = 5.0  # between lateral and medial muscles, to tell the side of a lone limb
+_MIN_SHARE = 0.1  # of lateral, and of medial muscles: with fewer the labels are not to be trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,8 @@ def _lone_side(
     laterality = np.array([0, *(m.laterality for m in region.muscles)])[labels]
     x = np.arange(labels.shape[0])[:, None, None] * x_mm
     lateral, medial = laterality > 0, laterality < 0
-    if lateral.any() and medial.any():
+    counts = lateral.sum(), medial.sum()
+    if min(counts) > _MIN_SHARE * sum(counts):
         # x grows to the patient's left: a left limb has its lateral muscles at larger x.
         toward_left = np.mean(x * lateral) / lateral.mean() - np.mean(x * medial) / medial.mean()
         if abs(toward_left) >= _MIN_SEPARATION_MM:
