@@ -16,8 +16,8 @@ from musclejax.models.variants import build_network
 from musclejax.models.weights import Network
 
 BATCH_SIZE = 4
-"""Slices in a batch. Source: ours; the paper's network took 1.69, 1.16 and 1.07 s a slice in batches
-of 1, 2 and 4 on two AVX2 cores."""
+"""Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
+and 1.07 s a slice on two AVX2 cores."""
 CLASSIFIER_BATCH_SIZE = 16
 STEPS = 255
 """Probabilities leave the jitted function as uint8 in steps of 1/255: four times less memory."""
