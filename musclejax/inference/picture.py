@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from musclejax import anatomy
-from musclejax.scan.grid import inverse_orientation, to_lps
+from musclejax.scan.grid import lps_spacing_mm, to_lps
 from musclejax.scan.intensity import body_mask
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def draw(segmentation: "Segmentation", path: Path) -> None:
     orientation = to_lps(volume)
     image = nib.apply_orientation(volume.data, orientation)
     labels = nib.apply_orientation(segmentation.labels, orientation)
-    source = inverse_orientation(orientation)[:, 0].astype(int)
-    x_mm, y_mm, _ = (volume.spacing_mm[axis] for axis in source)
-    box = _box(image, labels, x_mm, y_mm)
+    x_mm, y_mm, _ = lps_spacing_mm(volume)
+    body = body_mask(image)
+    box = _box(body | (labels > 0), x_mm, y_mm)
     shown = np.unique(np.linspace(0, image.shape[2] - 1, PANELS).round().astype(int))
     figure, panels = _figure(len(shown), image[box[0], box[1], 0].shape, x_mm, y_mm)
-    white = float(np.percentile(image[body_mask(image)], 99))
+    white = float(np.percentile(image[body], 99))
     for axes, z in zip(panels, shown, strict=True):
         _draw_slice(axes, image[(*box, z)].T, labels[(*box, z)].T, white, y_mm / x_mm)
-        index = z if orientation[source[2], 1] > 0 else image.shape[2] - 1 - z
+        index = z if orientation[volume.axial_axis, 1] > 0 else image.shape[2] - 1 - z
         axes.text(0.5, 0.97, f"slice {index}", **_mark(axes, "center"))
     _legend(figure, segmentation.anatomy, np.unique(segmentation.labels))
     _title(figure, segmentation)
@@ -56,11 +56,9 @@ def draw(segmentation: "Segmentation", path: Path) -> None:
     figure.savefig(path, dpi=_DPI, facecolor="black", format="png")
 
 
-def _box(
-    image: Float[np.ndarray, "x y z"], labels: UInt8[np.ndarray, "x y z"], x_mm: float, y_mm: float
-) -> tuple[slice, slice]:
+def _box(shown: Bool[np.ndarray, "x y z"], x_mm: float, y_mm: float) -> tuple[slice, slice]:
     """Return the part of the axial plane that shows anything, with a margin."""
-    body = np.asarray((body_mask(image) | (labels > 0)).any(2))
+    body = np.asarray(shown.any(2))
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.

@@ -13,7 +13,13 @@ from musclejax import anatomy
 from musclejax.errors import InputError
 from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels, predict_regions
 from musclejax.models.weights import Network, Weights, load_weights
-from musclejax.scan.grid import GridTransform, from_model_grid, to_model_grid, to_thumbnails
+from musclejax.scan.grid import (
+    SKIPPED_2021,
+    GridTransform,
+    from_model_grid,
+    to_model_grid,
+    to_thumbnails,
+)
 from musclejax.scan.intensity import normalise
 from musclejax.scan.sides import Sides, find_sides
 from musclejax.scan.volume import Volume, check
@@ -165,8 +171,9 @@ def classify(
     """
     scaled = normalise(slices, network.config.intensity)
     if geometry == "2021":
-        # Of n slices 4 ... n - 6 are here, so the scan's slice n // 2 is this one.
-        middle = (len(slices) + 9) // 2 - 4
+        # Both ends of the scan are missing here; of its n slices, slice n // 2 is this one.
+        before, after = SKIPPED_2021
+        middle = (len(slices) + before + after) // 2 - before
         scaled = scaled[middle : middle + 1]
     else:
         scaled = scaled[scaled.any((1, 2))]

@@ -24,7 +24,7 @@ MIN_EXTENT_MM = 40.0
 MIN_PIXELS = 32
 """Fewer pixels than this across the field of view leave nothing to segment. Source: ours."""
 # Slices left unsegmented at the two ends of the stack (2021 code: only 4 ... n - 6 are segmented).
-_SKIPPED_2021 = (4, 5)
+SKIPPED_2021 = (4, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +133,12 @@ def to_lps(volume: Volume) -> Float[np.ndarray, "3 2"]:
     return np.asarray(nib.orientations.ornt_transform(volume.orientation, lps), np.float64)
 
 
+def lps_spacing_mm(volume: Volume) -> tuple[float, float, float]:
+    """Return the spacing along the axes that run most nearly left, posterior and superior."""
+    x, y, z = inverse_orientation(to_lps(volume))[:, 0].astype(int)
+    return volume.spacing_mm[x], volume.spacing_mm[y], volume.spacing_mm[z]
+
+
 def inverse_orientation(orientation: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "3 2"]:
     """Return the nibabel orientation that undoes `orientation`."""
     inverse = np.empty_like(orientation)
@@ -142,8 +148,7 @@ def inverse_orientation(orientation: Float[np.ndarray, "3 2"]) -> Float[np.ndarr
 
 def _transform_world(volume: Volume) -> GridTransform:
     orientation = to_lps(volume)
-    source = inverse_orientation(orientation)[:, 0].astype(int)
-    x_mm, y_mm, _ = (volume.spacing_mm[axis] for axis in source)
+    x_mm, y_mm, _ = lps_spacing_mm(volume)
     # Contiguous, so that sums run in one order and all 48 orientations agree to the last bit.
     array = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
     bright = np.where(array > array.mean(dtype=np.float64), array, 0)
@@ -202,7 +207,7 @@ def _spline_matrix(n: int, at: tuple[float, ...], sigma: float) -> Float[np.ndar
 
 def _transform_2021(volume: Volume) -> GridTransform:
     i, j, k = volume.data.shape
-    before, after = _SKIPPED_2021
+    before, after = SKIPPED_2021
     if k <= before + after:
         accepted = f"at least {before + after + 1}, as the 2021 code leaves out both ends"
         raise InputError(

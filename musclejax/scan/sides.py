@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from musclejax import anatomy
-from musclejax.scan.grid import inverse_orientation, to_lps
+from musclejax.scan.grid import inverse_orientation, lps_spacing_mm, to_lps
 from musclejax.scan.intensity import body_mask
 from musclejax.scan.volume import Volume
 
@@ -51,8 +51,7 @@ def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anato
     """
     orientation = to_lps(volume)
     image = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
-    x_axis = inverse_orientation(orientation)[0, 0]
-    x_mm = volume.spacing_mm[int(x_axis)]
+    x_mm = lps_spacing_mm(volume)[0]
     body = body_mask(image)
     split = _split(body, x_mm)
     if split is not None:
