@@ -9,4 +9,5 @@ def get_config() -> ConfigDict:
     """Return the default with what the leg network changes."""
     config = default_config()
     config.task = "leg"
+    config.loss.border_sigma_px = 8.0  # paper, Eq. 2
     return config

@@ -1,9 +1,11 @@
 """Every setting once, with its unit and source; recipes in `configs/` state only differences."""
 
+import ast
 import difflib
 import hashlib
 import json
 import runpy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,152 @@ def default_config() -> ConfigDict:
     config.grid.size_px = SLICE_PX
     config.grid.spacing_mm = SLICE_SPACING_MM
     config.grid.thumbnail_px = THUMBNAIL_PX
+
+    _add_data_settings(config)
+    _add_training_settings(config)
     return config.lock()  # a misspelt setting is an error, not a new setting
+
+
+def _add_data_settings(config: ConfigDict) -> None:
+    """Add what decides which slices a network learns from, and how they are varied."""
+    config.data = ConfigDict()
+    # Which image of a case: 0 reads CASE_0000.nii.gz, as nnU-Net numbers them.
+    config.data.channel = 0
+    # A slice trains if it shows at least so many muscles. 1: every annotated slice (paper); a
+    # tool by co-authors of the paper asks for more than half of them.
+    config.data.min_muscles = 1
+    # Area opening and closing of every label; px. Paper, "Preprocessing and data augmentation".
+    config.data.clean_px = 4
+    # Muscles that are knowingly unlabelled, as "AL" or "AL,BFS": they get no weight. Ours.
+    config.data.absent = ""
+    # Rows and columns that are trained on, centred on the limbs; the model grid (paper) or less
+    # (ours: air costs as much as muscle). Multiples of the network's size_multiple.
+    config.data.crop_px = (SLICE_PX, SLICE_PX)
+
+    config.split = ConfigDict()
+    # "subject": whole subjects are held out, before augmenting. "paper": slices are augmented
+    # first and split afterwards, so that validation slices are siblings of training slices.
+    config.split.order = "subject"
+    # Share of subjects (or, in the paper's order, of augmented slices: 500 of 5000) that is held
+    # out, where cases.csv does not say. Paper: 10 of 54 subjects for testing.
+    config.split.validation = 0.1
+    config.split.test = 0.0
+    config.split.seed = 0
+
+    # Source of all ranges: paper, "Preprocessing and data augmentation".
+    config.augment = ConfigDict()
+    # "jax": one jitted function; "imgaug": the reference, slower; "none".
+    config.augment.backend = "jax"
+    # Probability of each of the four steps: the paper "randomly applied elements" of their
+    # sequence and does not say how often; ours.
+    config.augment.probability = 0.5
+    config.augment.rotation_deg = 7.0
+    config.augment.piecewise_points = 4
+    config.augment.piecewise_scale = (0.001, 0.01)  # share of height and width
+    config.augment.elastic_strength_px = (0.0, 20.0)
+    config.augment.elastic_sigma_px = (5.0, 10.0)
+    # Augmented slices in the fixed set of `musclejax augment` and of split.order = "paper".
+    config.augment.set_size = 5000
+
+
+def _add_training_settings(config: ConfigDict) -> None:
+    """Add loss, optimiser, schedule and search; the defaults are the paper's recipe."""
+    config.seed = 0
+
+    config.loss = ConfigDict()
+    # "cross_entropy" (paper, Eq. 1), or "dice_cross_entropy": with soft Dice added (ours).
+    config.loss.kind = "cross_entropy"
+    # "sum" over pixels and batch (2021 code) or "mean"; optim.l2 is stated for the sum, and the
+    # mean divides it by the number of pixels, so that both have the same minimum.
+    config.loss.reduction = "sum"
+    # Weight of a class: "inverse" of its frequency (paper, Eq. 2) or "none" (all 1; ours).
+    config.loss.class_weights = "inverse"
+    config.loss.border_weight = 10.0  # w0 of Eq. 2
+    config.loss.border_sigma_px = 7.0  # sigma of Eq. 2; 8 for the leg
+
+    # Source: paper, "Hyperparameters optimization, training and validation"; betas and epsilon:
+    # Keras's defaults (2021 code).
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 0.009765
+    config.optim.l2 = 0.01  # l2 times the sum of squares of all kernels, no half (2021 code)
+    config.optim.dropout = 0.2  # of the input
+    config.optim.amsgrad = True
+    config.optim.beta1 = 0.9
+    config.optim.beta2 = 0.999
+    config.optim.epsilon = 1e-7
+    # Share of the old running mean that batch norm keeps at each step (2021 code); short runs
+    # need less, or their running means lag behind.
+    config.optim.batch_norm_momentum = 0.99
+
+    # The learning rate is halved after 4 epochs without lower validation loss (paper); the least
+    # change that counts is Keras's default.
+    config.plateau = ConfigDict()
+    config.plateau.factor = 0.5
+    config.plateau.patience = 4
+    config.plateau.min_delta = 1e-4
+
+    config.train = ConfigDict()
+    config.train.epochs = 40  # paper, Table 2
+    config.train.batch_size = 5  # paper
+    config.train.epoch_slices = 4500  # augmented slices in an epoch; paper
+    config.train.early_stopping = False
+    config.train.early_stopping_patience = 10  # epochs without higher validation DSC; ours
+    config.train.checkpoint_minutes = 10.0  # between checkpoints inside an epoch; ours
+
+    # Source of ranges, epochs and batch (train.batch_size): paper, "Hyperparameters
+    # optimization"; eta: Li et al. 2018.
+    config.tune = ConfigDict()
+    config.tune.max_epochs = 20
+    config.tune.eta = 3
+    config.tune.metric = "validation_soft_dsc"
+    config.tune.learning_rate = (1e-4, 1e-2)  # drawn on a logarithmic scale
+    config.tune.dropout = (0.0, 0.5)
+    config.tune.l2 = (0.0, 0.1)
+
+
+def apply_settings(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
+    """Return the configuration with changes such as `"optim.learning_rate=0.001"`.
+
+    Values are Python literals (`0.001`, `True`, `(192, 336)`); what is none is taken as text.
+
+    Raises:
+        InputError: If a setting does not exist or its value has another type.
+    """
+    config = config.copy_and_resolve_references()
+    names = {key: value for key, value in _flat(config).items()}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]}={names[near[0]]}?" if near else ""
+            raise InputError("--set", setting, "NAME=VALUE with a NAME of the recipe", hint)
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        try:
+            config.update_from_flattened_dict({name: value})
+        except (TypeError, ValueError):
+            accepted = f"a value like the default, {names[name]!r}"
+            raise InputError(f"--set {name}", repr(text), accepted) from None
+    return config
+
+
+def differences(first: ConfigDict, second: ConfigDict) -> list[str]:
+    """Return a line for each setting in which two configurations differ."""
+    a, b = _flat(first), _flat(second)
+    return [f"{name}: {a.get(name)!r} against {b.get(name)!r}" for name in sorted(a | b)
+            if a.get(name) != b.get(name)]
+
+
+def _flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def recipe_names() -> list[str]:

@@ -34,10 +34,12 @@ class AxisMap:
     Attributes:
         forward: Weights that resample n scan pixels to m model pixels.
         nearest: For each scan pixel the nearest model pixel, -1 where there is none.
+        source: For each model pixel the nearest scan pixel, -1 where there is none.
     """
 
     forward: Float[np.ndarray, "m n"]
     nearest: Int[np.ndarray, " n"]
+    source: Int[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,23 @@ def from_model_grid(
     return np.ascontiguousarray(nib.apply_orientation(array, back))
 
 
+def labels_to_model_grid(
+    labels: Shaped[np.ndarray, "i j k"], transform: GridTransform
+) -> Shaped[np.ndarray, "z r c"]:
+    """Bring reference labels of a scan to where `to_model_grid` brought its slices.
+
+    Every model pixel takes the value of the scan pixel nearest to its centre, 0 outside the scan.
+
+    Source: paper, "Preprocessing and data augmentation": nearest neighbour for masks.
+    """
+    array = nib.apply_orientation(labels, transform.orientation).transpose(2, 1, 0)
+    rows, columns = transform.rows.source, transform.columns.source
+    picked = array[transform.start : transform.stop][:, np.maximum(rows, 0)]
+    picked = picked[:, :, np.maximum(columns, 0)]
+    picked[:, ~((rows >= 0)[:, None] & (columns >= 0)[None, :])] = 0
+    return np.ascontiguousarray(picked)
+
+
 def to_thumbnails(
     slices: Float[np.ndarray, "z r c"],
 ) -> Float[np.ndarray, "z 128 128"]:
@@ -121,7 +140,7 @@ def to_thumbnails(
 
     Source: facts-2021: scikit-image's `resize` of each slice, order 3, constant 0, range kept.
     """
-    matrix = _thumbnail_matrix(slices.shape[1])
+    matrix = thumbnail_matrix(slices.shape[1])
     small = matrix @ slices @ matrix.T
     low, high = slices.min((1, 2), keepdims=True), slices.max((1, 2), keepdims=True)
     return np.clip(small, low, high)
@@ -179,7 +198,9 @@ def _axis_world(profile: Float[np.ndarray, " n"], spacing_mm: float, subject: st
     at = (np.arange(SLICE_PX) - middle) * step + centre
     nearest = np.rint((np.arange(n) - centre) / step + middle).astype(int)
     nearest[(nearest < 0) | (nearest >= SLICE_PX)] = -1
-    return AxisMap(_spline_matrix(n, tuple(at), max(0.0, (step - 1) / 2)), nearest)
+    source = np.rint(at).astype(int)
+    source[(source < 0) | (source >= n)] = -1
+    return AxisMap(_spline_matrix(n, tuple(at), max(0.0, (step - 1) / 2)), nearest, source)
 
 
 def _check_extent(n: int, spacing_mm: float, subject: str) -> None:
@@ -231,7 +252,11 @@ def _axis_2021(n: int, spacing_mm: float, subject: str) -> AxisMap:
     zoomed = np.stack([ndimage.zoom(e, factor, order=3) for e in np.eye(n)], axis=1)
     forward = _pad_or_cut(zoomed, SLICE_PX, 0)[::-1, ::-1]
     nearest = ndimage.zoom(np.arange(SLICE_PX), 1 / factor, order=0)
-    return AxisMap(np.ascontiguousarray(forward, np.float32), _pad_or_cut(nearest, n, -1))
+    source = _pad_or_cut(ndimage.zoom(np.arange(n), factor, order=0), SLICE_PX, -1)
+    # Both the scan's axis and the model's run backwards.
+    source = np.where(source >= 0, n - 1 - source, -1)[::-1]
+    forward = np.ascontiguousarray(forward, np.float32)
+    return AxisMap(forward, _pad_or_cut(nearest, n, -1), np.ascontiguousarray(source))
 
 
 def _pad_or_cut(array: np.ndarray, size: int, fill: int) -> np.ndarray:
@@ -245,7 +270,8 @@ def _pad_or_cut(array: np.ndarray, size: int, fill: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _thumbnail_matrix(n: int) -> Float[np.ndarray, "t n"]:
+def thumbnail_matrix(n: int) -> Float[np.ndarray, "t n"]:
+    """Return the weights that shrink an axis of n pixels as `to_thumbnails` does."""
     shape = (THUMBNAIL_PX, n)
     options = {"order": 3, "mode": "constant", "anti_aliasing": True, "clip": False}
     return resize(np.eye(n), shape, **options).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What the networks learn from: cases, slices, weight maps, augmentation, batches."""
