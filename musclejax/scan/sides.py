@@ -53,7 +53,7 @@ def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anato
     image = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
     x_mm = lps_spacing_mm(volume)[0]
     body = body_mask(image)
-    split = _split(body, x_mm)
+    split = limb_split(body, x_mm)
     if split is not None:
         x = np.arange(image.shape[0])[:, None, None]
         lps = np.where(x > split[None, None, :], np.uint8(1), np.uint8(2))
@@ -67,7 +67,7 @@ def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anato
     return Sides(np.ascontiguousarray(nib.apply_orientation(lps, back)), method)
 
 
-def _split(body: Bool[np.ndarray, "x y z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
+def limb_split(body: Bool[np.ndarray, "x y z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
     """Return, per slice, the x index at which two limbs part; None if there is one limb."""
     sigma = _SMOOTHING_MM / x_mm
     profiles = ndimage.gaussian_filter1d(body.sum(1).astype(float), sigma, axis=0)

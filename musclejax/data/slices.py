@@ -1,0 +1,207 @@
+"""Annotated slices on the model grid, cleaned, with where their limbs are: what training reads."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from ml_collections import ConfigDict
+from skimage.measure import label as connected
+
+from musclejax.config import SLICE_PX, SLICE_SPACING_MM
+from musclejax.data.augment import Limbs
+from musclejax.data.dataset import IGNORE, Case, Dataset, read_case
+from musclejax.errors import InputError
+from musclejax.scan.grid import labels_to_model_grid, to_model_grid
+from musclejax.scan.intensity import body_mask, normalise
+from musclejax.scan.sides import limb_split
+from musclejax.scan.volume import check
+
+_BOX_SHARE = 0.005
+"""Share of the body's pixels outside a limb's box on each side: noise and wrap are not the limb.
+Source: ours."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a slice comes from.
+
+    Attributes:
+        case: The scan and whose it is.
+        region: Region of its muscles.
+        index: Slice on the model grid, counted from the feet, from 0.
+    """
+
+    case: Case
+    region: str
+    index: int
+
+    def __str__(self) -> str:
+        """Return the case and the slice."""
+        return f"{self.case.name}:{self.index}"
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Annotated slices of any number of cases.
+
+    Attributes:
+        images: Normalised intensities.
+        labels: Our label numbers; `IGNORE` where unknown.
+        limbs: Where the limbs are, one row a slice.
+        origins: Where each slice comes from.
+    """
+
+    images: Float[np.ndarray, "n r c"]
+    labels: UInt8[np.ndarray, "n r c"]
+    limbs: Limbs
+    origins: tuple[Origin, ...]
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.origins)
+
+
+def load_slices(
+    datasets: Iterable[Dataset],
+    config: ConfigDict,
+    splits: dict[str, str],
+    advance: Callable[[Case], None] = lambda case: None,
+) -> dict[str, Slices]:
+    """Load the annotated slices of every case that the task learns from.
+
+    Args:
+        datasets: Where the cases are.
+        config: Settings of the network; cases of other regions are left out unless it is the
+            classifier.
+        splits: Role of each case, by name.
+        advance: Called with each case when it is done.
+
+    Returns:
+        "train" and "validation": the slices of each; other roles are not loaded.
+
+    Raises:
+        InputError: If a case is unusable, or a split has no slice.
+    """
+    parts: dict[str, list[Slices]] = {"train": [], "validation": []}
+    for dataset in datasets:
+        for case in dataset.cases:
+            wanted = config.task == "region" or case.region in ("", config.task)
+            if wanted and splits[case.name] in parts:
+                part = case_slices(case, dataset, config)
+                if config.task == "region" or part.origins[:1] and (
+                    part.origins[0].region == config.task
+                ):
+                    parts[splits[case.name]].append(part)
+            advance(case)
+    return {name: join(part) for name, part in parts.items() if sum(map(len, part))}
+
+
+def case_slices(case: Case, dataset: Dataset, config: ConfigDict) -> Slices:
+    """Load the annotated slices of one case.
+
+    Raises:
+        InputError: If the case is unusable or was normalised in another way.
+    """
+    volume, numbers, region = read_case(case, dataset)
+    check(volume, case.image)
+    slices, transform = to_model_grid(volume)
+    labels = labels_to_model_grid(numbers, transform)
+    limbs = find_limbs(body_mask(slices), tuple(config.data.crop_px))
+    if dataset.intensity is None:
+        slices = normalise(slices, config.intensity)
+    elif dict(dataset.intensity) != config.intensity.to_dict():
+        found = f"images normalised as {dict(dataset.intensity)}"
+        accepted = f"scanner intensities, or intensity = {config.intensity.to_dict()}"
+        raise InputError(dataset.folder, found, accepted, "Augment again with this recipe.")
+    labels = np.stack([clean(slice_labels, config.data.clean_px) for slice_labels in labels])
+    kept = np.flatnonzero([_muscles(s) >= max(1, config.data.min_muscles) for s in labels])
+    origins = tuple(Origin(case, region, int(i)) for i in kept)
+    return Slices(slices[kept], labels[kept], Limbs(*(a[kept] for a in limbs)), origins)
+
+
+def clean(labels: UInt8[np.ndarray, "r c"], area_px: int) -> UInt8[np.ndarray, "r c"]:
+    """Remove specks of each label, then fill pinholes in it.
+
+    Args:
+        labels: Label numbers; unknown pixels stay as they are.
+        area_px: Structures of fewer pixels are noise.
+
+    Source: paper, "Preprocessing and data augmentation": area opening, then area closing, of
+    each mask with a threshold of 4 pixels.
+    """
+    cleaned = labels.copy()
+    numbers = [n for n in np.unique(labels) if n not in (0, IGNORE)]
+    for number in numbers:
+        box = _box(labels == number)
+        cleaned[box][_small(labels[box] == number, area_px)] = 0
+    for number in numbers:
+        if (cleaned == number).any():
+            part = cleaned[_box(cleaned == number)]
+            part[_small(part != number, area_px) & (part == 0)] = number
+    return cleaned
+
+
+def _small(mask: Bool[np.ndarray, "r c"], area_px: int) -> Bool[np.ndarray, "r c"]:
+    """Return the 4-connected components of fewer pixels than `area_px`.
+
+    What scikit-image's `area_opening` removes from a mask, and `area_closing` adds to its
+    opposite; those build a tree of grey levels, which takes a hundred times longer.
+    """
+    components = connected(mask, connectivity=1)
+    small = np.bincount(components.ravel()) < area_px
+    small[0] = False
+    return np.asarray(small[components])
+
+
+def find_limbs(body: Bool[np.ndarray, "z r c"], size: tuple[int, int]) -> Limbs:
+    """Find the limbs of each slice of one scan, and the window that is trained on.
+
+    Args:
+        body: Which pixels of the model slices show the body.
+        size: Rows and columns of the window; it is centred on the limbs.
+    """
+    split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
+    columns = np.arange(body.shape[2])
+    splits = np.full(len(body), -1.0) if split is None else split
+    boxes = np.full((len(body), 2, 4), np.nan, np.float32)
+    origins = np.zeros((len(body), 2), np.float32)
+    for z, mask in enumerate(body):
+        for side, half in enumerate((columns <= splits[z], columns > splits[z])):
+            boxes[z, side] = _limb_box(mask & half)
+        for axis in (0, 1):
+            ends = boxes[z, :, 2 * axis : 2 * axis + 2]
+            middle = np.nanmean([np.nanmin(ends), np.nanmax(ends)]) if mask.any() else SLICE_PX / 2
+            first = round(float(middle) - size[axis] / 2)
+            origins[z, axis] = np.clip(first, 0, SLICE_PX - size[axis])
+    return Limbs(splits.astype(np.float32), boxes, origins)
+
+
+def join(parts: Sequence[Slices]) -> Slices:
+    """Put the slices of several cases into one."""
+    limbs = Limbs(*(np.concatenate(fields) for fields in zip(*(p.limbs for p in parts), strict=True)))
+    images = np.concatenate([p.images for p in parts])
+    labels = np.concatenate([p.labels for p in parts])
+    return Slices(images, labels, limbs, tuple(o for p in parts for o in p.origins))
+
+
+def _muscles(labels: UInt8[np.ndarray, "r c"]) -> int:
+    return len(set(np.unique(labels)) - {0, IGNORE})
+
+
+def _box(mask: Bool[np.ndarray, "r c"]) -> tuple[slice, slice]:
+    """Return the bounding box of a mask, one pixel wider: a border of background all around."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (
+        slice(max(0, rows[0] - 1), rows[-1] + 2),
+        slice(max(0, columns[0] - 1), columns[-1] + 2),
+    )
+
+
+def _limb_box(mask: Bool[np.ndarray, "r c"]) -> Float[np.ndarray, "4"]:
+    """Return first and last row, first and last column; NaN if there is nothing."""
+    box = []
+    for axis in (1, 0):
+        share = np.cumsum(mask.sum(axis)) / max(1, mask.sum())
+        box += list(np.searchsorted(share, (_BOX_SHARE, 1 - _BOX_SHARE)))
+    return np.array(box if mask.any() else [np.nan] * 4, np.float32)
