@@ -8,9 +8,9 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from musclejax.models.spec import NetworkSpec
+
 BATCH_NORM_EPSILON = 1e-3
-"""Source: 2021 code (Keras's default)."""
-BATCH_NORM_MOMENTUM = 0.99
 """Source: 2021 code (Keras's default)."""
 MAX_GROUPS = 8
 """Groups of group normalisation where the width allows. Source: ours."""
@@ -96,12 +96,14 @@ class ConvolutionUnit(nn.Module):
             (kernel = stride) or "nearest" (1x1 after nearest-neighbour upsampling).
         norm: "batch", "group" or "none" (what a folded network has).
         stride: Down- or upsampling factor.
+        momentum: Of batch norm's running statistics; see `NetworkSpec`.
     """
 
     features: int
     kind: str
     norm: str
     stride: int = 1
+    momentum: float = NetworkSpec.momentum
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b hh ww d"]:
@@ -128,7 +130,7 @@ class ConvolutionUnit(nn.Module):
             case "batch":
                 return nn.BatchNorm(
                     use_running_average=not train,
-                    momentum=BATCH_NORM_MOMENTUM,
+                    momentum=self.momentum,
                     epsilon=BATCH_NORM_EPSILON,
                     name="norm",
                 )(x)

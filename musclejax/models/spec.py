@@ -20,6 +20,8 @@ class NetworkSpec:
         residual: Whether a block adds its shortcut; without it the network is a U-Net.
         upsampling: "transposed" convolution or "nearest" neighbour.
         dropout: Input dropout rate while training.
+        momentum: Share of the old running statistics that batch norm keeps at each step (2021 code:
+            Keras's default).
 
     Raises:
         ValueError: If a field is outside what is listed here.
@@ -32,6 +34,7 @@ class NetworkSpec:
     residual: bool = True
     upsampling: str = "transposed"
     dropout: float = 0.2
+    momentum: float = 0.99
 
     def __post_init__(self) -> None:
         """Check in Python, so that nothing inside a jitted function has to."""
@@ -50,6 +53,7 @@ class NetworkSpec:
             f"upsampling={self.upsampling!r}: use one of {UPSAMPLINGS}": self.upsampling
             in UPSAMPLINGS,
             f"dropout={self.dropout}: give 0 <= dropout < 1": 0 <= self.dropout < 1,
+            f"momentum={self.momentum}: give 0 <= momentum < 1": 0 <= self.momentum < 1,
         }
         for message, holds in checks.items():
             if not holds:

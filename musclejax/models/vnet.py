@@ -23,7 +23,9 @@ class ContractingBlock(nn.Module):
         """Return the block's output at 1/stride of the input's height and width."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level]
         norm = self.spec.norm
-        x = ConvolutionUnit(width, "strided", norm, stride, name="resample")(x, train=train)
+        momentum = self.spec.momentum
+        unit = ConvolutionUnit(width, "strided", norm, stride, momentum, name="resample")
+        x = unit(x, train=train)
         return _residual_units(self.spec, width, x, nn.relu(x), train=train)
 
 
@@ -44,7 +46,9 @@ class ExpandingBlock(nn.Module):
         """Return the block's output at the height, width and channels of `skip`."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level + 1]
         kind, norm = self.spec.upsampling, self.spec.norm
-        x = ConvolutionUnit(width, kind, norm, stride, name="resample")(x, train=train)
+        momentum = self.spec.momentum
+        unit = ConvolutionUnit(width, kind, norm, stride, momentum, name="resample")
+        x = unit(x, train=train)
         joined = jnp.concatenate([skip, nn.relu(x)], axis=-1)
         return _residual_units(self.spec, width, x, joined, train=train)
 
@@ -54,7 +58,10 @@ def _residual_units(
 ) -> Array:
     for unit in range(spec.units):
         x = nn.relu(x) if unit else x
-        x = ConvolutionUnit(width, "plain", spec.norm, name=f"unit_{unit}")(x, train=train)
+        convolution = ConvolutionUnit(
+            width, "plain", spec.norm, momentum=spec.momentum, name=f"unit_{unit}"
+        )
+        x = convolution(x, train=train)
     return nn.relu(x + shortcut if spec.residual else x)
 
 

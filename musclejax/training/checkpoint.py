@@ -1,0 +1,76 @@
+"""Checkpoints of a run: the last state, and the best; orbax writes them whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from musclejax.errors import InputError
+
+KINDS = ("best", "last")
+_LOGGED = "checkpoints"
+
+
+def save(run: Path, kind: str, step: int, state: Any, progress: Mapping[str, Any]) -> None:
+    """Write a checkpoint; the one before it goes once this one is whole.
+
+    Args:
+        run: Folder of the run.
+        kind: "best" or "last".
+        step: Steps done.
+        state: The training state.
+        progress: JSON-able; where in the epoch the run is.
+
+    Raises:
+        InputError: If the disk is full or not writable; the checkpoint before stays.
+    """
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(dict(progress))
+    )
+    try:
+        with _manager(run, kind) as manager:
+            manager.save(step, args=arguments, force=True)
+            manager.wait_until_finished()
+    except (OSError, ValueError) as error:
+        # TensorStore tells a full disk as a ValueError.
+        reason = " ".join(str(error).split())[:160]
+        remedy = "Make room, then continue with --resume: the checkpoint before is whole."
+        raise InputError(run, f"a disk that cannot be written ({reason})", "room", remedy) from None
+
+
+def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] | None:
+    """Return state and progress of a checkpoint, or None if there is none.
+
+    Args:
+        run: Folder of the run.
+        kind: "best" or "last".
+        like: A state of the same structure, to take shapes, types and devices from.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    if not (run / _LOGGED / kind).is_dir():
+        return None
+    with _manager(run, kind) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
+        )
+        try:
+            restored = manager.restore(step, args=arguments)
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(run / _LOGGED / kind, reason, "a whole checkpoint") from None
+        return restored["state"], dict(restored["progress"])
+
+
+def _manager(run: Path, kind: str) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, enable_async_checkpointing=False, cleanup_tmp_directories=True
+    )
+    return ocp.CheckpointManager((run / _LOGGED / kind).absolute(), options=options)

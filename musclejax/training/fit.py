@@ -1,0 +1,336 @@
+"""The training loop: epochs of steps, validation, plateau rule, checkpoints."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
+from ml_collections import ConfigDict
+
+from musclejax import anatomy
+from musclejax.data.batches import (
+    Batch,
+    Feed,
+    ahead,
+    batch_origins,
+    make_batch,
+    training_items,
+    validation_items,
+)
+from musclejax.errors import InputError
+from musclejax.training import checkpoint
+from musclejax.training.metrics import Counts, hard_dice
+from musclejax.training.optim import Plateau, after_epoch, learning_rate
+from musclejax.training.prepare import Data
+from musclejax.training.run import append_metrics, keep_metrics, open_run
+from musclejax.training.step import StepMetrics, Steps, TrainState, initial_state, make_steps
+
+Items = Callable[[Feed, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+class InterruptedRun(Exception):
+    """The run was asked to stop and has; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a caller follows and stops a run.
+
+    Attributes:
+        clock: Seconds; only differences count.
+        step: Called after every step with the steps done and to do in all, and the seconds that
+            this one waited for data.
+        epoch: Called after every epoch with its metrics.
+        stop: Asked after every step; True writes a checkpoint and stops.
+    """
+
+    clock: Callable[[], float] = lambda: 0.0
+    step: Callable[[int, int, float], None] = lambda done, total, waited: None
+    epoch: Callable[[Mapping[str, Any]], None] = lambda metrics: None
+    stop: Callable[[], bool] = lambda: False
+
+
+class Totals(NamedTuple):
+    """Sums over the batches of an epoch so far."""
+
+    data_loss: float = 0.0
+    penalty: float = 0.0
+    soft_dsc: float = 0.0
+    batches: int = 0
+    rows: int = 0
+    counts: tuple[list[int], list[int], list[int]] = ([], [], [])
+
+
+class Progress(NamedTuple):
+    """Where a run is, between two steps; goes into every checkpoint.
+
+    Attributes:
+        epoch: Epochs finished.
+        totals: Of the epoch that is under way.
+        plateau: Memory of the plateau rule.
+        best: Best validation figure so far, None before the first.
+        stale: Epochs since.
+        seconds: Seconds of the epoch that is under way, and of them spent waiting for data.
+    """
+
+    epoch: int = 0
+    totals: Totals = Totals()
+    plateau: Plateau = Plateau()
+    best: float | None = None
+    stale: int = 0
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+
+def fit(
+    config: ConfigDict,
+    data: Data,
+    run: Path,
+    variables: dict[str, Any],
+    *,
+    resume: bool = False,
+    epochs: int | None = None,
+    record: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+) -> list[dict[str, Any]]:
+    """Train until the epochs are done; write metrics and checkpoints into the folder of the run.
+
+    Args:
+        config: Settings.
+        data: What to learn from, from `prepare.load_data`.
+        run: Folder of the run.
+        variables: To start from, unless a checkpoint is there and `resume` is set.
+        resume: Go on with the run that is there; the result is the same, bit for bit, as if it
+            had never stopped.
+        epochs: Epochs in all; `config.train.epochs` if None.
+        record: JSON-able; goes into `run.json`.
+        hooks: Follow and stop the run.
+
+    Returns:
+        The metrics of every epoch.
+
+    Raises:
+        InputError: If the run cannot be begun or gone on with, or the loss is no number any more.
+        InterruptedRun: If `hooks.stop` said so.
+    """
+    epochs = int(config.train.epochs) if epochs is None else epochs
+    loop = _prepare(config, data, run, hooks or Hooks())
+    state = initial_state(config, variables, loop.pixels)
+    size = sum(a.nbytes for a in jax.tree.leaves(state))
+    record = {**(record or {}), "data": dict(data.record)}
+    open_run(run, config, record, size, resume=resume)
+    state, progress = loop.steps.place(state), Progress()
+    saved = checkpoint.load(run, "last", like=state) if resume else None
+    if saved is not None:
+        state, progress = saved[0], _from_json(saved[1])
+    history = keep_metrics(run, progress.epoch)
+    feed, total = data.feeds["train"], epochs * steps_per_epoch(config)
+    # One thread for all epochs: it goes on making batches while an epoch is validated and saved.
+    with ahead(lambda n: _rows(loop, feed, training_items, n), int(state.step), total) as batches:
+        while progress.epoch < epochs and not _stale(config, progress):
+            state, progress = _train_epoch(loop, state, progress, batches, total)
+            progress, metrics = _finish_epoch(loop, state, progress)
+            history.append(metrics)
+    return history
+
+
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What stays the same from step to step."""
+
+    config: ConfigDict
+    data: Data
+    run: Path
+    hooks: Hooks
+    steps: Steps
+    batch_size: int
+    pixels: int
+
+
+def _prepare(config: ConfigDict, data: Data, run: Path, hooks: Hooks) -> _Loop:
+    batch_size, processes = int(config.train.batch_size), jax.process_count()
+    if batch_size < 1 or batch_size % processes:
+        accepted = f"a positive multiple of the number of processes, {processes}"
+        raise InputError("train.batch_size", str(batch_size), accepted)
+    area = 1 if config.task == "region" else math.prod(config.data.crop_px)
+    pixels = batch_size * area
+    return _Loop(config, data, run, hooks, make_steps(config, pixels), batch_size, pixels)
+
+
+def steps_per_epoch(config: ConfigDict) -> int:
+    """Return the steps that show `train.epoch_slices` slices."""
+    return max(1, math.ceil(config.train.epoch_slices / config.train.batch_size))
+
+
+def _train_epoch(
+    loop: _Loop, state: TrainState, progress: Progress, batches: Iterator[Batch], total: int
+) -> tuple[TrainState, Progress]:
+    """Do what is left of the epoch."""
+    steps = steps_per_epoch(loop.config)
+    rate = loop.steps.place(learning_rate(progress.plateau, loop.config.optim))
+    first = progress.epoch * steps + progress.totals.batches
+    saved = clock = loop.hooks.clock()
+    for step in range(first, (progress.epoch + 1) * steps):
+        batch = next(batches)
+        waited = loop.hooks.clock() - clock
+        state, metrics = loop.steps.train(state, loop.steps.to_global(batch), rate)
+        _check_finite(loop, metrics, step)
+        now = loop.hooks.clock()
+        seconds = progress.seconds[0] + now - clock, progress.seconds[1] + waited
+        clock = now
+        progress = progress._replace(totals=_add(progress.totals, metrics), seconds=seconds)
+        loop.hooks.step(step + 1, total, waited)
+        stop = _agreed(loop.hooks.stop())
+        if stop or _agreed(now - saved > 60 * loop.config.train.checkpoint_minutes):
+            _save(loop, "last", state, progress)
+            saved = clock = loop.hooks.clock()
+        if stop:
+            raise InterruptedRun(f"{loop.run}: stopped after step {step + 1}")
+    return state, progress
+
+
+def _finish_epoch(
+    loop: _Loop, state: TrainState, progress: Progress
+) -> tuple[Progress, dict[str, Any]]:
+    """Validate, apply the plateau rule, note and save."""
+    config, epoch = loop.config, progress.epoch + 1
+    validation = _validate(loop, state)
+    summary = {
+        **_summary("train", progress.totals, config),
+        **_summary("validation", validation, config),
+    }
+    figure = summary[best_metric(config)]
+    better = progress.best is None or figure > progress.best
+    seconds, waited = progress.seconds
+    metrics = {
+        "epoch": epoch,
+        "step": epoch * steps_per_epoch(config),
+        **summary,
+        "learning_rate": config.optim.learning_rate * progress.plateau.factor,
+        "best": better,
+        "seconds": round(seconds, 3),
+        "wait_share": round(waited / seconds, 4) if seconds else 0.0,
+    }
+    progress = Progress(
+        epoch=epoch,
+        plateau=after_epoch(progress.plateau, summary["validation_loss"], config.plateau),
+        best=figure if better else progress.best,
+        stale=0 if better else progress.stale + 1,
+    )
+    if better:
+        _save(loop, "best", state, progress)
+    # Metrics before the checkpoint: a run killed in between drops the line and does it again.
+    if jax.process_index() == 0:
+        append_metrics(loop.run, metrics)
+    _save(loop, "last", state, progress)
+    loop.hooks.epoch(metrics)
+    return progress, metrics
+
+
+def _validate(loop: _Loop, state: TrainState) -> Totals:
+    feed, totals = loop.data.feeds["validation"], Totals()
+    steps = math.ceil(len(feed) / loop.batch_size)
+    with ahead(lambda n: _rows(loop, feed, validation_items, n), 0, steps) as batches:
+        for batch in batches:
+            totals = _add(totals, loop.steps.validate(state, loop.steps.to_global(batch)))
+    return totals
+
+
+def _rows(loop: _Loop, feed: Feed, choose: Items, step: int) -> Batch:
+    """Make the rows of a batch that are this process's own."""
+    share = loop.batch_size // jax.process_count()
+    own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    items, numbers = choose(feed, step, loop.batch_size)
+    return make_batch(feed, items[own], numbers[own], loop.data.classes, loop.config)
+
+
+def _check_finite(loop: _Loop, metrics: StepMetrics, step: int) -> None:
+    if np.isfinite(float(metrics.data_loss)):
+        return
+    feed = loop.data.feeds["train"]
+    items, _ = training_items(feed, step, loop.batch_size)
+    slices = ", ".join(map(str, batch_origins(feed, items)))
+    found = f"a loss of {float(metrics.data_loss)} at step {step + 1} on slices {slices}"
+    remedy = "Lower optim.learning_rate, or look at these slices with `musclejax dataset show`."
+    raise InputError(loop.run, found, "a finite loss", remedy)
+
+
+def best_metric(config: ConfigDict) -> str:
+    """Return the figure whose highest value makes the best checkpoint."""
+    return "validation_accuracy" if config.task == "region" else "validation_dsc"
+
+
+def _summary(split: str, totals: Totals, config: ConfigDict) -> dict[str, float]:
+    """Return the figures of one pass over a split.
+
+    loss: of an average batch, L2 included, as Keras reports it. soft_dsc: with background, mean
+    over batches (2021 code). dsc: hard, over all pixels of the pass, mean over the muscles.
+    """
+    per_batch = totals.data_loss / max(1, totals.rows) * config.train.batch_size
+    penalty = totals.penalty / max(1, totals.batches)
+    summary = {f"{split}_loss": per_batch + penalty}
+    counts = Counts(*(np.asarray(c) for c in totals.counts))
+    if config.task == "region":
+        accuracy = counts.both.sum() / max(1, counts.reference.sum())
+        return {**summary, f"{split}_accuracy": float(accuracy)}
+    dice = hard_dice(counts)
+    muscles = anatomy.REGIONS[config.task].muscles
+    # A muscle that is in neither has no figure; one that is never found counts as 0.
+    mean = float(np.nanmean(dice[1:])) if np.isfinite(dice[1:]).any() else 0.0
+    named = {f"{split}_dsc_{m.abbreviation}": _rounded(dice[m.number]) for m in muscles}
+    soft = totals.soft_dsc / max(1, totals.batches)
+    return {**summary, f"{split}_soft_dsc": soft, f"{split}_dsc": mean, **named}
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _add(totals: Totals, metrics: StepMetrics) -> Totals:
+    old = [np.asarray(c, np.int64) if c else np.int64(0) for c in totals.counts]
+    new = [(o + np.asarray(c, np.int64)).tolist() for o, c in zip(old, metrics.counts, strict=True)]
+    return Totals(
+        totals.data_loss + float(metrics.data_loss),
+        totals.penalty + float(metrics.penalty),
+        totals.soft_dsc + float(metrics.soft_dsc),
+        totals.batches + 1,
+        totals.rows + int(metrics.rows),
+        (new[0], new[1], new[2]),
+    )
+
+
+def _stale(config: ConfigDict, progress: Progress) -> bool:
+    patience = config.train.early_stopping_patience
+    return bool(config.train.early_stopping and progress.stale >= patience)
+
+
+def _agreed(wish: bool) -> bool:
+    """Return whether any process wishes it: a checkpoint needs all of them at once."""
+    if jax.process_count() == 1:
+        return wish
+    return bool(np.any(process_allgather(np.asarray(wish))))
+
+
+def _save(loop: _Loop, kind: str, state: TrainState, progress: Progress) -> None:
+    checkpoint.save(loop.run, kind, int(state.step), state, _to_json(progress))
+
+
+def _to_json(progress: Progress) -> dict[str, Any]:
+    nested = {"totals": progress.totals._asdict(), "plateau": progress.plateau._asdict()}
+    return {**progress._asdict(), **nested}
+
+
+def _from_json(value: Mapping[str, Any]) -> Progress:
+    totals, plateau = Totals(**value["totals"]), Plateau(**value["plateau"])
+    counts = tuple(totals.counts)
+    return Progress(
+        **{
+            **value,
+            "totals": totals._replace(counts=counts),
+            "plateau": plateau,
+            "seconds": tuple(value["seconds"]),
+        }
+    )

@@ -1,0 +1,197 @@
+"""The jitted heart: one training step, one validation step, on one process or several."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from musclejax.data.batches import Batch
+from musclejax.errors import InputError
+from musclejax.models.variants import build_network, find
+from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
+from musclejax.training.metrics import Counts, count_pixels, soft_dice
+from musclejax.training.optim import optimiser
+
+
+class TrainState(NamedTuple):
+    """All that a step changes; what a checkpoint holds.
+
+    Attributes:
+        step: Steps done.
+        params: Trainable parameters.
+        batch_stats: Running means and variances; empty without batch norm.
+        moments: State of the optimiser.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    batch_stats: Any
+    moments: Any
+
+
+class StepMetrics(NamedTuple):
+    """What one batch tells, summed so that batches add up.
+
+    Attributes:
+        data_loss: Loss without L2, as the configuration reduces it.
+        penalty: The L2 term.
+        soft_dsc: Soft Dice over the batch, averaged over all classes with background; for the
+            classifier 0.
+        counts: Pixels (slices, for the classifier) of each class, for hard Dice and accuracy.
+        rows: Rows that are no padding.
+    """
+
+    data_loss: Float[Array, ""]
+    penalty: Float[Array, ""]
+    soft_dsc: Float[Array, ""]
+    counts: Counts
+    rows: Int[Array, ""]
+
+
+class Steps(NamedTuple):
+    """Jitted functions of one configuration.
+
+    Attributes:
+        train: (state, batch, learning rate) -> (state, metrics); the state is donated.
+        validate: (state, batch) -> metrics.
+        to_global: Rows of a batch made by this process -> the batch of all processes.
+        place: Anything on the host -> the same on every device.
+    """
+
+    train: Callable[[TrainState, Batch, Array], tuple[TrainState, StepMetrics]]
+    validate: Callable[[TrainState, Batch], StepMetrics]
+    to_global: Callable[[Batch], Batch]
+    place: Callable[[Any], Any]
+
+
+def network(config: ConfigDict) -> nn.Module:
+    """Return the network of a configuration, with its dropout and batch-norm momentum."""
+    spec = replace(
+        find(config.variant),
+        dropout=float(config.optim.dropout),
+        momentum=float(config.optim.batch_norm_momentum),
+    )
+    return build_network(spec, config.task)
+
+
+def initial_state(config: ConfigDict, variables: dict[str, Any], pixels: int) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+        config: Settings.
+        variables: "params" and, with batch norm, "batch_stats".
+        pixels: Pixels of a batch.
+    """
+    params = jax.tree.map(jnp.asarray, variables["params"])
+    stats = jax.tree.map(jnp.asarray, variables.get("batch_stats", {}))
+    moments = optimiser(config.optim, l2_factor(config, pixels)).init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, moments)
+
+
+def l2_factor(config: ConfigDict, pixels: int) -> float:
+    """Return the factor of the sum of squares that goes with the reduction of the loss."""
+    return float(config.optim.l2) / (pixels if config.loss.reduction == "mean" else 1)
+
+
+def make_steps(config: ConfigDict, pixels: int) -> Steps:
+    """Return the functions of a configuration, to be compiled at their first call.
+
+    Args:
+        config: Settings.
+        pixels: Pixels of a batch (slices, for the classifier).
+
+    Raises:
+        InputError: If a setting of the loss does not exist.
+    """
+    for name, value, known in (
+        ("kind", config.loss.kind, KINDS),
+        ("reduction", config.loss.reduction, REDUCTIONS),
+    ):
+        if value not in known:
+            raise InputError(f"loss.{name}", repr(value), " or ".join(known))
+    mesh = Mesh(np.asarray(jax.devices()), ("batch",))
+    rows, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
+    module, l2 = network(config), l2_factor(config, pixels)
+    loss = (config.loss.kind, config.loss.reduction)
+    jit = partial(jax.jit, out_shardings=everywhere)
+    return Steps(
+        jit(
+            partial(train_step, module, optimiser(config.optim, l2), l2, loss, int(config.seed)),
+            donate_argnums=0,
+        ),
+        jit(partial(validation_step, module, l2, loss)),
+        lambda batch: jax.tree.map(partial(jax.make_array_from_process_local_data, rows), batch),
+        lambda tree: jax.tree.map(
+            lambda a: jax.make_array_from_process_local_data(everywhere, np.asarray(a)), tree
+        ),
+    )
+
+
+def train_step(
+    module: nn.Module,
+    transform: optax.GradientTransformation,
+    l2: float,
+    loss: tuple[str, str],
+    seed: int,
+    state: TrainState,
+    batch: Batch,
+    learning_rate: Array,
+) -> tuple[TrainState, StepMetrics]:
+    """Take one step downhill; every statistic is one of the whole batch, on however many devices.
+
+    Args:
+        module: The network.
+        transform: The optimiser, for a learning rate of 1.
+        l2: Factor of the penalty, for the metrics; its gradient is the optimiser's.
+        loss: Kind and reduction.
+        seed: Seed of the dropout.
+        state: Before the step.
+        batch: As `make_batch` gives it.
+        learning_rate: In force now.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+
+    def objective(params: Any) -> tuple[Array, tuple[Array, Any]]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        logits, changed = module.apply(
+            variables, batch["image"], train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+        return data_loss(*_loss_inputs(logits, batch), *loss), (logits, changed)
+
+    gradient = jax.value_and_grad(objective, has_aux=True)
+    (value, (logits, changed)), gradients = gradient(state.params)
+    updates, moments = transform.update(gradients, state.moments, state.params)
+    params = jax.tree.map(lambda p, u: p + learning_rate * u, state.params, updates)
+    metrics = _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
+    stats = changed.get("batch_stats", {})
+    return TrainState(state.step + 1, params, stats, moments), metrics
+
+
+def validation_step(
+    module: nn.Module, l2: float, loss: tuple[str, str], state: TrainState, batch: Batch
+) -> StepMetrics:
+    """Return what the network, as it would be used, says of one batch."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    logits = jnp.asarray(module.apply(variables, batch["image"], train=False))
+    value = data_loss(*_loss_inputs(logits, batch), *loss)
+    return _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
+
+
+def _loss_inputs(logits: Array, batch: Batch) -> tuple[Array, Array, Array, Array]:
+    return logits, batch["labels"], batch["weights"], batch["mask"]
+
+
+def _metrics(value: Array, penalty: Array, logits: Array, batch: Batch) -> StepMetrics:
+    labels, mask = batch["labels"], batch["mask"]
+    known = (batch["weights"] > 0) & mask.reshape(-1, *[1] * (labels.ndim - 1))
+    soft = soft_dice(nn.softmax(logits), labels, known).mean() if labels.ndim > 1 else jnp.zeros(())
+    return StepMetrics(value, penalty, soft, count_pixels(logits, labels, known), mask.sum())
