@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musclejax.cli.process import BadUsage, Stopwatch, configure, machine, peak_memory_mib, usage
+from musclejax.cli.process import (
+    BadUsage,
+    Stopwatch,
+    configure,
+    machine,
+    peak_memory_mib,
+    progress_bar,
+    usage,
+)
 from musclejax.errors import InputError
 from musclejax.scan.discover import find_scans
 
@@ -80,7 +88,7 @@ def run(paths: Sequence[Path], settings: Settings) -> int:
     with clock.stage("startup"), usage():
         weights = _load(settings)
     failed = missing
-    with _progress() as progress:
+    with progress_bar() as progress:
         session = Session(settings, weights, clock.seconds, progress)
         bar = progress.add_task("scans", total=len(scans), visible=len(scans) > 1)
         for scan, name in names.items():
@@ -143,17 +151,6 @@ def _load(settings: Settings) -> "Weights":
     if weights.caution:
         click.echo(f"note: {weights.caution}")
     return weights
-
-
-def _progress() -> "Progress":
-    """Return a progress bar that shows itself on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
-    console = Console()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _attempt(scan: Path, name: str, session: Session) -> bool:
@@ -261,3 +258,6 @@ def _record(
         "peak_memory_mib": peak_memory_mib(),
         **machine(),
     }
+
+
+_progress = progress_bar

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from musclejax.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 VERSIONED = ("musclejax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel")
 
@@ -56,6 +59,17 @@ def configure(threads: int | None) -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     if not _can_make(cache):
         del os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+def progress_bar() -> "Progress":
+    """Return a progress bar with the time left that shows itself on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    console = Console()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def available_threads() -> int:

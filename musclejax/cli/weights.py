@@ -1,4 +1,4 @@
-"""`musclejax weights`: what ships with the package, and random weights to time networks with."""
+"""`musclejax weights`: the bundled ones, random ones, and those of a training run."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def weights() -> None:
-    """List the bundled weights, or make random ones."""
+    """List the bundled weights, make random ones, or export those of training runs."""
 
 
 @weights.command("list")
@@ -53,3 +53,30 @@ def init(variant: str, seed: int, output: Path) -> None:
     }
     save_weights(output, networks, provenance)
     click.echo(f"{output}: {', '.join(networks)} of variant {variant}, random, not trained")
+
+
+@weights.command("export")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="best: the epoch with the highest validation figure.",
+)
+@click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
+def export(runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str) -> None:
+    """Make weights for `musclejax segment` from training runs.
+
+    RUN is the --workdir of `musclejax train`; give up to three, one a network of the tree.
+
+    \b
+    Example:
+      musclejax weights export run_thigh run_leg run_region -o weights
+      musclejax segment scan.nii.gz -o out --weights weights
+    """
+    from musclejax.training.export import export_runs
+
+    for line in export_runs(runs, output, checkpoint, licence):
+        click.echo(line)

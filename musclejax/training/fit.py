@@ -197,6 +197,7 @@ def _finish_epoch(
 ) -> tuple[Progress, dict[str, Any]]:
     """Validate, apply the plateau rule, note and save."""
     config, epoch = loop.config, progress.epoch + 1
+    begin = loop.hooks.clock()
     validation = _validate(loop, state)
     summary = {
         **_summary("train", progress.totals, config),
@@ -212,6 +213,7 @@ def _finish_epoch(
         "learning_rate": config.optim.learning_rate * progress.plateau.factor,
         "best": better,
         "seconds": round(seconds, 3),
+        "validation_seconds": round(loop.hooks.clock() - begin, 3),
         "wait_share": round(waited / seconds, 4) if seconds else 0.0,
     }
     progress = Progress(

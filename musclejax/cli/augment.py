@@ -1,0 +1,49 @@
+"""`musclejax augment`: the paper's fixed set of augmented slices."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musclejax.cli.options import recipe_options
+
+
+@click.command()
+@recipe_options
+@click.option("--n", "count", default=5000, show_default=True, help="Augmented slices in all.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Dataset to write."
+)
+@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+def augment(count: int, output: Path, threads: int | None, **options: Any) -> None:
+    """Write a fixed set of augmented slices, as the paper trained on.
+
+    `musclejax train` augments on the fly, which gives more variety and needs no room; this is for
+    those who want to train something else on the same slices. Subjects are split first, and
+    cases.csv says which side each slice is on. A stopped run goes on where it was.
+
+    \b
+    Example:
+      musclejax augment --config thigh --data DATA --n 5000 -o AUGMENTED
+      musclejax train --config thigh --data AUGMENTED --workdir run --set augment.backend=none
+    """
+    from musclejax.cli.process import BadUsage, configure, progress_bar, usage
+
+    with usage():
+        configure(threads)
+    from musclejax.cli.fitting import load, recipe
+    from musclejax.data.write import write_augmented
+
+    with usage():
+        config = recipe(options["config"], options["changes"])
+    if config.task == "region":
+        raise BadUsage("--config: found the classifier's recipe; accepted: thigh or leg.")
+    if output.resolve() in [d.resolve() for d in options["data"]]:
+        raise BadUsage(f"-o: found {output}, which is the data; accepted: another folder.")
+    data = load(options["data"], config)
+    with progress_bar() as progress:
+        bar = progress.add_task("slices", total=count)
+        write_augmented(
+            output, dict(data.feeds), count, config, lambda done: progress.advance(bar, done)
+        )
+    click.echo(f"{output}: {count} augmented slices; train with --set augment.backend=none")

@@ -1,0 +1,91 @@
+"""Pictures of what goes into training: slices, masks, weight maps, augmented samples."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from musclejax import anatomy
+from musclejax.data.batches import Batch, Feed, batch_origins, make_batch
+from musclejax.data.dataset import IGNORE
+from musclejax.drawing import draw_slice, legend, mark
+
+_WIDTH_IN = 3.6
+_DPI = 100
+_TITLES = ("slice", "labels", "weight between muscles", "weight map (paper, Eq. 2)")
+
+
+def draw_samples(
+    feed: Feed,
+    items: Sequence[int],
+    classes: Float[np.ndarray, " k"],
+    config: ConfigDict,
+    augmented: int,
+    path: Path,
+) -> None:
+    """Draw a row for each slice: image, labels, border term, weight map, augmented samples.
+
+    Args:
+        feed: What is trained on.
+        items: Which of it.
+        classes: Weight of each class.
+        config: Settings of a segmentation network.
+        augmented: Augmented samples of each slice.
+        path: PNG file to write.
+
+    Source: the weight maps are the paper's Fig. 6.
+    """
+    titles = [*_TITLES, *(f"augmented {i + 1}" for i in range(augmented))]
+    figure, panels = _figure(len(items), len(titles), feed.settings.size)
+    still = replace(feed, settings=feed.settings._replace(enabled=False))
+    for row, item in zip(panels, items, strict=True):
+        one = np.array([item])
+        plain = make_batch(still, one, one, classes, config)
+        weights = plain["weights"][0]
+        border = weights - classes[plain["labels"][0]] * (weights > 0)
+        row[0].text(0.5, 0.97, str(batch_origins(feed, one)[0]), **mark(row[0], "center"))
+        _show(row[0], plain, labels=False)
+        _show(row[1], plain, labels=True)
+        _show_weights(figure, row[2], border, log=False)
+        _show_weights(figure, row[3], weights, log=True)
+        for number, axes in enumerate(row[len(_TITLES) :]):
+            _show(axes, make_batch(feed, one, np.array([number]), classes, config), labels=True)
+    for axes, title in zip(panels[0], titles, strict=True):
+        axes.set_title(title, fontsize=10, color="white")
+    present = np.unique(feed.slices.labels[feed.items[np.array(items)]])
+    legend(figure, anatomy.REGIONS[config.task], present)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=_DPI, facecolor="black", format="png")
+
+
+def _figure(rows: int, columns: int, size: tuple[int, int]) -> tuple[Figure, np.ndarray]:
+    height = rows * (_WIDTH_IN * size[0] / size[1] + 0.05)
+    top, bottom = 0.35, 0.6
+    figure = Figure(figsize=(_WIDTH_IN * columns, height + top + bottom))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    total = height + top + bottom
+    figure.subplots_adjust(0, bottom / total, 1, 1 - top / total, 0.01, 0.02)
+    for axes in panels.ravel():
+        axes.set_axis_off()
+    return figure, panels
+
+
+def _show(axes: Axes, batch: Batch, *, labels: bool) -> None:
+    known = np.where(batch["weights"][0] > 0, batch["labels"][0], IGNORE).astype(np.uint8)
+    draw_slice(axes, batch["image"][0, ..., 0], known if labels else None, white=1.0)
+
+
+def _show_weights(figure: Figure, axes: Axes, weights: np.ndarray, *, log: bool) -> None:
+    positive = weights[weights > 0]
+    norm = LogNorm(positive.min(), positive.max()) if log and positive.size else None
+    drawn = axes.imshow(weights, cmap="magma", norm=norm, interpolation="nearest")
+    scale = figure.colorbar(drawn, cax=axes.inset_axes((0.93, 0.1, 0.02, 0.8)))
+    scale.ax.tick_params(colors="white", labelsize=8)
+    scale.ax.yaxis.set_ticks_position("left")

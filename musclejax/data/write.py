@@ -1,0 +1,102 @@
+"""Write augmented slices as a dataset of its own: the paper's fixed set."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from ml_collections import ConfigDict
+
+from musclejax import anatomy
+from musclejax.config import SLICE_SPACING_MM
+from musclejax.data.batches import Feed, batch_origins, make_batch
+from musclejax.data.dataset import write_cases, write_index
+from musclejax.data.slices import Origin
+from musclejax.errors import InputError
+
+_STEP = 1 / 8192
+"""Intensities are stored in steps of this; 1 is the 99th percentile of the scan's body."""
+
+
+def write_augmented(
+    folder: Path,
+    feeds: dict[str, Feed],
+    count: int,
+    config: ConfigDict,
+    advance: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write `count` augmented slices in nnU-Net's raw layout, one slice a case.
+
+    Slices that exist are left as they are, so that a stopped run goes on. `cases.csv` names the
+    subject that each slice comes from, and keeps its split.
+
+    Args:
+        folder: Dataset to write.
+        feeds: "train" and "validation", with augmentation; they get shares of `count` in
+            proportion to their slices, so that each subject stays on its side.
+        count: Slices in all.
+        config: Settings; the images are normalised with `config.intensity` and say so.
+        advance: Called with the number of slices just done.
+
+    Raises:
+        InputError: If there are fewer than two.
+    """
+    if count < len(feeds):
+        raise InputError("--n", str(count), f"at least {len(feeds)}")
+    slices = {name: len(feed) for name, feed in feeds.items()}
+    validation = max(1, round(count * slices["validation"] / sum(slices.values())))
+    shares = {"train": count - validation, "validation": validation}
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for split, share in shares.items():
+        feed = replace(feeds[split], settings=feeds["train"].settings)
+        for number in range(share):
+            item = number % len(feed)
+            origin = batch_origins(feed, [item])[0]
+            name = f"{split}{number:05d}_{origin.case.name}_{origin.index:03d}"
+            _write(folder, name, feed, item, number, config)
+            rows.append(_row(name, origin, split))
+            advance(1)
+    write_cases(folder, rows)
+    write_index(folder, config.task, count, config.intensity.to_dict())
+
+
+def _row(name: str, origin: Origin, split: str) -> dict[str, str]:
+    case = origin.case
+    return {
+        "case": name,
+        "subject": case.subject,
+        "time_point": case.time_point,
+        "region": origin.region,
+        "severity": case.severity,
+        "split": split,
+    }
+
+
+def _write(
+    folder: Path, name: str, feed: Feed, item: int, number: int, config: ConfigDict
+) -> None:
+    label_path = folder / "labelsTr" / f"{name}.nii.gz"
+    if label_path.is_file():  # written last
+        return
+    classes = np.ones(anatomy.REGIONS[config.task].num_classes, np.float32)
+    batch = make_batch(feed, np.array([item]), np.array([number]), classes, config)
+    image, labels = batch["image"][0, ..., 0], batch["labels"][0]
+    labels = np.where(batch["weights"][0] > 0, labels, len(classes))
+    steps = np.clip(np.round(image / _STEP), -32768, 32767)
+    _save(folder / "imagesTr" / f"{name}_0000.nii.gz", steps.astype(np.int16), _STEP)
+    _save(label_path, labels.astype(np.uint8), 1.0)
+
+
+def _save(path: Path, plane: np.ndarray, step: float) -> None:
+    """Write one slice as NIfTI, rows from anterior to posterior, under a temporary name first."""
+    mm = SLICE_SPACING_MM
+    # [row, column] -> [left, posterior, slice]; world RAS.
+    affine = np.diag([-mm, -mm, 5.0, 1.0])
+    image = nib.Nifti1Image(np.ascontiguousarray(plane.T[..., None]), affine)
+    image.header.set_slope_inter(step, 0)
+    partial = path.with_name(f".{path.name}")
+    nib.save(image, partial)
+    partial.replace(path)
