@@ -155,7 +155,7 @@ def apply_settings(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
         InputError: If a setting does not exist or its value has another type.
     """
     config = config.copy_and_resolve_references()
-    names = {key: value for key, value in _flat(config).items()}
+    names = _flat(config)
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or name not in names:
@@ -177,8 +177,11 @@ def apply_settings(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
 def differences(first: ConfigDict, second: ConfigDict) -> list[str]:
     """Return a line for each setting in which two configurations differ."""
     a, b = _flat(first), _flat(second)
-    return [f"{name}: {a.get(name)!r} against {b.get(name)!r}" for name in sorted(a | b)
-            if a.get(name) != b.get(name)]
+    return [
+        f"{name}: {a.get(name)!r} against {b.get(name)!r}"
+        for name in sorted(a | b)
+        if a.get(name) != b.get(name)
+    ]
 
 
 def _flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:

@@ -258,6 +258,3 @@ def _record(
         "peak_memory_mib": peak_memory_mib(),
         **machine(),
     }
-
-
-_progress = progress_bar

@@ -25,8 +25,8 @@ def dataset() -> None:
       imagesTs/, labelsTs/         test cases, if any
       cases.csv                    optional: case,subject,time_point,region,severity,split
 
-    Labels have the abbreviations or full names of labels.txt (VL, VM, ... of the thigh; SOL, GM, ...
-    of the leg), in any order and with any numbers; pixels under the label "ignore" count for
+    Labels have the abbreviations or full names of labels.txt (VL, VM, ... of the thigh; SOL, GM,
+    ... of the leg), in any order and with any numbers; pixels under the label "ignore" count for
     nothing. Slices without labels are taken as not annotated. split is train, validation, test, or
     unseen (slices of test subjects away from the annotated levels).
     """

@@ -111,7 +111,7 @@ def _fit(
     record: Mapping[str, Any],
     say: Say,
 ) -> int:
-    from musclejax.training.fit import InterruptedRun, fit
+    from musclejax.training.fit import RunStoppedError, fit
 
     run, resume = settings.workdir, settings.resume
     with _stopping() as stop, progress_bar() as progress:
@@ -119,7 +119,7 @@ def _fit(
         hooks = reporter.hooks(stop)
         try:
             fit(config, data, run, variables, resume=resume, record=record, hooks=hooks)
-        except InterruptedRun as stopped:
+        except RunStoppedError as stopped:
             say(f"{stopped}; the same command with --resume goes on")
             return STOPPED
         finally:
@@ -131,9 +131,7 @@ def _fit(
 class Reporter:
     """Shows a run: a bar on terminals, a line an epoch; draws its curves, writes its events."""
 
-    def __init__(
-        self, config: "ConfigDict", folder: Path, progress: "Progress", say: Say
-    ) -> None:
+    def __init__(self, config: "ConfigDict", folder: Path, progress: "Progress", say: Say) -> None:
         self._config, self._folder, self._say = config, folder, say
         self._progress = progress
         self._bar = progress.add_task("steps", total=None)

@@ -89,8 +89,8 @@ def load_slices(
             wanted = config.task == "region" or case.region in ("", config.task)
             if wanted and splits[case.name] in parts:
                 part = case_slices(case, dataset, config)
-                if config.task == "region" or part.origins[:1] and (
-                    part.origins[0].region == config.task
+                if config.task == "region" or (
+                    part.origins[:1] and (part.origins[0].region == config.task)
                 ):
                     parts[splits[case.name]].append(part)
             advance(case)
@@ -179,7 +179,9 @@ def find_limbs(body: Bool[np.ndarray, "z r c"], size: tuple[int, int]) -> Limbs:
 
 def join(parts: Sequence[Slices]) -> Slices:
     """Put the slices of several cases into one."""
-    limbs = Limbs(*(np.concatenate(fields) for fields in zip(*(p.limbs for p in parts), strict=True)))
+    limbs = Limbs(
+        *(np.concatenate(fields) for fields in zip(*(p.limbs for p in parts), strict=True))
+    )
     images = np.concatenate([p.images for p in parts])
     labels = np.concatenate([p.labels for p in parts])
     return Slices(images, labels, limbs, tuple(o for p in parts for o in p.origins))

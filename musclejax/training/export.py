@@ -73,4 +73,6 @@ def _describe(report: Mapping[str, Any]) -> str:
     shown = {"validation_dsc": "validation DSC", "validation_accuracy": "validation accuracy"}
     figures = [f"{label} {metrics[name]:.3f}" for name, label in shown.items() if name in metrics]
     slices = f"{train['slices']} slices of {len(train['subjects'])} subjects"
-    return ", ".join([f"{report['checkpoint']} epoch {metrics.get('epoch', '?')}", *figures, slices])
+    return ", ".join(
+        [f"{report['checkpoint']} epoch {metrics.get('epoch', '?')}", *figures, slices]
+    )

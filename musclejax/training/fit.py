@@ -32,7 +32,7 @@ from musclejax.training.step import StepMetrics, Steps, TrainState, initial_stat
 Items = Callable[[Feed, int, int], tuple[np.ndarray, np.ndarray]]
 
 
-class InterruptedRun(Exception):
+class RunStoppedError(Exception):
     """The run was asked to stop and has; its checkpoint is written."""
 
 
@@ -114,7 +114,7 @@ def fit(
 
     Raises:
         InputError: If the run cannot be begun or gone on with, or the loss is no number any more.
-        InterruptedRun: If `hooks.stop` said so.
+        RunStoppedError: If `hooks.stop` said so.
     """
     epochs = int(config.train.epochs) if epochs is None else epochs
     loop = _prepare(config, data, run, hooks or Hooks())
@@ -188,7 +188,7 @@ def _train_epoch(
             _save(loop, "last", state, progress)
             saved = clock = loop.hooks.clock()
         if stop:
-            raise InterruptedRun(f"{loop.run}: stopped after step {step + 1}")
+            raise RunStoppedError(f"{loop.run}: stopped after step {step + 1}")
     return state, progress
 
 

@@ -13,8 +13,8 @@ REDUCTIONS = ("sum", "mean")
 
 def weighted_cross_entropy(
     logits: Float[Array, "b *pixels k"],
-    labels: Int[Array, "b *pixels"],
-    weights: Float[Array, "b *pixels"],
+    labels: Int[Array, " b *pixels"],
+    weights: Float[Array, " b *pixels"],
     mask: Bool[Array, " b"],
 ) -> Float[Array, ""]:
     """Return -sum of w log p[label] over pixels and the real rows of the batch.
@@ -31,8 +31,8 @@ def weighted_cross_entropy(
 
 def dice_loss(
     logits: Float[Array, "b *pixels k"],
-    labels: Int[Array, "b *pixels"],
-    weights: Float[Array, "b *pixels"],
+    labels: Int[Array, " b *pixels"],
+    weights: Float[Array, " b *pixels"],
     mask: Bool[Array, " b"],
 ) -> Float[Array, ""]:
     """Return 1 - soft Dice over the batch, averaged over the muscles; unknown pixels left out.
@@ -46,8 +46,8 @@ def dice_loss(
 
 def data_loss(
     logits: Float[Array, "b *pixels k"],
-    labels: Int[Array, "b *pixels"],
-    weights: Float[Array, "b *pixels"],
+    labels: Int[Array, " b *pixels"],
+    weights: Float[Array, " b *pixels"],
     mask: Bool[Array, " b"],
     kind: str,
     reduction: str,

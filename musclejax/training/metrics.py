@@ -12,7 +12,7 @@ _EPSILON = 1e-6
 
 
 def soft_dice(
-    probs: Float[Array, "b *pixels k"], labels: Int[Array, "b *pixels"], known: Bool[Array, "..."]
+    probs: Float[Array, "b *pixels k"], labels: Int[Array, " b *pixels"], known: Bool[Array, "..."]
 ) -> Float[Array, " k"]:
     """Return 2 sum(p y) / (sum p + sum y + 1e-6) of each class over the whole batch.
 
@@ -38,7 +38,7 @@ class Counts(NamedTuple):
 
 
 def count_pixels(
-    logits: Float[Array, "b *pixels k"], labels: Int[Array, "b *pixels"], known: Bool[Array, "..."]
+    logits: Float[Array, "b *pixels k"], labels: Int[Array, " b *pixels"], known: Bool[Array, "..."]
 ) -> Counts:
     """Count the pixels of each class where the label is known."""
     classes, axes = jnp.arange(logits.shape[-1]), tuple(range(labels.ndim))

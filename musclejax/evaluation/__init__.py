@@ -1,0 +1,1 @@
+"""How good labels are: against a reference, in numbers, tables and pictures."""

@@ -1,0 +1,183 @@
+"""`musclejax evaluate` as a user meets it: files, lines, exit codes."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from musclejax.scan.volume import load
+from tests.test_cli import call
+
+AXCODES = {"a": "RAS", "b": "LPI", "c": "PSR"}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path) -> Path:
+    """Three turned cuts of a real scan; made-up labels: the front of each thigh VL, the back AM.
+
+    The numbers are the dataset's own: 1 AM, 2 VL, 3 ignore.
+    """
+    folder = tmp_path_factory.mktemp("dataset")
+    volume = load(thigh_path)
+    image = volume.data[:, :, 12:15]
+    bright = image > image.mean() * 1.5
+    y = np.arange(image.shape[1])[None, :, None]
+    labels = np.where(bright, np.where(y > 160, 2, 1), 0).astype(np.uint8)
+    labels[:8] = 3
+    for name, axcodes in AXCODES.items():
+        turn = nib.orientations.ornt_transform(
+            nib.io_orientation(volume.affine), nib.orientations.axcodes2ornt(axcodes)
+        )
+        for kind, data in (("images", image), ("labels", labels)):
+            part = folder / f"{kind}{'Ts' if name == 'c' else 'Tr'}"
+            part.mkdir(exist_ok=True)
+            ending = "_0000" if kind == "images" else ""
+            turned = nib.Nifti1Image(data, volume.affine).as_reoriented(turn)
+            nib.save(turned, part / f"{name}{ending}.nii.gz")
+    names = {"background": 0, "AM": 1, "VL": 2, "ignore": 3}
+    index = {"channel_names": {"0": "MRI"}, "labels": names, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(index))
+    (folder / "cases.csv").write_text("case,subject,severity\na,P1,\nb,P2,\nc,P3,severe\n")
+    return folder
+
+
+def our_numbers(path: Path) -> nib.Nifti1Image:
+    image = nib.load(path)
+    data = np.array([0, 7, 1, 0], np.uint8)[np.asarray(image.dataobj).astype(int)]
+    return nib.Nifti1Image(data, image.affine)
+
+
+@pytest.fixture
+def predictions(dataset: Path, tmp_path: Path) -> Path:
+    """Perfect ones for a and c, none for b."""
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    nib.save(our_numbers(dataset / "labelsTr" / "a.nii.gz"), folder / "a_labels.nii.gz")
+    nib.save(our_numbers(dataset / "labelsTs" / "c.nii.gz"), folder / "c_0000_labels.nii.gz")
+    return folder
+
+
+def test_predictions_against_a_dataset_and_one_is_missing(
+    dataset: Path, predictions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = call("evaluate", "--reference", dataset, "--prediction", predictions, "-o", out)
+    assert result.exit_code == 1
+    assert "failed: b: prediction of b: found none in" in result.stderr
+    assert "1 of 3 failed" in result.stderr
+    assert "a: thigh, 3 slices, DSC 1.000, HD95 0.0 mm" in result.stdout
+    assert "open report.md first" in result.stdout
+    tables = ("muscles", "slices", "cases", "summary", "table2", "table3", "table4")
+    texts = {f"{name}.md" for name in ("summary", "table2", "table3", "table4")}
+    pictures = {"overlays_thigh.png", "subjects_thigh.png", "views_a.png", "views_c.png"}
+    others = {"report.md", "evaluate.json"}
+    expected = {f"{name}.csv" for name in tables} | texts | pictures | others
+    assert {p.name for p in out.iterdir()} == expected
+    muscles = pd.read_csv(out / "muscles.csv")
+    assert set(muscles["muscle"]) == {"VL", "AM"}  # the dataset names no other
+    assert muscles["dsc"].eq(1).all()
+    third = (out / "table3.md").read_text()
+    assert "| severe     | P3        |      1.0000 |" in third
+    assert 'No case of the split "unseen"' in (out / "table4.md").read_text()
+    record = json.loads((out / "evaluate.json").read_text())
+    assert list(record["failed"]) == ["b"]
+    assert record["weights_hash"] is None
+    assert {"jax", "scipy"} <= set(record["versions"])
+    assert any("never name it: VM, VI, RF" in note for note in record["notes"])
+
+
+def test_label_folders_without_scans(dataset: Path, predictions: Path, tmp_path: Path) -> None:
+    manual = tmp_path / "manual"
+    manual.mkdir()
+    nib.save(our_numbers(dataset / "labelsTr" / "a.nii.gz"), manual / "a.nii.gz")
+    arguments = ("evaluate", "--reference", manual, "--prediction", predictions)
+    result = call(*arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "accepted: --region thigh or --region leg" in result.stderr
+    result = call(*arguments, "-o", tmp_path / "out", "--region", "thigh")
+    assert result.exit_code == 0, result.output
+    sides = pd.read_csv(tmp_path / "out" / "muscles.csv").set_index(["muscle", "side"])["dsc"]
+    assert sides["VL"].tolist() == [1, 1, 1]
+    assert np.isnan(sides["GRA"]).all()
+
+
+def test_weights_on_a_dataset(dataset: Path, weights_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = call(
+        "evaluate", "--weights", weights_folder, "--data", dataset, "-o", out,
+        "--batch-size", 3, "--save-labels",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "note: random weights" in result.stdout
+    labels = out / "labels"
+    for name in AXCODES:
+        part = "imagesTs" if name == "c" else "imagesTr"
+        image = nib.load(dataset / part / f"{name}_0000.nii.gz")
+        assert nib.load(labels / f"{name}_labels.nii.gz").shape == image.shape
+    cases = pd.read_csv(out / "cases.csv").set_index("case")
+    # One of the two subjects without a split is held out for validation, by its name's hash.
+    assert sorted(cases.loc[["a", "b"], "split"]) == ["train", "validation"]
+    assert cases.loc["c", "split"] == "test"
+    assert set(cases["classifier_region"]) <= {"thigh", "leg"}
+    # The same slices in three orientations: the same figures but for rounding at borders.
+    assert cases["slice_dsc"].max() - cases["slice_dsc"].min() < 0.01
+    second = pd.read_csv(out / "table2.csv").set_index("network")
+    assert second.loc["Classification", ["train_n", "validation_n"]].tolist() == [1, 1]
+    assert second.loc["Thigh segmentation", ["train_n", "validation_n"]].tolist() == [3, 3]
+    record = json.loads((out / "evaluate.json").read_text())
+    assert len(record["weights_hash"]) == 12
+    assert any("drawn from the settings in the weights" in note for note in record["notes"])
+    again = call("evaluate", "--reference", dataset, "--prediction", labels, "-o", tmp_path / "o")
+    assert again.exit_code == 0, again.stderr
+    columns = ["case", "muscle", "side", "dsc", "hd95_mm", "volume_error_ml"]
+    first, other = (pd.read_csv(d / "muscles.csv")[columns] for d in (out, tmp_path / "o"))
+    pd.testing.assert_frame_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "found neither; accepted: --reference and --prediction, or --weights and --data."),
+        (["--reference", "."], "found --reference; accepted"),
+        (["--reference", ".", "--data", "."], "found --reference and --data; accepted"),
+        (["--weights", "preview"], "found --weights; accepted"),
+        (
+            ["--reference", ".", "--prediction", ".", "--weights", "preview"],
+            "found --reference and --prediction and --weights; accepted",
+        ),
+        (["--weights", "preview", "--data", "nowhere"], "--data: found no folder nowhere"),
+        (["--weights", "nothing", "--data", "."], "no such weights"),
+        (["--weights", "preview", "--data", "."], "no dataset.json"),
+        (["--weights", "preview", "--data", ".", "--region", "leg"], "--region: found with --data"),
+        (["--reference", ".", "--prediction", ".", "--save-labels"], "--save-labels: found with"),
+        (["--reference", ".", "--prediction", "."], "accepted: --region thigh or --region leg"),
+        (["--reference", ".", "--prediction", ".", "--region", "arm"], "'arm' is not one of"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("evaluate", *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_nothing_is_written_when_every_case_fails(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    result = call("evaluate", "--reference", dataset, "--prediction", tmp_path / "empty", "-o", out)
+    assert result.exit_code == 1
+    assert "3 of 3 failed" in result.stderr
+    assert not list(out.iterdir())
+
+
+def test_help_teaches() -> None:
+    shown = call("evaluate", "--help").stdout
+    assert "  musclejax evaluate --weights preview --data DATASET -o scores" in shown
+    assert "  muscles.csv           a row per case, muscle and side (left, right, both):" in shown
