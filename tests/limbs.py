@@ -1,7 +1,7 @@
 """Simple synthetic limbs with known labels, written as datasets in nnU-Net's raw layout.
 
-Two discs of fat with a bone; the muscles are sectors around it, each of its own brightness, mirrored
-in the left limb. Nothing like anatomy: a network learns it in a minute.
+Two discs of fat with a bone; the muscles are sectors around it, each of its own brightness,
+mirrored in the left limb. Nothing like anatomy: a network learns it in a minute.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Pictures and event files of a run's metrics."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def _draw(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
         values = [m[f"{split}_{name}"] for m in history]
         marker = "o" if len(epochs) < 30 else None
         axes.plot(epochs, values, color=color, label=label, marker=marker, markersize=3)
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         if after["learning_rate"] < before["learning_rate"]:
             axes.axvline(after["epoch"] - 0.5, color="#999999", linestyle=":", linewidth=1)
     best = [m["epoch"] for m in history if m["best"]]
