@@ -114,7 +114,7 @@ def _fit(
     from musclejax.training.fit import RunStoppedError, fit
 
     run, resume = settings.workdir, settings.resume
-    with _stopping() as stop, progress_bar() as progress:
+    with stopping() as stop, progress_bar() as progress:
         reporter = Reporter(config, run, progress, say)
         hooks = reporter.hooks(stop)
         try:
@@ -221,7 +221,7 @@ def _silence(line: str) -> None:
 
 
 @contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
+def stopping() -> Iterator[Callable[[], bool]]:
     """Turn Ctrl-C and SIGTERM into a wish that `fit` asks for after every step."""
     asked: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

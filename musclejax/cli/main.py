@@ -5,10 +5,15 @@ from typing import Any
 import click
 
 from musclejax import __version__
+from musclejax.cli.augment import augment
+from musclejax.cli.dataset import dataset
 from musclejax.cli.demo import demo
 from musclejax.cli.describe import describe
+from musclejax.cli.evaluate import evaluate
 from musclejax.cli.import_keras import import_keras
 from musclejax.cli.segment import segment
+from musclejax.cli.train import train
+from musclejax.cli.tune import tune
 from musclejax.cli.weights import weights
 from musclejax.errors import InputError
 
@@ -38,5 +43,16 @@ def main() -> None:
     """
 
 
-for _command in (segment, demo, import_keras, describe, weights):
+for _command in (
+    segment,
+    evaluate,
+    demo,
+    import_keras,
+    describe,
+    weights,
+    dataset,
+    augment,
+    train,
+    tune,
+):
     main.add_command(_command)

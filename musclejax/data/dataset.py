@@ -105,9 +105,7 @@ def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
     return Dataset(folder, values, ignore, tuple(cases), index.get("musclejax_intensity"))
 
 
-def read_case(
-    case: Case, dataset: Dataset
-) -> tuple[Volume, UInt8[np.ndarray, "i j k"], str]:
+def read_case(case: Case, dataset: Dataset) -> tuple[Volume, UInt8[np.ndarray, "i j k"], str]:
     """Load one case.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Cubic B-splines on the jitted side: coefficients by two matrix products, values by sixteen taps."""
+"""Cubic B-splines that jit: coefficients by two matrix products, values by sixteen taps."""
 
 from functools import lru_cache
 

@@ -54,7 +54,7 @@ def write_augmented(
         feed = replace(feeds[split], settings=feeds["train"].settings)
         for number in range(share):
             item = number % len(feed)
-            origin = batch_origins(feed, [item])[0]
+            origin = batch_origins(feed, np.array([item]))[0]
             name = f"{split}{number:05d}_{origin.case.name}_{origin.index:03d}"
             _write(folder, name, feed, item, number, config)
             rows.append(_row(name, origin, split))
@@ -75,9 +75,7 @@ def _row(name: str, origin: Origin, split: str) -> dict[str, str]:
     }
 
 
-def _write(
-    folder: Path, name: str, feed: Feed, item: int, number: int, config: ConfigDict
-) -> None:
+def _write(folder: Path, name: str, feed: Feed, item: int, number: int, config: ConfigDict) -> None:
     label_path = folder / "labelsTr" / f"{name}.nii.gz"
     if label_path.is_file():  # written last
         return

@@ -10,29 +10,24 @@ import orbax.checkpoint as ocp
 from musclejax.errors import InputError
 
 KINDS = ("best", "last")
-_LOGGED = "checkpoints"
+_FOLDER = "checkpoints"
 
 
-def save(run: Path, kind: str, step: int, state: Any, progress: Mapping[str, Any]) -> None:
+def save(run: Path, kind: str, number: int, state: Any, progress: Mapping[str, Any]) -> None:
     """Write a checkpoint; the one before it goes once this one is whole.
 
     Args:
         run: Folder of the run.
         kind: "best" or "last".
-        step: Steps done.
+        number: Names the checkpoint; grows.
         state: The training state.
         progress: JSON-able; where in the epoch the run is.
 
     Raises:
         InputError: If the disk is full or not writable; the checkpoint before stays.
     """
-    arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(dict(progress))
-    )
     try:
-        with _manager(run, kind) as manager:
-            manager.save(step, args=arguments, force=True)
-            manager.wait_until_finished()
+        _write(run, kind, number, state, progress)
     except (OSError, ValueError) as error:
         # TensorStore tells a full disk as a ValueError.
         reason = " ".join(str(error).split())[:160]
@@ -51,7 +46,7 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
     Raises:
         InputError: If it cannot be read.
     """
-    if not (run / _LOGGED / kind).is_dir():
+    if not (run / _FOLDER / kind).is_dir():
         return None
     with _manager(run, kind) as manager:
         step = manager.latest_step()
@@ -65,12 +60,23 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
             restored = manager.restore(step, args=arguments)
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise InputError(run / _LOGGED / kind, reason, "a whole checkpoint") from None
+            raise InputError(run / _FOLDER / kind, reason, "a whole checkpoint") from None
         return restored["state"], dict(restored["progress"])
+
+
+def _write(run: Path, kind: str, number: int, state: Any, progress: Mapping[str, Any]) -> None:
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(dict(progress))
+    )
+    with _manager(run, kind) as manager:
+        if number in manager.all_steps():  # of a run killed before it could note that it was saved
+            manager.delete(number)
+        manager.save(number, args=arguments, force=True)
+        manager.wait_until_finished()
 
 
 def _manager(run: Path, kind: str) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
-    return ocp.CheckpointManager((run / _LOGGED / kind).absolute(), options=options)
+    return ocp.CheckpointManager((run / _FOLDER / kind).absolute(), options=options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from musclejax.files import staging_folder
 from musclejax.training.run import read_metrics
@@ -60,7 +61,7 @@ def _draw(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
     axes.set_xlabel("epoch (dotted: learning rate halved)", fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if name == "loss":
         axes.set_yscale("log")
     else:

@@ -317,7 +317,9 @@ def _agreed(wish: bool) -> bool:
 
 
 def _save(loop: _Loop, kind: str, state: TrainState, progress: Progress) -> None:
-    checkpoint.save(loop.run, kind, int(state.step), state, _to_json(progress))
+    # The last step of an epoch is saved before and after its validation: two numbers.
+    number = 2 * int(state.step) + (progress.totals.batches == 0)
+    checkpoint.save(loop.run, kind, number, state, _to_json(progress))
 
 
 def _to_json(progress: Progress) -> dict[str, Any]:
@@ -327,11 +329,11 @@ def _to_json(progress: Progress) -> dict[str, Any]:
 
 def _from_json(value: Mapping[str, Any]) -> Progress:
     totals, plateau = Totals(**value["totals"]), Plateau(**value["plateau"])
-    counts = tuple(totals.counts)
+    both, predicted, reference = totals.counts
     return Progress(
         **{
             **value,
-            "totals": totals._replace(counts=counts),
+            "totals": totals._replace(counts=(both, predicted, reference)),
             "plateau": plateau,
             "seconds": tuple(value["seconds"]),
         }

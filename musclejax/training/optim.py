@@ -12,9 +12,9 @@ from musclejax.training.losses import is_kernel
 
 
 class AmsgradState(NamedTuple):
-    """Step count, first moment, second moment, and (AMSGrad) the largest second moment so far."""
+    """Steps done, first moment, second moment, and (AMSGrad) the largest second moment so far."""
 
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
     first: Any
     second: Any
     largest: Any
@@ -66,16 +66,16 @@ def keras_amsgrad(
         return AmsgradState(jnp.zeros((), jnp.int32), *zeros)
 
     def update(updates: Any, state: AmsgradState, params: Any = None) -> tuple[Any, AmsgradState]:
-        count = state.count + 1
+        done = state.steps + 1
         first = optax.tree.update_moment(updates, state.first, beta1, 1)
         second = optax.tree.update_moment(updates, state.second, beta2, 2)
         largest = jax.tree.map(jnp.maximum, state.largest, second) if amsgrad else second
-        steps = count.astype(jnp.float32)
-        correction = jnp.sqrt(1 - beta2**steps) / (1 - beta1**steps)
+        t = done.astype(jnp.float32)
+        correction = jnp.sqrt(1 - beta2**t) / (1 - beta1**t)
         scaled = jax.tree.map(
             lambda m, v: -correction * m / (jnp.sqrt(v) + epsilon), first, largest
         )
-        return scaled, AmsgradState(count, first, second, largest)
+        return scaled, AmsgradState(done, first, second, largest)
 
     return optax.GradientTransformation(init, update)
 

@@ -1,0 +1,274 @@
+"""Hyperband: many short trials, of which the best go on, for learning rate, dropout and L2."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from musclejax.config import from_dict
+from musclejax.errors import InputError
+from musclejax.tuning.space import draw_settings, trial_config
+from musclejax.tuning.trials import Entry, locked
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One round of successive halving.
+
+    Attributes:
+        bracket: `s` of Algorithm 1: how often the bracket halves; 0 is random search.
+        rung: `i` of Algorithm 1, from 0.
+        trials: How many trials are trained.
+        budget: Epochs that each has been trained for at its end, those of earlier rungs included.
+    """
+
+    bracket: int
+    rung: int
+    trials: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to be trained up to a budget of epochs."""
+
+    trial: int
+    bracket: int
+    rung: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: its metrics, or in one line why it failed; and its seconds."""
+
+    metrics: Mapping[str, float]
+    seconds: float
+    failed: str = ""
+
+
+RunTrial = Callable[[ConfigDict, int, Path], Mapping[str, float]]
+"""Trains a trial: its configuration, epochs in all, its folder -> metrics by name.
+
+It goes on from the last checkpoint in the folder; `config.tune.metric` must be among the metrics.
+A cluster gets it by pickle: a function at the top of a module, or a `functools.partial` of one.
+"""
+Attempt = Callable[[Task], Outcome]
+Finish = Callable[[Task, Outcome], list[Task]]
+Runner = Callable[[list[Task], Attempt, Finish], None]
+"""Attempts tasks, in any order and number at once, hands each outcome to `finish`, in one
+thread, and goes on with the tasks that it returns until none is left."""
+
+
+def plan(max_epochs: int, eta: int) -> list[Rung]:
+    """Return the rungs of all brackets, from the one that halves most.
+
+    Raises:
+        InputError: If nothing can be halved so.
+
+    Source: Li et al. 2018, JMLR 18(185), Algorithm 1, in whole numbers; its budgets are rounded
+    to epochs. A much-copied snippet cuts (s_max + 1) / (s + 1) to a whole number first and so
+    begins bracket 3 of 81 epochs with 27 trials; the algorithm as printed begins with 34.
+    """
+    if max_epochs < 1:
+        raise InputError("tune.max_epochs", str(max_epochs), "1 or more")
+    if eta < 2:
+        raise InputError("tune.eta", str(eta), "2 or more", "3 is usual.")
+    most = 0
+    while eta ** (most + 1) <= max_epochs:
+        most += 1
+    rungs = []
+    for s in range(most, -1, -1):
+        trials = -(-(most + 1) * eta**s // (s + 1))  # rounded up
+        for i in range(s + 1):
+            rungs.append(Rung(s, i, trials // eta**i, round(max_epochs / eta ** (s - i))))
+    return rungs
+
+
+def check_search(config: ConfigDict) -> list[Rung]:
+    """Return the plan of a recipe's search.
+
+    Raises:
+        InputError: If a setting of the search is unusable.
+    """
+    if "loss" in config.tune.metric:
+        accepted = "a metric that is better when higher, such as validation_soft_dsc"
+        raise InputError("tune.metric", config.tune.metric, accepted)
+    draw_settings(config, trial=0)
+    return plan(config.tune.max_epochs, config.tune.eta)
+
+
+def first_trials(rungs: Iterable[Rung]) -> dict[int, range]:
+    """Return the numbers of each bracket's trials; they are counted through all brackets."""
+    numbers: dict[int, range] = {}
+    begin = 0
+    for rung in rungs:
+        if rung.rung == 0:
+            numbers[rung.bracket] = range(begin, begin + rung.trials)
+            begin += rung.trials
+    return numbers
+
+
+def epochs_of(rung: Rung | Entry, rungs: Iterable[Rung]) -> int:
+    """Return the epochs that are new in a rung: promoted trials keep those of earlier rungs."""
+    budgets = {r.rung: r.budget for r in rungs if r.bracket == rung.bracket}
+    return rung.budget - budgets.get(rung.rung - 1, 0)
+
+
+def epochs_left(rungs: list[Rung], entries: Iterable[Entry]) -> int:
+    """Return the epochs that are still to be trained if no further trial fails."""
+    finished = list(entries)
+    left = 0
+    alive = 0
+    for rung in rungs:
+        here = [e for e in finished if (e.bracket, e.rung) == (rung.bracket, rung.rung)]
+        trials = rung.trials if rung.rung == 0 else min(rung.trials, alive)
+        alive = trials - sum(bool(entry.failed) for entry in here)
+        left += (trials - len(here)) * epochs_of(rung, rungs)
+    return left
+
+
+def trial_folder(workdir: Path, trial: int) -> Path:
+    """Return where a trial keeps its checkpoints."""
+    return workdir / "trials" / f"{trial:03d}"
+
+
+def ready_tasks(rungs: list[Rung], entries: Iterable[Entry]) -> list[Task]:
+    """Return what can be trained now: every unfinished task whose rung is decided.
+
+    Failed trials are not promoted: a rung may have fewer trials than planned.
+    """
+    finished = {(entry.trial, entry.rung): entry for entry in entries}
+    members: dict[int, list[int]] = {s: [*trials] for s, trials in first_trials(rungs).items()}
+    ready = []
+    for rung in rungs:
+        trials = members[rung.bracket]
+        if rung.rung > 0:
+            last = [finished.get((trial, rung.rung - 1)) for trial in trials]
+            done = [entry for entry in last if entry is not None]
+            decided = len(done) == len(last)
+            trials = [entry.trial for entry in ranked(done)[: rung.trials]] if decided else []
+            members[rung.bracket] = trials
+        missing = [trial for trial in sorted(trials) if (trial, rung.rung) not in finished]
+        ready += [Task(trial, rung.bracket, rung.rung, rung.budget) for trial in missing]
+    return ready
+
+
+def ranked(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that did not fail, the best first; equals by longer budget, then trial.
+
+    Source: Li et al. 2018: the answer is the best intermediate result, not that of the last rung.
+    """
+    done = [entry for entry in entries if not entry.failed]
+    return sorted(done, key=lambda e: (-e.value, -e.budget, e.trial))
+
+
+def attempt(
+    run_trial: RunTrial,
+    config: dict[str, Any],
+    workdir: Path,
+    clock: Callable[[], float],
+    task: Task,
+) -> Outcome:
+    """Train one trial up to its budget; a failure is an outcome, not an error.
+
+    The trial is locked meanwhile: a cluster may take a worker for lost that still runs.
+    """
+    settings = from_dict(config)
+    metric = settings.tune.metric
+    folder = trial_folder(workdir, task.trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = clock()
+    metrics: dict[str, float] = {}
+    try:
+        with locked(folder.with_suffix(".lock"), wait=True):
+            found = run_trial(trial_config(settings, task.trial), task.budget, folder)
+        metrics = {name: float(value) for name, value in found.items()}
+        failed = "" if math.isfinite(metrics.get(metric, math.nan)) else _no_value(metric, metrics)
+    except Exception as error:
+        # One trial's surprise must not cost the others.
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        failed = " ".join(f"{kind}{error}".split())[:300]
+    return Outcome(metrics, round(clock() - begin, 3), failed)
+
+
+def in_process(tasks: list[Task], attempt: Attempt, finish: Finish) -> None:
+    """Attempt tasks one after another; promoted trials go first."""
+    queue = deque(tasks)
+    while queue:
+        task = queue.popleft()
+        queue.extendleft(reversed(finish(task, attempt(task))))
+
+
+def search(
+    config: ConfigDict,
+    workdir: Path,
+    run_trial: RunTrial,
+    entries: Iterable[Entry],
+    *,
+    record: Callable[[Entry], None],
+    clock: Callable[[], float],
+    runner: Runner = in_process,
+) -> list[Entry]:
+    """Train all trials of hyperband that are not finished yet.
+
+    Args:
+        config: The recipe; `config.tune` is the search, the rest is what every trial shares.
+        workdir: Folder of the search; each trial gets a folder of its own in it.
+        run_trial: Trains a trial; see `RunTrial`.
+        entries: Finished tasks of an earlier call with the same recipe.
+        record: Called with each task that finishes, before any that follows from it begins.
+        clock: Returns seconds; times the trials.
+        runner: What tasks run on.
+
+    Returns:
+        All finished tasks, in the order of brackets, rungs and trials.
+
+    Raises:
+        InputError: If a setting of the search is unusable, or all trials failed.
+    """
+    rungs = check_search(config)
+    finished = list(entries)
+    begun = set(first := ready_tasks(rungs, finished))
+
+    def finish(task: Task, outcome: Outcome) -> list[Task]:
+        entry = _entry(task, outcome, config)
+        record(entry)
+        finished.append(entry)
+        tasks = [task for task in ready_tasks(rungs, finished) if task not in begun]
+        begun.update(tasks)
+        return tasks
+
+    runner(first, partial(attempt, run_trial, config.to_dict(), workdir, clock), finish)
+    if not ranked(finished):
+        reasons = f"{len(finished)} trials that all failed, the first with: {finished[0].failed}"
+        remedy = "Mend it and search again in another folder."
+        raise InputError(workdir, reasons, "at least one that trains", remedy)
+    return sorted(finished, key=lambda e: (-e.bracket, e.rung, e.trial))
+
+
+def _entry(task: Task, outcome: Outcome, config: ConfigDict) -> Entry:
+    metric = config.tune.metric
+    return Entry(
+        trial=task.trial,
+        bracket=task.bracket,
+        rung=task.rung,
+        budget=task.budget,
+        settings=draw_settings(config, task.trial),
+        metric=metric,
+        value=math.nan if outcome.failed else outcome.metrics[metric],
+        metrics=outcome.metrics,
+        seconds=outcome.seconds,
+        failed=outcome.failed,
+    )
+
+
+def _no_value(metric: str, metrics: Mapping[str, float]) -> str:
+    if metric in metrics:
+        return f"{metric} is {metrics[metric]}"
+    return f"tune.metric: found {metric}; accepted: {', '.join(metrics) or 'none was measured'}"
