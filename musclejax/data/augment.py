@@ -105,22 +105,22 @@ def augment(
 
 def draw(key: PRNGKeyArray, limbs: Limbs, settings: Augmentation) -> Draw:
     """Draw the random quantities of one slice."""
-    height, width = settings.size
-    points = settings.piecewise_points
+    points, still = settings.piecewise_points, jnp.zeros((2, *settings.size))
     if not settings.enabled:
-        none = jnp.zeros((2, height, width))
-        return Draw(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros((points, points, 2)), none)
+        return Draw(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros((points, points, 2)), still)
     coin, shift, angle, scale, nodes, elastic = jax.random.split(key, 6)
-    happens = jax.random.bernoulli(coin, settings.probability, (4,)).astype(jnp.float32)
+    happens = jax.random.bernoulli(coin, settings.probability, (4,))
     low, high = shift_bounds(limbs, settings.size)
     turn = jnp.deg2rad(settings.rotation_deg)
     low_scale, high_scale = settings.piecewise_scale
     spread = jax.random.uniform(scale, (), minval=low_scale, maxval=high_scale)
+    # A branch of its own also keeps XLA from computing the field anew wherever it is used.
+    field = jax.lax.cond(happens[3], lambda: _elastic_field(elastic, settings), lambda: still)
     return Draw(
         happens[0] * jax.random.uniform(shift, (2, 2), minval=low, maxval=high),
         happens[1] * jax.random.uniform(angle, (2,), minval=-turn, maxval=turn),
         happens[2] * _node_moves(spread * jax.random.normal(nodes, (points, points, 2)), settings),
-        happens[3] * _elastic_field(elastic, settings),
+        field,
     )
 
 

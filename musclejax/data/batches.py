@@ -65,67 +65,46 @@ def make_batch(
         config: Settings of the network.
     """
     by_imgaug = feed.settings.enabled and config.augment.backend == "imgaug"
-    make = _imgaug_row if by_imgaug else _jax_row
-    loss = config.loss
+    loss, regions = config.loss, list(anatomy.REGIONS)
     target = _Target(config.task, float(loss.border_weight), float(loss.border_sigma_px))
-    rows = [
-        make(feed, int(feed.items[item]), int(max(number, 0)), classes, target)
-        for item, number in zip(items, numbers, strict=True)
-    ]
+    rows = []
+    # One slice a call: XLA runs that faster than a batch of them.
+    for item, number in zip(items, numbers, strict=True):
+        index = int(feed.items[item])
+        varied = _augmented(feed, index, int(max(number, 0)), by_imgaug=by_imgaug)
+        region = np.int32(regions.index(feed.slices.origins[index].region))
+        rows.append(_to_row(*varied, classes, region, target))
     batch = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
     batch["mask"] = items >= 0
     return batch
 
 
-def _jax_row(
-    feed: Feed, index: int, number: int, classes: np.ndarray, target: _Target
-) -> dict[str, Array]:
-    """Make one row. One slice a call: XLA runs that faster than a batch of them."""
-    key, limbs = jax.random.key(feed.seed), _limbs(feed, index)
-    coefficients, labels = feed.coefficients[index], feed.slices.labels[index]
-    region, settings = _region(feed, index), feed.settings
-    return _augment_to_row(
-        key, number, coefficients, labels, limbs, classes, region, settings, target
-    )
+def _augmented(feed: Feed, index: int, number: int, *, by_imgaug: bool) -> tuple[Any, Any]:
+    """Return one image and its labels, varied as the feed says."""
+    labels, settings = feed.slices.labels[index], feed.settings
+    limbs = Limbs(*(np.asarray(field[index]) for field in feed.slices.limbs))
+    if by_imgaug:
+        seed, image = (feed.seed, number), feed.slices.images[index]
+        return augment_imgaug.augment(seed, image, labels, limbs, settings)
+    key, coefficients = jax.random.key(feed.seed), feed.coefficients[index]
+    return _augment(key, number, coefficients, labels, limbs, settings)
 
 
-def _imgaug_row(
-    feed: Feed, index: int, number: int, classes: np.ndarray, target: _Target
-) -> dict[str, Array]:
-    image, labels = augment_imgaug.augment(
-        (feed.seed, number),
-        feed.slices.images[index],
-        feed.slices.labels[index],
-        _limbs(feed, index),
-        feed.settings,
-    )
-    return _to_row_jitted(image, labels, classes, _region(feed, index), target)
-
-
-def _limbs(feed: Feed, index: int) -> Limbs:
-    return Limbs(*(np.asarray(field[index]) for field in feed.slices.limbs))
-
-
-def _region(feed: Feed, index: int) -> np.int32:
-    return np.int32(list(anatomy.REGIONS).index(feed.slices.origins[index].region))
-
-
-@partial(jax.jit, static_argnames=("settings", "target"))
-def _augment_to_row(
+@partial(jax.jit, static_argnames="settings")
+def _augment(
     key: PRNGKeyArray,
     number: Array,
     coefficients: Array,
     labels: Array,
     limbs: Limbs,
-    classes: Array,
-    region: Array,
     settings: Augmentation,
-    target: _Target,
-) -> dict[str, Array]:
-    image, varied = augment(jax.random.fold_in(key, number), coefficients, labels, limbs, settings)
-    return _to_row(image, varied, classes, region, target)
+) -> tuple[Float[Array, "h w"], UInt8[Array, "h w"]]:
+    return augment(jax.random.fold_in(key, number), coefficients, labels, limbs, settings)
 
 
+# Not one function with the augmentation: XLA on a CPU would then trace every pixel back anew for
+# each of the weight map's comparisons, and take forty times as long.
+@partial(jax.jit, static_argnames="target")
 def _to_row(
     image: Float[Array, "h w"],
     labels: UInt8[Array, "h w"],
@@ -142,9 +121,6 @@ def _to_row(
     weights = weight_map(labels, classes, target.border_weight, target.border_sigma_px)
     known = jnp.where(labels == IGNORE, 0, labels).astype(jnp.int32)
     return {"image": image[..., None], "labels": known, "weights": weights}
-
-
-_to_row_jitted = jax.jit(_to_row, static_argnames="target")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from musclejax.errors import InputError
@@ -52,11 +53,10 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
         step = manager.latest_step()
         if step is None:
             return None
-        abstract = None if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
-        )
         try:
+            arguments = ocp.args.Composite(
+                state=_restore(manager, step, like), progress=ocp.args.JsonRestore()
+            )
             restored = manager.restore(step, args=arguments)
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:160]
@@ -64,9 +64,20 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
         return restored["state"], dict(restored["progress"])
 
 
+def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> ocp.args.PyTreeRestore:
+    """Say how the arrays are to be restored."""
+    if like is not None:
+        arguments = ocp.checkpoint_utils.construct_restore_args(like)
+        return ocp.args.PyTreeRestore(item=like, restore_args=arguments)
+    # As NumPy arrays: the processes that saved them need not be there.
+    stored = manager.item_metadata(step)["state"].tree
+    plain = jax.tree.map(lambda array: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+    return ocp.args.PyTreeRestore(restore_args=plain)
+
+
 def _write(run: Path, kind: str, number: int, state: Any, progress: Mapping[str, Any]) -> None:
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(dict(progress))
+        state=ocp.args.PyTreeSave(state), progress=ocp.args.JsonSave(dict(progress))
     )
     with _manager(run, kind) as manager:
         if number in manager.all_steps():  # of a run killed before it could note that it was saved
@@ -79,4 +90,6 @@ def _manager(run: Path, kind: str) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
-    return ocp.CheckpointManager((run / _FOLDER / kind).absolute(), options=options)
+    handlers = {"state": ocp.PyTreeCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+    folder = (run / _FOLDER / kind).absolute()
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)

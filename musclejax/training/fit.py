@@ -26,7 +26,7 @@ from musclejax.training import checkpoint
 from musclejax.training.metrics import Counts, hard_dice
 from musclejax.training.optim import Plateau, after_epoch, learning_rate
 from musclejax.training.prepare import Data
-from musclejax.training.run import append_metrics, keep_metrics, open_run
+from musclejax.training.run import append_metrics, keep_metrics, open_run, read_metrics
 from musclejax.training.step import StepMetrics, Steps, TrainState, initial_state, make_steps
 
 Items = Callable[[Feed, int, int], tuple[np.ndarray, np.ndarray]]
@@ -121,12 +121,13 @@ def fit(
     state = initial_state(config, variables, loop.pixels)
     size = sum(a.nbytes for a in jax.tree.leaves(state))
     record = {**(record or {}), "data": dict(data.record)}
-    open_run(run, config, record, size, resume=resume)
+    _once(lambda: open_run(run, config, record, size, resume=resume), run)
     state, progress = loop.steps.place(state), Progress()
     saved = checkpoint.load(run, "last", like=state) if resume else None
     if saved is not None:
         state, progress = saved[0], _from_json(saved[1])
-    history = keep_metrics(run, progress.epoch)
+    _once(lambda: keep_metrics(run, progress.epoch), run)
+    history = read_metrics(run)
     feed, total = data.feeds["train"], epochs * steps_per_epoch(config)
     # One thread for all epochs: it goes on making batches while an epoch is validated and saved.
     with ahead(lambda n: _rows(loop, feed, training_items, n), int(state.step), total) as batches:
@@ -314,6 +315,18 @@ def _agreed(wish: bool) -> bool:
     if jax.process_count() == 1:
         return wish
     return bool(np.any(process_allgather(np.asarray(wish))))
+
+
+def _once(action: Callable[[], object], run: Path) -> None:
+    """Let the first process do it, and the others wait; all of them stop if it fails."""
+    failure: InputError | None = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except InputError as error:
+            failure = error
+    if _agreed(failure is not None):
+        raise failure or InputError(run, "an error in the first process", "what it asks for")
 
 
 def _save(loop: _Loop, kind: str, state: TrainState, progress: Progress) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from musclejax.config import differences, from_dict
 from musclejax.errors import InputError
-from musclejax.files import write_json
+from musclejax.files import write_json, write_text
 
 RECORD = "run.json"
 METRICS = "metrics.jsonl"
@@ -86,18 +86,10 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def keep_metrics(run: Path, epochs: int) -> list[dict[str, Any]]:
-    """Drop what was measured after the checkpoint that a run goes on from; return the rest."""
+def keep_metrics(run: Path, epochs: int) -> None:
+    """Drop what was measured after the checkpoint that a run goes on from."""
     kept = [m for m in read_metrics(run) if m["epoch"] <= epochs]
-    write_lines(run / METRICS, kept)
-    return kept
-
-
-def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON lines, atomically."""
-    from musclejax.files import write_text
-
-    write_text(path, "".join(json.dumps(dict(v)) + "\n" for v in values))
+    write_text(run / METRICS, "".join(json.dumps(m) + "\n" for m in kept))
 
 
 def _check_same(
