@@ -143,7 +143,7 @@ def test_check_of_a_sound_dataset(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "leg01: 1 of 4 slices are not annotated and will not train" in result.output
     assert "3 cases of 3 subjects, 9 annotated slices: fit for training" in result.output
-    assert table.read_text().splitlines()[1].startswith("leg00,subject00,,leg,severe,,150 x 90 x 4")
+    assert table.read_text().splitlines()[1].startswith("leg00,subject00,,leg,severe,,150x90x4")
 
 
 def test_check_tells_copies_and_absent_muscles(folder: Path) -> None:

@@ -16,6 +16,7 @@ from tests.test_fit import SMALL
 
 CHANGES = [
     *SMALL,
+    "data.crop_px=(96, 192)",
     "train.epoch_slices=4",
     "optim.dropout=0.2",
     "optim.learning_rate=0.0001",

@@ -114,8 +114,8 @@ def _row(report: "CaseReport") -> dict[str, Any]:
         "region": report.region or "unusable",
         "severity": case.severity,
         "split": case.split,
-        "shape": " x ".join(map(str, report.shape)),
-        "spacing_mm": " x ".join(f"{s:.3g}" for s in report.spacing_mm),
+        "shape": "x".join(map(str, report.shape)),
+        "spacing_mm": "x".join(f"{s:.3g}" for s in report.spacing_mm),
         "slices": report.slices,
         "annotated": len(report.annotated),
         "muscles": sum(n > 0 for n in (report.muscles or {}).values()),
@@ -128,7 +128,12 @@ def _print(table: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     shown = [name for name in table[0] if any(row[name] not in ("", 0) for row in table)]
-    grid = Table(*shown, box=box.SIMPLE)
+    grid = Table(box=box.SIMPLE)
+    for name in shown:
+        grid.add_column(name, no_wrap=True)
     for row in table:
         grid.add_row(*(str(row[name]) for name in shown))
-    Console().print(grid)
+    console = Console()
+    if not console.is_terminal:  # a file or pipe has no width to keep to
+        console = Console(width=200)
+    console.print(grid)

@@ -97,9 +97,9 @@ def augment(
     rows, columns = positions(draw(key, limbs, settings), limbs, settings)
     image = sample(coefficients, rows, columns)
     height, width = labels.shape
-    row, column = jnp.round(rows).astype(jnp.int32), jnp.round(columns).astype(jnp.int32)
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    row = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
+    column = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
     return image, jnp.where(inside, labels[row, column], 0)
 
 

@@ -104,7 +104,7 @@ def _splits(dataset: Dataset) -> Iterator[Finding]:
         if count > 1:
             yield Finding(True, f"case {name} is in imagesTr and in imagesTs: keep one")
     subjects = {case.subject for case in dataset.cases}
-    if len(subjects) == len(dataset.cases) > 1:
+    if len(dataset.cases) > 1 and all(case.subject == case.name for case in dataset.cases):
         yield Finding(
             False,
             "every case counts as a subject of its own; if some are scans of the same person, say "

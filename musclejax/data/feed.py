@@ -1,6 +1,6 @@
 """What a network learns from and is validated on: slices, their order, how they are varied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -62,6 +62,8 @@ def make_feeds(slices: dict[str, Slices], config: ConfigDict) -> dict[str, Feed]
         accepted = "slices of at least two subjects, or a split column in cases.csv"
         raise InputError(f"{empty[0]} split", "no annotated slice", accepted)
     _check_backend(config.augment.backend)
+    if config.task == "region":
+        slices = {name: _whole(part) for name, part in slices.items()}
     enabled = config.augment.backend != "none"
     varied, plain = (_settings(config, enabled=e) for e in (enabled, False))
     if config.split.order == "paper":
@@ -97,8 +99,13 @@ def _paper_feeds(slices: Slices, settings: Augmentation, config: ConfigDict) -> 
 
 def _settings(config: ConfigDict, *, enabled: bool) -> Augmentation:
     settings = augmentation(config, enabled=enabled)
-    # The classifier's thumbnail is one of the whole model grid.
     return settings._replace(size=(SLICE_PX, SLICE_PX)) if config.task == "region" else settings
+
+
+def _whole(slices: Slices) -> Slices:
+    """Return the slices with the whole model grid as window: the classifier sees all of it."""
+    origin = np.zeros_like(np.asarray(slices.limbs.origin))
+    return replace(slices, limbs=slices.limbs._replace(origin=origin))
 
 
 def training_items(feed: Feed, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
