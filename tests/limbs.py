@@ -31,14 +31,15 @@ def limb_labels(
     return np.where(inside, sector, 0)
 
 
-def volume(region: str, seed: int, slices: int) -> tuple[np.ndarray, np.ndarray]:
+def volume(region: str, seed: int, slices: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Return image and labels as [left, posterior, superior] arrays."""
+    shape = tuple(round(scale * n) for n in SHAPE)
     rng = np.random.default_rng(seed)
-    column, row = np.meshgrid(*(np.arange(n, dtype=float) for n in SHAPE), indexing="ij")
+    column, row = np.meshgrid(*(np.arange(n) / scale for n in shape), indexing="ij")
     count = len(anatomy.REGIONS[region].muscles)
     bright = np.linspace(0.25, 0.9, count + 1)
-    image = np.zeros((*SHAPE, slices))
-    labels = np.zeros((*SHAPE, slices), np.uint8)
+    image = np.zeros((*shape, slices))
+    labels = np.zeros((*shape, slices), np.uint8)
     centre, turn = rng.uniform(-3, 3, 2), rng.uniform(-0.15, 0.15)
     for z in range(slices):
         radius = rng.uniform(27, 31) - 0.4 * z
@@ -61,6 +62,7 @@ def write_dataset(
     blank: int = 0,
     seed: int = 0,
     splits: tuple[str, ...] = (),
+    scale: float = 1.0,
 ) -> Path:
     """Write a dataset of one scan a subject; the last `blank` slices of each are not annotated."""
     for name in ("imagesTr", "labelsTr"):
@@ -69,7 +71,7 @@ def write_dataset(
     affine = np.diag([-x, -y, z, 1.0])
     rows = ["case,subject,region,severity,split"]
     for n in range(subjects):
-        image, labels = volume(region, seed + n, slices)
+        image, labels = volume(region, seed + n, slices, scale)
         labels[..., slices - blank :] = 0
         case = f"{region}{n:02d}"
         nib.save(nib.Nifti1Image(image, affine), folder / "imagesTr" / f"{case}_0000.nii.gz")

@@ -15,6 +15,8 @@ from musclejax.errors import InputError
 _REACH = 6.0
 """Distances count up to this many sigma: beyond, the border term is below 2e-8 of its peak, less
 than one rounding of the class weight it is added to."""
+_ROWS_A_PASS = 6
+"""Rows at a time in `squared_distances`: one takes half as long again, more gain nothing."""
 
 
 def class_weights(
@@ -69,13 +71,13 @@ def border_term(
 
     Source: paper, Eq. 2, second term.
     """
-    squared = squared_distances(labels, num_classes, math.ceil(_REACH * sigma_px))
-    nearest = squared.min(0)
-    first = jnp.argmin(squared, 0)
-    others = jnp.arange(num_classes - 1)[:, None, None] != first
-    second = jnp.where(others, squared, squared.max()).min(0)
-    total = jnp.sqrt(nearest.astype(jnp.float32)) + jnp.sqrt(second.astype(jnp.float32))
-    near = total <= math.ceil(_REACH * sigma_px)
+    reach = math.ceil(_REACH * sigma_px)
+    first = second = jnp.full(labels.shape, (reach + 1) ** 2)
+    for squared in squared_distances(labels, num_classes, reach):
+        second = jnp.minimum(second, jnp.maximum(first, squared))
+        first = jnp.minimum(first, squared)
+    total = jnp.sqrt(first.astype(jnp.float32)) + jnp.sqrt(second.astype(jnp.float32))
+    near = total <= reach
     return jnp.where(near, weight * jnp.exp(-(total**2) / (2 * sigma_px**2)), 0)
 
 
@@ -84,34 +86,41 @@ def squared_distances(
 ) -> Int[Array, "k r c"]:
     """Return the squared distance to each muscle; more than `reach` squared means "further".
 
-    Exact: along columns by doubling steps, then along rows by erosion with the parabola
-    k^2 = 1 + 3 + 5 + ..., one odd number a pass. Whole numbers in 16 bits go through memory and
-    vector units twice as fast as floats.
+    Exact: along columns by doubling steps, then along rows as the least of what any row within
+    reach gives. Whole numbers in 16 bits go through memory and vector units twice as fast as
+    floats. Loops, because what is written out XLA computes anew wherever it is used; a few rows a
+    pass, because each pass goes through memory.
     """
-    far = reach + 1
+    far, margin = reach + 1, reach + _ROWS_A_PASS
+    whole = jnp.int16 if 2 * margin**2 < 2**15 else jnp.int32
     muscle = jnp.arange(1, num_classes, dtype=labels.dtype)[:, None, None]
-    line = jnp.where(labels == muscle, 0, far).astype(jnp.int16)
-    step = 1
-    while step <= reach:
-        line = jnp.minimum(line, _from_neighbours(line, 2, step, far) + jnp.int16(step))
-        step *= 2
-    squared = jnp.minimum(line, far) ** 2
+    line = jnp.where(labels == muscle, 0, far).astype(whole)
+    doublings = reach.bit_length()
+    longest = 2 ** (doublings - 1)
 
-    def erode(k: Array, squared: Array) -> Array:
-        odd = (2 * k - 1).astype(jnp.int16)
-        return jnp.minimum(squared, _from_neighbours(squared, 1, 1, far**2) + odd)
+    def double(n: Array, line: Array) -> Array:
+        step = 1 << n
+        beside = jnp.pad(line, ((0, 0), (0, 0), (longest, longest)), constant_values=far)
+        return jnp.minimum(line, _least_of_two(beside, 2, longest, step) + step.astype(whole))
 
-    return jax.lax.fori_loop(1, reach + 1, erode, squared)
+    squared = jnp.minimum(jax.lax.fori_loop(0, doublings, double, line), far) ** 2
+    beyond = jnp.pad(squared, ((0, 0), (margin, margin), (0, 0)), constant_values=far**2)
+
+    def approach(n: Array, squared: Array) -> Array:
+        for more in range(1, _ROWS_A_PASS + 1):
+            rows = _ROWS_A_PASS * n + more
+            there = _least_of_two(beyond, 1, margin, rows) + (rows**2).astype(whole)
+            squared = jnp.minimum(squared, there)
+        return squared
+
+    return jax.lax.fori_loop(0, math.ceil(reach / _ROWS_A_PASS), approach, squared)
 
 
-def _from_neighbours(values: Array, axis: int, step: int, fill: int) -> Array:
-    """Return the lesser of the two values `step` away along an axis."""
-    n = values.shape[axis]
-    width = [(0, 0)] * values.ndim
-    width[axis] = (step, step)
-    padded = jnp.pad(values, width, constant_values=fill)
-    ahead = jax.lax.slice_in_dim(padded, 2 * step, 2 * step + n, axis=axis)
-    return jnp.minimum(jax.lax.slice_in_dim(padded, 0, n, axis=axis), ahead)
+def _least_of_two(padded: Array, axis: int, margin: int, step: int | Array) -> Array:
+    """Return the lesser of the two values `step` away along an axis that is padded."""
+    n = padded.shape[axis] - 2 * margin
+    before = jax.lax.dynamic_slice_in_dim(padded, margin - step, n, axis)
+    return jnp.minimum(before, jax.lax.dynamic_slice_in_dim(padded, margin + step, n, axis))
 
 
 def weight_map(
