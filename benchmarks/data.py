@@ -25,8 +25,9 @@ from musclejax import anatomy
 from musclejax.cli.process import machine
 from musclejax.config import default_config
 from musclejax.data.batches import Feed, ahead, make_batch, make_feeds, training_items
-from musclejax.data.dataset import Dataset, read_case, read_dataset, write_index
+from musclejax.data.dataset import Dataset, read_case, read_dataset
 from musclejax.data.slices import case_slices, clean
+from musclejax.data.write import write_index
 from musclejax.scan.grid import labels_to_model_grid, to_model_grid
 from musclejax.scan.intensity import body_mask
 

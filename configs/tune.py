@@ -1,6 +1,6 @@
 """The paper's search: learning rate, dropout and L2 by hyperband, on the thigh network.
 
-    musclejax tune --config tune --data DIR --workdir RUN
+musclejax tune --config tune --data DIR --workdir RUN
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
     musclejax train --config examples/huashan.py --data examples/huashan_thigh --workdir run \
         --init preview
 
-About four minutes on two cores. See docs/training.md.
+About two minutes on two cores. See docs/training.md.
 """
 
 from ml_collections import ConfigDict
@@ -19,12 +19,14 @@ def get_config() -> ConfigDict:
     config.data.crop_px = (192, 384)
     config.data.min_muscles = 8
     config.data.absent = "AL"
-    config.optim.learning_rate = 1e-3
+    config.optim.learning_rate = 2e-3
     config.optim.dropout = 0.0
     config.optim.l2 = 1e-4
     config.optim.batch_norm_momentum = 0.9
     config.loss.kind = "dice_cross_entropy"
+    config.loss.class_weights = "none"
+    config.loss.border_weight = 1.0
     config.train.batch_size = 2
     config.train.epoch_slices = 40
-    config.train.epochs = 16
+    config.train.epochs = 8
     return config

@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 
 from musclejax.anatomy import CROSSWALKS
-from musclejax.data.dataset import write_cases
+from musclejax.data.write import write_cases
 from musclejax.files import write_json
 
 ECHO_MS, FAT_PERIOD_MS = 1.7, 2.3

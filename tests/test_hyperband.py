@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.cli.main import main
 from musclejax.config import apply_settings, differences, load_recipe
-from musclejax.data.dataset import write_index
+from musclejax.data.write import write_index
 from musclejax.errors import InputError
 from musclejax.tuning.cluster import TIMEOUT_S, connect, run_on
 from musclejax.tuning.hyperband import (

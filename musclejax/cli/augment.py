@@ -9,7 +9,7 @@ from musclejax.cli.options import recipe_options
 
 
 @click.command()
-@recipe_options
+@recipe_options()
 @click.option("--n", "count", default=5000, show_default=True, help="Augmented slices in all.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Dataset to write."

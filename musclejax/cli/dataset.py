@@ -71,7 +71,7 @@ def check(folder: Path, channel: int, output: Path | None) -> None:
 
 
 @dataset.command()
-@recipe_options
+@recipe_options()
 @click.option("--slices", default=4, show_default=True, help="Slices to draw.")
 @click.option("--augmented", default=2, show_default=True, help="Augmented samples of each.")
 @click.option("-o", "--output", type=_PATH, required=True, help="PNG file to write.")

@@ -65,7 +65,12 @@ def run(settings: Settings) -> int:
     data = load(settings.data, config)
     say(f"{config.task} network, variant {config.variant}, from {start}")
     _introduce(data, say)
-    record = {"start": start, "folders": [str(d) for d in settings.data], **machine()}
+    record = {
+        "start": start,
+        "folders": [str(folder) for folder in settings.data],
+        "notes": list(data.notes),
+        **machine(),
+    }
     return _fit(settings, config, data, variables, record, say)
 
 

@@ -7,21 +7,24 @@ from typing import Any
 import click
 
 
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --config, --data and --set to a command."""
-    path = click.Path(path_type=Path)
+def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds --config, --data and --set to a command.
+
+    Args:
+        default: Recipe that is taken if none is given.
+    """
     options = (
         click.option(
             "--config",
-            default="thigh",
+            default=default,
             show_default=True,
             metavar="NAME_OR_FILE",
-            help="thigh, leg, region (the paper's networks), tiny, or a Python file with "
-            "get_config().",
+            help="Recipe: thigh, leg, region (the paper's networks), tiny, tune, or a Python file "
+            "with get_config().",
         ),
         click.option(
             "--data",
-            type=path,
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
             multiple=True,
             required=True,
             metavar="DIR",
@@ -37,6 +40,10 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "more than once.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -11,7 +11,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@recipe_options
+@recipe_options()
 @click.option("--workdir", type=_PATH, required=True, help="Folder of the run.")
 @click.option("--init", metavar="NAME_OR_DIR", help="Weights to fine-tune, instead of random ones.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --workdir.")
@@ -45,6 +45,12 @@ def train(**options: Any) -> None:
 
     Killed or stopped at any moment, --resume goes on and ends with the same weights, bit for bit.
     Then `musclejax weights export RUN -o WEIGHTS` makes weights for `musclejax segment`.
+    Exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM.
+
+    \b
+    On two machines that share a disk, the batch being split between them:
+      musclejax train ... --coordinator 10.0.0.1:9000 --processes 2 --process 0    on 10.0.0.1
+      musclejax train ... --coordinator 10.0.0.1:9000 --processes 2 --process 1    on the other
 
     \b
     Examples:

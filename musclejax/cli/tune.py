@@ -4,34 +4,14 @@ from pathlib import Path
 
 import click
 
+from musclejax.cli.options import recipe_options
+
 _PATH = click.Path(path_type=Path)
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command()
-@click.option(
-    "--config",
-    default="tune",
-    show_default=True,
-    metavar="NAME_OR_FILE",
-    help="Recipe: its `tune` section is the search, the rest what all trials share.",
-)
-@click.option(
-    "--data",
-    type=_FOLDER,
-    multiple=True,
-    required=True,
-    metavar="DIR",
-    help="Folder with cases in nnU-Net's layout; may be repeated.",
-)
+@recipe_options("tune")
 @click.option("--workdir", type=_PATH, required=True, metavar="RUN", help="Folder of the search.")
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change a setting of the recipe, such as tune.max_epochs=9; may be repeated.",
-)
 @click.option(
     "--scheduler",
     metavar="ADDRESS",

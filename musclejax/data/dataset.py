@@ -167,39 +167,6 @@ def to_our_numbers(
     return table[labels.astype(np.int64)], regions.pop()
 
 
-def write_index(folder: Path, region: str, cases: int, intensity: Mapping[str, Any] | None) -> None:
-    """Write `dataset.json` for labels in our own numbers.
-
-    Args:
-        folder: The dataset.
-        region: The region of all its cases.
-        cases: Number of training cases.
-        intensity: As in `Dataset`.
-    """
-    from musclejax.files import write_json
-
-    muscles = anatomy.REGIONS[region].muscles
-    index: dict[str, Any] = {
-        "channel_names": {"0": "MRI"},
-        "labels": {"background": 0, **{m.abbreviation: m.number for m in muscles}},
-        "numTraining": cases,
-        "file_ending": ".nii.gz",
-    }
-    index["labels"]["ignore"] = len(muscles) + 1
-    if intensity is not None:
-        index["musclejax_intensity"] = dict(intensity)
-    write_json(folder / "dataset.json", index)
-
-
-def write_cases(folder: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write `cases.csv`; columns that a row lacks stay empty."""
-    from musclejax.files import write_text
-
-    lines = [",".join(COLUMNS)]
-    lines += [",".join(str(row.get(column, "")) for column in COLUMNS) for row in rows]
-    write_text(folder / "cases.csv", "\n".join(lines) + "\n")
-
-
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not path.is_file():

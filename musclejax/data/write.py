@@ -1,8 +1,9 @@
-"""Write augmented slices as a dataset of its own: the paper's fixed set."""
+"""Write datasets in nnU-Net's raw layout; the paper's fixed set of augmented slices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +12,10 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.config import SLICE_SPACING_MM
 from musclejax.data.batches import Feed, batch_origins, make_batch
-from musclejax.data.dataset import write_cases, write_index
+from musclejax.data.dataset import COLUMNS
 from musclejax.data.slices import Origin
 from musclejax.errors import InputError
+from musclejax.files import write_json, write_text
 
 _STEP = 1 / 8192
 """Intensities are stored in steps of this; 1 is the 99th percentile of the scan's body."""
@@ -61,6 +63,35 @@ def write_augmented(
             advance(1)
     write_cases(folder, rows)
     write_index(folder, config.task, count, config.intensity.to_dict())
+
+
+def write_index(folder: Path, region: str, cases: int, intensity: Mapping[str, Any] | None) -> None:
+    """Write `dataset.json` for labels in our own numbers.
+
+    Args:
+        folder: The dataset.
+        region: The region of all its cases.
+        cases: Number of training cases.
+        intensity: As in `Dataset`.
+    """
+    muscles = anatomy.REGIONS[region].muscles
+    index: dict[str, Any] = {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, **{m.abbreviation: m.number for m in muscles}},
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    }
+    index["labels"]["ignore"] = len(muscles) + 1
+    if intensity is not None:
+        index["musclejax_intensity"] = dict(intensity)
+    write_json(folder / "dataset.json", index)
+
+
+def write_cases(folder: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write `cases.csv`; columns that a row lacks stay empty."""
+    lines = [",".join(COLUMNS)]
+    lines += [",".join(str(row.get(column, "")) for column in COLUMNS) for row in rows]
+    write_text(folder / "cases.csv", "\n".join(lines) + "\n")
 
 
 def _row(name: str, origin: Origin, split: str) -> dict[str, str]:

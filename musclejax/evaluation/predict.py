@@ -42,17 +42,31 @@ def read_scans(folder: Path, weights: Weights) -> Dataset:
 def resolve_splits(dataset: Dataset, weights: Weights) -> dict[str, dict[str, str]]:
     """Return, for each network, the split of each of its cases.
 
-    What `cases.csv` says stands. Elsewhere it is the split that training draws from the settings
-    in the weights: true only if they were trained on this dataset.
+    What `cases.csv` says stands. Elsewhere it is what the weights record of their training, and
+    every case that they do not name is a test case. Weights without a record get the split that
+    training would draw from their settings: true only if they were trained on this dataset.
 
     Raises:
         InputError: As `data.split.assign_splits`.
     """
-    # All cases at once, whatever their region, as `training.prepare` does.
-    return {
-        task: assign_splits(dataset.cases, network.config.split)
-        for task, network in weights.networks.items()
-    }
+    splits = {}
+    for task, network in weights.networks.items():
+        seen = recorded_splits(weights, task)
+        if seen is None:
+            # All cases at once, whatever their region, as `training.prepare` does.
+            splits[task] = assign_splits(dataset.cases, network.config.split)
+        else:
+            splits[task] = {c.name: c.split or seen.get(c.name, "test") for c in dataset.cases}
+    return splits
+
+
+def recorded_splits(weights: Weights, task: str) -> dict[str, str] | None:
+    """Return the split of the cases that a network was trained on, as `weights export` notes it."""
+    data = weights.provenance.get("report", {}).get(task, {}).get("data")
+    if data is None:
+        return None
+    parts = {name: data[name]["cases"] for name in ("train", "validation") if name in data}
+    return {case: name for name, cases in parts.items() for case in cases}
 
 
 def predict(

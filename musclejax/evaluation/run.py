@@ -92,14 +92,15 @@ def from_weights(
     Raises:
         InputError: If the dataset cannot be evaluated with these weights.
     """
-    from musclejax.evaluation.predict import predict, read_scans, resolve_splits
+    from musclejax.evaluation.predict import predict, read_scans, recorded_splits, resolve_splits
     from musclejax.inference.segment import Hooks
 
     dataset = read_scans(data, weights)
     splits = resolve_splits(dataset, weights)
     cases = (replace(c, split=splits.get(c.region, {}).get(c.name, c.split)) for c in dataset.cases)
     notes = [weights.caution] if weights.caution else []
-    if not all(case.split for case in dataset.cases):
+    recorded = all(recorded_splits(weights, task) is not None for task in weights.networks)
+    if not recorded and not all(case.split for case in dataset.cases):
         notes.append(_ASSIGNED)
     options: dict[str, Any] = {"geometry": geometry, "batch_size": batch_size}
     hooks = Hooks(advance=advance)

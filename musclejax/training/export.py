@@ -62,6 +62,7 @@ def read_network(run: Path, kind: str) -> tuple[Network, dict[str, Any]]:
     return Network(record["config"], variables), {
         "checkpoint": kind,
         "start": record.get("start", ""),
+        "notes": record.get("notes", []),
         "data": record["data"],
         "versions": record.get("versions", {}),
         "metrics": metrics[0] if metrics else {},

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from ml_collections import ConfigDict
 
-from musclejax import anatomy
 from musclejax.data.batches import (
     Batch,
     Feed,
@@ -23,9 +22,17 @@ from musclejax.data.batches import (
 )
 from musclejax.errors import InputError
 from musclejax.training import checkpoint
-from musclejax.training.metrics import Counts, hard_dice
-from musclejax.training.optim import Plateau, after_epoch, learning_rate
+from musclejax.training.optim import after_epoch, learning_rate
 from musclejax.training.prepare import Data
+from musclejax.training.progress import (
+    Progress,
+    Totals,
+    add,
+    best_metric,
+    from_json,
+    summarise,
+    to_json,
+)
 from musclejax.training.run import append_metrics, keep_metrics, open_run, read_metrics
 from musclejax.training.step import StepMetrics, Steps, TrainState, initial_state, make_steps
 
@@ -52,37 +59,6 @@ class Hooks:
     step: Callable[[int, int, float], None] = lambda done, total, waited: None
     epoch: Callable[[Mapping[str, Any]], None] = lambda metrics: None
     stop: Callable[[], bool] = lambda: False
-
-
-class Totals(NamedTuple):
-    """Sums over the batches of an epoch so far."""
-
-    data_loss: float = 0.0
-    penalty: float = 0.0
-    soft_dsc: float = 0.0
-    batches: int = 0
-    rows: int = 0
-    counts: tuple[list[int], list[int], list[int]] = ([], [], [])
-
-
-class Progress(NamedTuple):
-    """Where a run is, between two steps; goes into every checkpoint.
-
-    Attributes:
-        epoch: Epochs finished.
-        totals: Of the epoch that is under way.
-        plateau: Memory of the plateau rule.
-        best: Best validation figure so far, None before the first.
-        stale: Epochs since.
-        seconds: Seconds of the epoch that is under way, and of them spent waiting for data.
-    """
-
-    epoch: int = 0
-    totals: Totals = Totals()
-    plateau: Plateau = Plateau()
-    best: float | None = None
-    stale: int = 0
-    seconds: tuple[float, float] = (0.0, 0.0)
 
 
 def fit(
@@ -125,7 +101,7 @@ def fit(
     state, progress = loop.steps.place(state), Progress()
     saved = checkpoint.load(run, "last", like=state) if resume else None
     if saved is not None:
-        state, progress = saved[0], _from_json(saved[1])
+        state, progress = saved[0], from_json(saved[1])
     _once(lambda: keep_metrics(run, progress.epoch), run)
     history = read_metrics(run)
     feed, total = data.feeds["train"], epochs * steps_per_epoch(config)
@@ -182,7 +158,7 @@ def _train_epoch(
         now = loop.hooks.clock()
         seconds = progress.seconds[0] + now - clock, progress.seconds[1] + waited
         clock = now
-        progress = progress._replace(totals=_add(progress.totals, metrics), seconds=seconds)
+        progress = progress._replace(totals=add(progress.totals, metrics), seconds=seconds)
         loop.hooks.step(step + 1, total, waited)
         stop = _agreed(loop.hooks.stop())
         if stop or _agreed(now - saved > 60 * loop.config.train.checkpoint_minutes):
@@ -201,8 +177,8 @@ def _finish_epoch(
     begin = loop.hooks.clock()
     validation = _validate(loop, state)
     summary = {
-        **_summary("train", progress.totals, config),
-        **_summary("validation", validation, config),
+        **summarise("train", progress.totals, config),
+        **summarise("validation", validation, config),
     }
     figure = summary[best_metric(config)]
     better = progress.best is None or figure > progress.best
@@ -238,7 +214,7 @@ def _validate(loop: _Loop, state: TrainState) -> Totals:
     steps = math.ceil(len(feed) / loop.batch_size)
     with ahead(lambda n: _rows(loop, feed, validation_items, n), 0, steps) as batches:
         for batch in batches:
-            totals = _add(totals, loop.steps.validate(state, loop.steps.to_global(batch)))
+            totals = add(totals, loop.steps.validate(state, loop.steps.to_global(batch)))
     return totals
 
 
@@ -259,50 +235,6 @@ def _check_finite(loop: _Loop, metrics: StepMetrics, step: int) -> None:
     found = f"a loss of {float(metrics.data_loss)} at step {step + 1} on slices {slices}"
     remedy = "Lower optim.learning_rate, or look at these slices with `musclejax dataset show`."
     raise InputError(loop.run, found, "a finite loss", remedy)
-
-
-def best_metric(config: ConfigDict) -> str:
-    """Return the figure whose highest value makes the best checkpoint."""
-    return "validation_accuracy" if config.task == "region" else "validation_dsc"
-
-
-def _summary(split: str, totals: Totals, config: ConfigDict) -> dict[str, float]:
-    """Return the figures of one pass over a split.
-
-    loss: of an average batch, L2 included, as Keras reports it. soft_dsc: with background, mean
-    over batches (2021 code). dsc: hard, over all pixels of the pass, mean over the muscles.
-    """
-    per_batch = totals.data_loss / max(1, totals.rows) * config.train.batch_size
-    penalty = totals.penalty / max(1, totals.batches)
-    summary = {f"{split}_loss": per_batch + penalty}
-    counts = Counts(*(np.asarray(c) for c in totals.counts))
-    if config.task == "region":
-        accuracy = counts.both.sum() / max(1, counts.reference.sum())
-        return {**summary, f"{split}_accuracy": float(accuracy)}
-    dice = hard_dice(counts)
-    muscles = anatomy.REGIONS[config.task].muscles
-    # A muscle that is in neither has no figure; one that is never found counts as 0.
-    mean = float(np.nanmean(dice[1:])) if np.isfinite(dice[1:]).any() else 0.0
-    named = {f"{split}_dsc_{m.abbreviation}": _rounded(dice[m.number]) for m in muscles}
-    soft = totals.soft_dsc / max(1, totals.batches)
-    return {**summary, f"{split}_soft_dsc": soft, f"{split}_dsc": mean, **named}
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
-
-
-def _add(totals: Totals, metrics: StepMetrics) -> Totals:
-    old = [np.asarray(c, np.int64) if c else np.int64(0) for c in totals.counts]
-    new = [(o + np.asarray(c, np.int64)).tolist() for o, c in zip(old, metrics.counts, strict=True)]
-    return Totals(
-        totals.data_loss + float(metrics.data_loss),
-        totals.penalty + float(metrics.penalty),
-        totals.soft_dsc + float(metrics.soft_dsc),
-        totals.batches + 1,
-        totals.rows + int(metrics.rows),
-        (new[0], new[1], new[2]),
-    )
 
 
 def _stale(config: ConfigDict, progress: Progress) -> bool:
@@ -332,22 +264,4 @@ def _once(action: Callable[[], object], run: Path) -> None:
 def _save(loop: _Loop, kind: str, state: TrainState, progress: Progress) -> None:
     # The last step of an epoch is saved before and after its validation: two numbers.
     number = 2 * int(state.step) + (progress.totals.batches == 0)
-    checkpoint.save(loop.run, kind, number, state, _to_json(progress))
-
-
-def _to_json(progress: Progress) -> dict[str, Any]:
-    nested = {"totals": progress.totals._asdict(), "plateau": progress.plateau._asdict()}
-    return {**progress._asdict(), **nested}
-
-
-def _from_json(value: Mapping[str, Any]) -> Progress:
-    totals, plateau = Totals(**value["totals"]), Plateau(**value["plateau"])
-    both, predicted, reference = totals.counts
-    return Progress(
-        **{
-            **value,
-            "totals": totals._replace(counts=(both, predicted, reference)),
-            "plateau": plateau,
-            "seconds": tuple(value["seconds"]),
-        }
-    )
+    checkpoint.save(loop.run, kind, number, state, to_json(progress))

@@ -42,7 +42,10 @@ def open_run(
         raise InputError(run, "a run", "an empty or new folder", remedy)
     if known is not None:
         _check_same(run, known, config, record)
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(run, f"no folder ({error.strerror})", "one that can be made") from None
     free, needed = shutil.disk_usage(run).free, _COPIES * size
     if free < needed:
         found = f"{free / 2**20:.0f} MiB of room"
