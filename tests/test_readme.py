@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:bash|console)\n(.*?)```", README, re.DOTALL)
 LINES = [
-    line.removeprefix("$ ").split("#")[0].split("&&")[-1].strip()
+    line.removeprefix("$ ").split("#")[0].split("&&")[-1].split(" | ")[0].strip()
     for block in BLOCKS
     for line in block.replace("\\\n", " ").splitlines()
 ]

@@ -1,6 +1,5 @@
 """Segment many scans with one load and one compilation; report each, stop for none."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import click
 from musclejax.cli.process import (
     BadUsage,
     Stopwatch,
+    check_output,
     configure,
     machine,
     peak_memory_mib,
@@ -132,13 +132,7 @@ def _check(names: dict[Path, str], settings: Settings) -> None:
             f"--fat-fraction: found one file for {len(names)} scans; accepted: a folder with a "
             "NAME.nii.gz for each scan."
         )
-    try:
-        settings.output.mkdir(parents=True, exist_ok=True)
-        writable = os.access(settings.output, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise BadUsage(f"-o: found {settings.output}, which cannot be written; accepted: a folder.")
+    check_output(settings.output)
 
 
 def _load(settings: Settings) -> "Weights":

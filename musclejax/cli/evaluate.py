@@ -1,6 +1,5 @@
 """`musclejax evaluate`: how good labels are, against a reference."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -180,7 +179,7 @@ def _run(settings: Settings) -> int:
 
 
 def _check(settings: Settings) -> None:
-    from musclejax.cli.process import BadUsage
+    from musclejax.cli.process import BadUsage, check_output
 
     named = ("reference", "prediction", "weights", "data")
     given = [name for name in named if getattr(settings, name) is not None]
@@ -196,13 +195,7 @@ def _check(settings: Settings) -> None:
         folder = getattr(settings, name)
         if folder and not folder.is_dir():
             raise BadUsage(f"--{name}: found no folder {folder}; accepted: a folder.")
-    try:
-        settings.output.mkdir(parents=True, exist_ok=True)
-        writable = os.access(settings.output, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise BadUsage(f"-o: found {settings.output}, which cannot be written; accepted: a folder.")
+    check_output(settings.output)
 
 
 def _weights(settings: Settings) -> "Weights | None":

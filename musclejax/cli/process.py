@@ -36,6 +36,21 @@ def usage() -> Iterator[None]:
         raise BadUsage(str(error)) from error
 
 
+def check_output(folder: Path) -> None:
+    """Make the folder for results if needed.
+
+    Raises:
+        BadUsage: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise BadUsage(f"-o: found {folder}, which cannot be written; accepted: a folder.")
+
+
 def configure(threads: int | None) -> None:
     """Set up the process; must run before jax is imported.
 
