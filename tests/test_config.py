@@ -8,12 +8,13 @@ from musclejax.config import config_hash, default_config, from_dict, load_recipe
 from musclejax.errors import InputError
 
 
-def test_recipes_ship_and_differ_only_in_their_task() -> None:
+def test_recipes_ship_and_differ_only_in_their_task_and_sigma() -> None:
     assert {"region", "thigh", "leg"} <= set(recipe_names())
     for name in ("region", "thigh", "leg"):
         config = load_recipe(name)
         assert config.task == name
         config.task = default_config().task
+        config.loss.border_sigma_px = default_config().loss.border_sigma_px
         assert config == default_config()
 
 

@@ -37,6 +37,8 @@ def main() -> None:
     Start with:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
+      musclejax dataset --help                how labelled scans are laid out, to train on them
+      musclejax train --help                  the paper's recipe on them; then evaluate
       musclejax COMMAND --help                what a command does, with examples
 
     Research use only; not a medical device.

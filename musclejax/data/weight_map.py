@@ -20,7 +20,7 @@ _ROWS_A_PASS = 6
 
 
 def class_weights(
-    labels: Sequence[UInt8[np.ndarray, "r c"]], region: str, absent: Sequence[str] = ()
+    labels: Sequence[UInt8[np.ndarray, "_ _"]], region: str, absent: Sequence[str] = ()
 ) -> Float[np.ndarray, " k"]:
     """Return the inverse frequency of each class among the labelled pixels of the training set.
 
