@@ -456,11 +456,16 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def spoken(result: Result) -> list[str]:
+    """Return the lines that say something: rich 13 ends a bar that is not shown with an empty one."""
+    return [line for line in result.stdout.splitlines() if line.strip()]
+
+
 def test_the_command(data: Path, tmp_path: Path, reference: list[Entry]) -> None:
     arguments = ("tune", "--data", data, "--workdir", tmp_path / "run")
     result = call(*arguments)
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
+    lines = spoken(result)
     assert lines[0] == "search: 17 trials, 154 epochs in all"
     assert lines[1].startswith("trial 0 (bracket 2, rung 0), 2 epochs: validation_soft_dsc 0.")
     assert lines[1].endswith(" s left")
@@ -473,8 +478,8 @@ def test_the_command(data: Path, tmp_path: Path, reference: list[Entry]) -> None
 
     again = call(*arguments)
     assert again.exit_code == 0
-    assert again.stdout.splitlines()[0].endswith("; 154 of them finished before")
-    assert again.stdout.splitlines()[1:] == lines[23:]
+    assert spoken(again)[0].endswith("; 154 of them finished before")
+    assert spoken(again)[1:] == lines[23:]
     other = call(*arguments, "--set", "seed=1")
     assert other.exit_code == 2
     assert "seed: 0 against 1" in other.stderr
