@@ -457,7 +457,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def spoken(result: Result) -> list[str]:
-    """Return the lines that say something: rich 13 ends a bar that is not shown with an empty one."""
+    """Return the lines that say something; rich 13 ends a hidden bar with an empty one."""
     return [line for line in result.stdout.splitlines() if line.strip()]
 
 
