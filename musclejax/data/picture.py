@@ -19,6 +19,8 @@ from musclejax.drawing import draw_slice, legend, mark
 
 _WIDTH_IN = 3.6
 _DPI = 100
+_WIDE = 10
+"""Weights that differ by more than this factor are shown on a logarithmic scale."""
 _TITLES = ("slice", "labels", "weight between muscles", "weight map (paper, Eq. 2)")
 
 
@@ -84,8 +86,10 @@ def _show(axes: Axes, batch: Batch, *, labels: bool) -> None:
 
 def _show_weights(figure: Figure, axes: Axes, weights: np.ndarray, *, log: bool) -> None:
     positive = weights[weights > 0]
-    norm = LogNorm(positive.min(), positive.max()) if log and positive.size else None
+    wide = bool(positive.size) and positive.max() > _WIDE * positive.min()
+    norm = LogNorm(positive.min(), positive.max()) if log and wide else None
     drawn = axes.imshow(weights, cmap="magma", norm=norm, interpolation="nearest")
-    scale = figure.colorbar(drawn, cax=axes.inset_axes((0.93, 0.1, 0.02, 0.8)))
+    below = axes.inset_axes((0.3, 0.1, 0.4, 0.025))
+    scale = figure.colorbar(drawn, cax=below, orientation="horizontal")
+    scale.ax.minorticks_off()
     scale.ax.tick_params(colors="white", labelsize=8)
-    scale.ax.yaxis.set_ticks_position("left")
