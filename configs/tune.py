@@ -10,7 +10,4 @@ from musclejax.config import default_config
 
 def get_config() -> ConfigDict:
     """Return the default: its `tune` section is the paper's search space and budget."""
-    config = default_config()
-    config.task = "thigh"
-    config.tune.max_epochs = 20
-    return config
+    return default_config()

@@ -12,11 +12,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from ml_collections import ConfigDict
 
 from musclejax import anatomy
-from musclejax.cli.main import main
 from musclejax.config import apply_settings, differences, load_recipe
 from musclejax.data.write import write_index
 from musclejax.errors import InputError
@@ -42,6 +41,7 @@ from musclejax.tuning.trials import (
     locked,
     read_log,
 )
+from tests.test_cli import call
 
 METRIC = "validation_soft_dsc"
 
@@ -431,13 +431,6 @@ def test_workers_elsewhere_are_refused(scheduler: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="a worker at tcp.*does not see it"):
             run_search(tmp_path, fake_trial, tune_config(), runner=runner)
     assert read_log(tmp_path) == []
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def command_trial(

@@ -4,24 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from musclejax.cli.main import main
 from musclejax.config import apply_settings, load_recipe
 from musclejax.data.batches import make_batch
 from musclejax.data.dataset import read_dataset
 from musclejax.errors import InputError
 from musclejax.training.prepare import load_data
 from tests import limbs
+from tests.test_cli import call
 
 SETTINGS = ["task=leg", "data.crop_px=(96, 144)"]
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from musclejax.cli.options import recipe_options
+from musclejax.cli.options import recipe_options, threads_option
 
 
 @click.command()
@@ -14,7 +14,7 @@ from musclejax.cli.options import recipe_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Dataset to write."
 )
-@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@threads_option
 def augment(count: int, output: Path, threads: int | None, **options: Any) -> None:
     """Write a fixed set of augmented slices, as the paper trained on.
 

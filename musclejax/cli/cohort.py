@@ -19,6 +19,7 @@ from musclejax.cli.process import (
     progress_bar,
     usage,
 )
+from musclejax.cli.weights import load_announced
 from musclejax.errors import InputError
 from musclejax.scan.discover import find_scans
 
@@ -137,13 +138,9 @@ def _check(names: dict[Path, str], settings: Settings) -> None:
 
 def _load(settings: Settings) -> "Weights":
     from musclejax.inference.report import save_label_names
-    from musclejax.models.weights import load_weights
 
-    weights = load_weights(settings.weights)
+    weights = load_announced(settings.weights)
     save_label_names(settings.output)
-    click.echo(f"weights {weights.name}: {weights.provenance.get('description', 'no description')}")
-    if weights.caution:
-        click.echo(f"note: {weights.caution}")
     return weights
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from musclejax.cli.options import threads_option
+
 
 @click.command()
 @click.option(
@@ -14,7 +16,7 @@ import click
     show_default=True,
     help="Folder for the results.",
 )
-@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@threads_option
 def demo(output: Path, threads: int | None) -> None:
     """Segment the two sample scans that ship with the package.
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from musclejax.cli.options import threads_option
+from musclejax.cli.weights import load_announced
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -51,7 +54,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="With --weights: slices at once.",
 )
-@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@threads_option
 def evaluate(**options: Any) -> None:
     """Compare labels with a reference: DSC, Jaccard, distances, volumes, tables and pictures.
 
@@ -153,7 +156,7 @@ def _run(settings: Settings) -> int:
     clock = Stopwatch()
     with clock.stage("total"), TemporaryDirectory() as scratch, progress_bar() as progress:
         with clock.stage("startup"), usage():
-            weights = _weights(settings)
+            weights = load_announced(settings.weights) if settings.weights else None
             source = _source(settings, weights, Path(scratch))
         follow = _Follow(progress, len(source.dataset.cases))
         with clock.stage("cases"):
@@ -196,18 +199,6 @@ def _check(settings: Settings) -> None:
         if folder and not folder.is_dir():
             raise BadUsage(f"--{name}: found no folder {folder}; accepted: a folder.")
     check_output(settings.output)
-
-
-def _weights(settings: Settings) -> "Weights | None":
-    if settings.weights is None:
-        return None
-    from musclejax.models.weights import load_weights
-
-    weights = load_weights(settings.weights)
-    click.echo(f"weights {weights.name}: {weights.provenance.get('description', 'no description')}")
-    if weights.caution:
-        click.echo(f"note: {weights.caution}")
-    return weights
 
 
 def _source(settings: Settings, weights: "Weights | None", scratch: Path) -> "Source":

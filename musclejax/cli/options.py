@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+threads_option = click.option("--threads", type=int, help="Processors to use.  [default: all]")
+
 
 def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that adds --config, --data and --set to a command.

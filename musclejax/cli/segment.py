@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from musclejax.cli.options import threads_option
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -38,7 +40,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Slices at once; more take more memory.",
 )
-@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@threads_option
 @click.option("--probabilities", is_flag=True, help="Write the probability of every muscle too.")
 @click.option(
     "--dicom-seg",

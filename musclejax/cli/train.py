@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from musclejax.cli.options import recipe_options
+from musclejax.cli.options import recipe_options, threads_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -20,7 +20,7 @@ _PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Stop after train.early_stopping_patience epochs without a better validation DSC.",
 )
-@click.option("--threads", type=int, help="Processors to use.  [default: all]")
+@threads_option
 @click.option(
     "--coordinator",
     metavar="HOST:PORT",

@@ -1,8 +1,27 @@
 """`musclejax weights`: the bundled ones, random ones, and those of a training run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from musclejax.models.weights import Weights
+
+
+def load_announced(name_or_folder: str) -> "Weights":
+    """Load weights and say what they are.
+
+    Raises:
+        InputError: If there are no such weights.
+    """
+    from musclejax.models.weights import load_weights
+
+    loaded = load_weights(name_or_folder)
+    click.echo(f"weights {loaded.name}: {loaded.provenance.get('description', 'no description')}")
+    if loaded.caution:
+        click.echo(f"note: {loaded.caution}")
+    return loaded
 
 
 @click.group()

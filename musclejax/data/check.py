@@ -90,7 +90,7 @@ def _report(case: Case, dataset: Dataset) -> CaseReport:
         annotated=tuple(int(z) for z in np.flatnonzero(shown)),
         slices=len(by_slice),
         muscles=muscles,
-        checksum=zlib.crc32(np.ascontiguousarray(volume.data).tobytes()),
+        checksum=zlib.crc32(np.ascontiguousarray(volume.data).data),
     )
 
 

@@ -78,10 +78,10 @@ def load_slices(
         advance: Called with each case when it is done.
 
     Returns:
-        "train" and "validation": the slices of each; other roles are not loaded.
+        "train" and "validation": the slices of each, if any; other roles are not loaded.
 
     Raises:
-        InputError: If a case is unusable, or a split has no slice.
+        InputError: If a case is unusable.
     """
     parts: dict[str, list[Slices]] = {"train": [], "validation": []}
     for dataset in datasets:
@@ -89,9 +89,7 @@ def load_slices(
             wanted = config.task == "region" or case.region in ("", config.task)
             if wanted and splits[case.name] in parts:
                 part = case_slices(case, dataset, config)
-                if config.task == "region" or (
-                    part.origins[:1] and (part.origins[0].region == config.task)
-                ):
+                if config.task == "region" or {o.region for o in part.origins} <= {config.task}:
                     parts[splits[case.name]].append(part)
             advance(case)
     return {name: join(part) for name, part in parts.items() if sum(map(len, part))}

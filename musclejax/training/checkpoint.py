@@ -10,7 +10,6 @@ import orbax.checkpoint as ocp
 
 from musclejax.errors import InputError
 
-KINDS = ("best", "last")
 _FOLDER = "checkpoints"
 
 
