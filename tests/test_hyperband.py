@@ -401,7 +401,11 @@ def scheduler() -> Iterator[str]:
     """A cluster of two processes on this machine."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        # Any free port for its pages: both test processes may have a cluster at once.
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="localhost:0",
     ) as cluster:
         yield cluster.scheduler_address
 
