@@ -171,7 +171,7 @@ def test_dropout_acts_on_the_input_while_training_only() -> None:
 
 
 def test_initial_kernels_are_glorot_normal_as_flax_draws_them() -> None:
-    unit = ConvolutionUnit(256, "plain", "batch")
+    unit = ConvolutionUnit(NetworkSpec(), 256, "plain")
     flax = unit.lazy_init(
         jax.random.key(0), jax.ShapeDtypeStruct((1, 4, 4, 256), jnp.float32), train=False
     )

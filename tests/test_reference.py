@@ -1,0 +1,87 @@
+"""The whole network on the fast and on the plain forms: values, gradients and training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclejax.config import default_config
+from musclejax.models.variants import build_network, find
+from musclejax.models.weights import draw_variables
+from musclejax.training.step import Steps, initial_state, make_steps
+
+ROWS, PX = 2, 48
+
+
+def batch(step: int) -> dict[str, np.ndarray]:
+    """Return images of two discs, told apart by their brightness, under noise."""
+    rng = np.random.default_rng(step)
+    y, x = np.mgrid[:PX, :PX] - PX / 2
+    labels = np.zeros((ROWS, PX, PX), np.int32)
+    for row in labels:
+        for muscle in (1, 2):
+            centre = rng.uniform(-12, 12, 2)
+            row[(y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 64] = muscle
+    image = labels + rng.normal(0, 0.3, labels.shape)
+    return {
+        "image": image[..., None].astype(np.float32),
+        "labels": labels,
+        "weights": np.ones(labels.shape, np.float32),
+        "mask": np.ones(ROWS, bool),
+    }
+
+
+def steps_of(reference: bool) -> Callable[[int], list[float]]:
+    """Return a function from a number of steps to the loss at each."""
+    config = default_config()
+    config.variant = "compact4"
+    config.models.reference = reference
+    config.optim.learning_rate = 1e-3
+    pixels = ROWS * PX * PX
+    steps: Steps = make_steps(config, pixels)
+
+    def train(count: int) -> list[float]:
+        state = initial_state(config, draw_variables(find(config.variant), "thigh", 0), pixels)
+        losses = []
+        for step in range(count):
+            state, metrics = steps.train(state, batch(step), jnp.float32(1e-3))
+            losses.append(float(metrics.data_loss))
+        return losses
+
+    return train
+
+
+def test_training_curves_of_fast_and_plain_forms_coincide() -> None:
+    fast, plain = (steps_of(reference)(50) for reference in (False, True))
+    assert np.mean(plain[-5:]) < 0.8 * np.mean(plain[:5])  # it does learn
+    # Rounding grows along the way: the first steps agree closely, the last ones as curves do.
+    np.testing.assert_allclose(fast[:5], plain[:5], rtol=1e-3)
+    np.testing.assert_allclose(fast, plain, rtol=0.05)
+
+
+def test_network_on_fast_forms_is_that_on_plain_forms() -> None:
+    spec = find("compact4")
+    variables = jax.tree.map(jnp.asarray, draw_variables(spec, "thigh", 0))
+    image = jnp.asarray(batch(0)["image"])
+
+    def logits(reference: bool, params: dict) -> jax.Array:
+        module = build_network(replace(spec, reference=reference, dropout=0.0), "thigh")
+        given = {**variables, "params": params}
+        return module.apply(given, image, train=True, mutable=["batch_stats"])[0]
+
+    fast, plain = (
+        jax.jit(jax.value_and_grad(lambda p, r=r: jnp.cos(logits(r, p)).sum()))(variables["params"])
+        for r in (False, True)
+    )
+    assert float(fast[0]) == pytest.approx(float(plain[0]), rel=1e-5)
+    for (path, one), other in zip(
+        jax.tree.leaves_with_path(fast[1]), jax.tree.leaves(plain[1]), strict=True
+    ):
+        scale = float(jnp.abs(other).max())
+        if path[-1].key == "bias" and path[-2].key not in ("norm", "head"):
+            assert not one.any()  # batch norm takes it away again; the plain form has rounding here
+            continue
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * scale, err_msg=str(path))
