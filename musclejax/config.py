@@ -29,6 +29,11 @@ def default_config() -> ConfigDict:
     # Name in `musclejax.models.variants.VARIANTS`.
     config.variant = "paper"
 
+    # How the layers are computed.
+    config.models = ConfigDict()
+    # True: the plain forms of all layers, several times slower, to check the fast ones against.
+    config.models.reference = False
+
     # How scanner intensities become network input.
     config.intensity = ConfigDict()
     # "percentile": divide by `percentile` of the voxels above the scan's mean, so that scanners

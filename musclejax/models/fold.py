@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from musclejax.models.layers import BATCH_NORM_EPSILON
+from musclejax.models.normalisation import BATCH_NORM_EPSILON
 
 
 def fold_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:

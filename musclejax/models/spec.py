@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "nearest")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class NetworkSpec:
         dropout: Input dropout rate while training.
         momentum: Share of the old running statistics that batch norm keeps at each step (2021 code:
             Keras's default).
+        reference: Use the plain forms of all layers, which are slow, instead of the fast ones.
+        precision: "float32", or "bfloat16": operands of matrix products while predicting.
 
     Raises:
         ValueError: If a field is outside what is listed here.
@@ -35,6 +38,8 @@ class NetworkSpec:
     upsampling: str = "transposed"
     dropout: float = 0.2
     momentum: float = 0.99
+    reference: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Check in Python, so that nothing inside a jitted function has to."""
@@ -53,6 +58,7 @@ class NetworkSpec:
             f"upsampling={self.upsampling!r}: use one of {UPSAMPLINGS}": self.upsampling
             in UPSAMPLINGS,
             f"dropout={self.dropout}: give 0 <= dropout < 1": 0 <= self.dropout < 1,
+            f"precision={self.precision!r}: use one of {PRECISIONS}": self.precision in PRECISIONS,
             f"momentum={self.momentum}: give 0 <= momentum < 1": 0 <= self.momentum < 1,
         }
         for message, holds in checks.items():

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from musclejax.models.layers import ConvolutionUnit
+from musclejax.models.layers import ConvolutionUnit, relu
 from musclejax.models.spec import NetworkSpec
 
 
@@ -22,11 +22,9 @@ class ContractingBlock(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b hh ww d"]:
         """Return the block's output at 1/stride of the input's height and width."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level]
-        norm = self.spec.norm
-        momentum = self.spec.momentum
-        unit = ConvolutionUnit(width, "strided", norm, stride, momentum, name="resample")
+        unit = ConvolutionUnit(self.spec, width, "strided", stride, name="resample")
         x = unit(x, train=train)
-        return _residual_units(self.spec, width, x, nn.relu(x), train=train)
+        return _residual_units(self.spec, width, x, relu(self.spec, x), train=train)
 
 
 class ExpandingBlock(nn.Module):
@@ -45,11 +43,9 @@ class ExpandingBlock(nn.Module):
     ) -> Float[Array, "b hh ww d"]:
         """Return the block's output at the height, width and channels of `skip`."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level + 1]
-        kind, norm = self.spec.upsampling, self.spec.norm
-        momentum = self.spec.momentum
-        unit = ConvolutionUnit(width, kind, norm, stride, momentum, name="resample")
+        unit = ConvolutionUnit(self.spec, width, self.spec.upsampling, stride, name="resample")
         x = unit(x, train=train)
-        joined = jnp.concatenate([skip, nn.relu(x)], axis=-1)
+        joined = jnp.concatenate([skip, relu(self.spec, x)], axis=-1)
         return _residual_units(self.spec, width, x, joined, train=train)
 
 
@@ -57,12 +53,9 @@ def _residual_units(
     spec: NetworkSpec, width: int, shortcut: Array, x: Array, *, train: bool
 ) -> Array:
     for unit in range(spec.units):
-        x = nn.relu(x) if unit else x
-        convolution = ConvolutionUnit(
-            width, "plain", spec.norm, momentum=spec.momentum, name=f"unit_{unit}"
-        )
-        x = convolution(x, train=train)
-    return nn.relu(x + shortcut if spec.residual else x)
+        x = relu(spec, x) if unit else x
+        x = ConvolutionUnit(spec, width, "plain", name=f"unit_{unit}")(x, train=train)
+    return relu(spec, x + shortcut if spec.residual else x)
 
 
 def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:

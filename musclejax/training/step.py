@@ -74,11 +74,12 @@ class Steps(NamedTuple):
 
 
 def network(config: ConfigDict) -> nn.Module:
-    """Return the network of a configuration, with its dropout and batch-norm momentum."""
+    """Return the network of a configuration, with its dropout, momentum and form."""
     spec = replace(
         find(config.variant),
         dropout=float(config.optim.dropout),
         momentum=float(config.optim.batch_norm_momentum),
+        reference=bool(config.models.reference),
     )
     return build_network(spec, config.task)
 
