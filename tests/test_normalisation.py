@@ -32,9 +32,7 @@ def test_batch_norm_is_plain(rows: int, columns: int, channels: int, seed: int) 
     ours, theirs = (f(x, scale, offset) for f in forms)
     for one, other in zip(ours, theirs, strict=True):
         assert_close(one, other, 2e-5)
-    gradients = [
-        jax.grad(objective, argnums=(1, 2, 3))(f, x, scale, offset) for f in forms
-    ]
+    gradients = [jax.grad(objective, argnums=(1, 2, 3))(f, x, scale, offset) for f in forms]
     for one, other in zip(*gradients, strict=True):
         assert_close(one, other, 1e-3)
 

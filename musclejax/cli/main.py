@@ -6,6 +6,7 @@ import click
 
 from musclejax import __version__
 from musclejax.cli.augment import augment
+from musclejax.cli.bench import bench
 from musclejax.cli.dataset import dataset
 from musclejax.cli.demo import demo
 from musclejax.cli.describe import describe
@@ -56,5 +57,6 @@ for _command in (
     augment,
     train,
     tune,
+    bench,
 ):
     main.add_command(_command)

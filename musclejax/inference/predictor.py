@@ -1,7 +1,6 @@
-"""Networks folded and jitted, applied to slices in batches of one fixed shape."""
+"""Networks applied to slices in batches of one fixed shape."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,16 +10,14 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Float, UInt8
 
-from musclejax.models.fold import fold_batch_norm
-from musclejax.models.variants import build_network
+from musclejax.inference.engines import STEPS as STEPS
+from musclejax.inference.engines import folded, labeller, resolve
 from musclejax.models.weights import Network
 
 BATCH_SIZE = 4
 """Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
 and 1.07 s a slice on two AVX2 cores."""
 CLASSIFIER_BATCH_SIZE = 16
-STEPS = 255
-"""Probabilities leave the jitted function as uint8 in steps of 1/255: four times less memory."""
 
 
 class Prediction(NamedTuple):
@@ -43,6 +40,8 @@ def predict_labels(
     *,
     batch_size: int = BATCH_SIZE,
     probabilities: bool = False,
+    engine: str = "jax",
+    precision: str = "float32",
     advance: Callable[[int], None] = lambda slices: None,
 ) -> Prediction:
     """Segment slices that are normalised and on the model grid.
@@ -52,9 +51,14 @@ def predict_labels(
         slices: Height and width multiples of the network's `size_multiple`.
         batch_size: Slices at once; the last batch is padded, so that one shape is compiled.
         probabilities: Whether to return those of every class too.
+        engine: What computes: see `inference.engines.ENGINES`; "auto" takes the fastest here.
+        precision: "float32", or "bfloat16" where the engine and the processor have it.
         advance: Called with the number of slices done, after each batch.
+
+    Raises:
+        InputError: If the engine is not installed or does not offer the precision.
     """
-    apply = _labeller(network, probabilities)
+    apply = labeller(network, resolve(engine, precision), precision, probabilities)
     shape = slices.shape
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     classes = network.module.num_classes
@@ -86,41 +90,13 @@ def _pad(batch: np.ndarray, size: int) -> np.ndarray:
     return np.pad(batch, ((0, missing), (0, 0), (0, 0)))[..., None]
 
 
-@lru_cache(maxsize=8)
-def _labeller(network: Network, probabilities: bool) -> Callable[[np.ndarray], tuple]:
-    module, variables = _folded(network)
-
-    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
-        logits = jnp.asarray(module.apply(variables, images, train=False))
-        labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
-        if probabilities:
-            soft = _to_steps(nn.softmax(logits))
-            return labels, soft.max(-1), soft
-        top = logits.max(-1, keepdims=True)
-        return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
-
-    jitted = jax.jit(apply)
-    return lambda images: jitted(variables, images)
-
-
 @lru_cache(maxsize=4)
 def _classifier(network: Network) -> Callable[[np.ndarray], jax.Array]:
-    module, variables = _folded(network)
+    module, variables = folded(network)
+    placed = jax.device_put(variables)
 
     def apply(variables: dict, images: jax.Array) -> jax.Array:
         return nn.softmax(jnp.asarray(module.apply(variables, images, train=False)))
 
     jitted = jax.jit(apply)
-    return lambda images: jitted(variables, images)
-
-
-def _folded(network: Network) -> tuple[nn.Module, dict]:
-    spec, variables = network.spec, dict(network.variables)
-    if spec.norm == "batch":
-        spec, variables = replace(spec, norm="none"), fold_batch_norm(variables)
-    # On the device once: NumPy arguments would be copied at every call.
-    return build_network(spec, network.task), jax.device_put(variables)
-
-
-def _to_steps(probability: jax.Array) -> jax.Array:
-    return jnp.round(probability * STEPS).astype(jnp.uint8)
+    return lambda images: jitted(placed, images)

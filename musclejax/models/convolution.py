@@ -205,9 +205,7 @@ def _product_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Arr
 matrix_product.defvjp(_product_forward, _product_backward)
 
 
-def matrix_gradient(
-    x: Float[Array, "b h w c"], dy: Float[Array, "b h w d"]
-) -> Float[Array, "c d"]:
+def matrix_gradient(x: Float[Array, "b h w c"], dy: Float[Array, "b h w d"]) -> Float[Array, "c d"]:
     """Return the gradient of `matrix_product` for its matrix, given that for its output."""
     b, h, w, c = x.shape
     d = dy.shape[-1]

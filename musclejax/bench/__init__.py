@@ -1,0 +1,1 @@
+"""Measurements of speed and memory: what `musclejax bench` and benchmarks/ both call."""

@@ -1,0 +1,227 @@
+"""What may compute a network while predicting: JAX, ONNX Runtime or OpenVINO.
+
+Whichever it is, labels and confidence leave as uint8 from inside the engine. The other two get the
+network as an ONNX graph made in memory; they need the extra `musclejax[engines]`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Float, UInt8
+
+from musclejax.errors import InputError
+from musclejax.models.fold import fold_batch_norm
+from musclejax.models.spec import PRECISIONS
+from musclejax.models.variants import build_network
+from musclejax.models.weights import Network
+
+if TYPE_CHECKING:
+    import openvino
+
+ENGINES = ("jax", "onnxruntime", "openvino")
+FASTEST_FIRST = ("openvino", "onnxruntime", "jax")
+"""The order in which "auto" looks. Source: ours; the paper's network in float32 took 0.47, 0.48
+and 0.60 s a slice on two Zen 5 cores, in bfloat16 with OpenVINO 0.23 s."""
+OFFERED = {"jax": PRECISIONS, "onnxruntime": ("float32",), "openvino": PRECISIONS}
+"""Engine -> precisions. ONNX Runtime has no bfloat16 convolution for CPUs."""
+PACKAGES = {"jax": (), "onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+INSTALL = "pip install 'musclejax[engines]'"
+STEPS = 255
+"""Probabilities leave the engine as uint8 in steps of 1/255: four times less memory."""
+
+Images = Float[np.ndarray, "b h w 1"]
+Outputs = tuple[UInt8[Any, "b h w *classes"], ...]
+Labeller = Callable[[Images], Outputs]
+
+
+def resolve(engine: str = "auto", precision: str = "float32") -> str:
+    """Return the engine to use.
+
+    Args:
+        engine: One of `ENGINES`, or "auto" for the fastest one that is installed here and
+            computes in that precision.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        InputError: If there is no such engine or precision, the engine does not offer the
+            precision, or a package is missing.
+    """
+    if precision not in PRECISIONS:
+        raise InputError("precision", repr(precision), ", ".join(PRECISIONS))
+    if engine == "auto":
+        return next(e for e in FASTEST_FIRST if not _obstacle(e, precision))
+    if engine not in ENGINES:
+        raise InputError("engine", repr(engine), ", ".join(("auto", *ENGINES)))
+    obstacle = _obstacle(engine, precision)
+    if obstacle:
+        raise obstacle
+    return engine
+
+
+def missing_packages(engine: str) -> list[str]:
+    """Return the packages that the engine needs and that are not installed."""
+    return [package for package in PACKAGES[engine] if find_spec(package) is None]
+
+
+@lru_cache(maxsize=8)
+def labeller(
+    network: Network, engine: str = "jax", precision: str = "float32", probabilities: bool = False
+) -> Labeller:
+    """Return what labels a batch of slices; kept, so that nothing is built or compiled twice.
+
+    Args:
+        network: A segmentation network.
+        engine: One of `ENGINES`, as `resolve` returns it.
+        precision: One of `PRECISIONS`: of the operands of convolutions; sums are float32.
+        probabilities: Whether to return those of every class too.
+
+    Returns:
+        A function of normalised slices on the model grid. It gives labels, their probability in
+        steps of 1/255 and, if asked for, the probability of every class in such steps.
+
+    Raises:
+        InputError: As `resolve`.
+    """
+    return _MAKERS[resolve(engine, precision)](network, precision, probabilities)
+
+
+def folded(network: Network, precision: str = "float32") -> tuple[nn.Module, dict[str, Any]]:
+    """Return a network's module and "params" with batch norm folded into the convolutions."""
+    spec, variables = replace(network.spec, precision=precision), dict(network.variables)
+    if spec.norm == "batch":
+        spec, variables = replace(spec, norm="none"), fold_batch_norm(variables)
+    return build_network(spec, network.task), variables
+
+
+def _obstacle(engine: str, precision: str) -> InputError | None:
+    """Return why an engine cannot be used with a precision; None if it can."""
+    if precision not in OFFERED[engine]:
+        able = ", ".join(e for e, offered in OFFERED.items() if precision in offered)
+        remedy = f"Engines with {precision}: {able}."
+        return InputError(f"engine {engine}", precision, ", ".join(OFFERED[engine]), remedy)
+    missing = missing_packages(engine)
+    if missing:
+        found = f"no package {', '.join(missing)}"
+        return InputError(f"engine {engine}", found, "the extra `engines`", f"Run: {INSTALL}")
+    if (engine, precision) == ("openvino", "bfloat16") and not _has_bfloat16():
+        return InputError(f"engine {engine}", "a processor without bfloat16", "float32")
+    return None
+
+
+def _jax_labeller(network: Network, precision: str, probabilities: bool) -> Labeller:
+    module, variables = folded(network, precision)
+    # On the device once: NumPy arguments would be copied at every call.
+    placed = jax.device_put(variables)
+
+    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
+        logits = jnp.asarray(module.apply(variables, images, train=False))
+        labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        if probabilities:
+            soft = _to_steps(nn.softmax(logits))
+            return labels, soft.max(-1), soft
+        top = logits.max(-1, keepdims=True)
+        return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
+
+    jitted = jax.jit(apply)
+    return lambda images: jitted(placed, images)
+
+
+def _to_steps(probability: jax.Array) -> jax.Array:
+    return jnp.round(probability * STEPS).astype(jnp.uint8)
+
+
+def _onnxruntime_labeller(network: Network, precision: str, probabilities: bool) -> Labeller:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(
+        _graph(network, probabilities), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: tuple(session.run(None, {"image": _channel_first(images)}))
+
+
+def _openvino_labeller(network: Network, precision: str, probabilities: bool) -> Labeller:
+    core = _openvino().Core()
+    settings = {
+        # Stated, because bfloat16 is the default of processors that have it.
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": _threads(),
+        "ENABLE_CPU_PINNING": False,  # threads stay where the process may be, as XLA's do
+    }
+    model = core.read_model(_graph(network, probabilities))
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def label(images: Images) -> Outputs:
+        outputs = request.infer({"image": _channel_first(images)}, share_inputs=True)
+        return tuple(outputs.values())
+
+    return label
+
+
+_MAKERS: dict[str, Callable[[Network, str, bool], Labeller]] = {
+    "jax": _jax_labeller,
+    "onnxruntime": _onnxruntime_labeller,
+    "openvino": _openvino_labeller,
+}
+
+
+def _graph(network: Network, probabilities: bool) -> bytes:
+    """Return the network as a serialised ONNX model that ends in uint8."""
+    from musclejax.inference import onnx_graph
+
+    module, variables = folded(network)
+    outputs = ["labels", "confidence"] + ["probabilities"] * probabilities
+    model = onnx_graph.build(module.spec, network.task, variables["params"], outputs)
+    return model.SerializeToString()
+
+
+def _channel_first(images: Images) -> Float[np.ndarray, "b 1 h w"]:
+    return np.ascontiguousarray(images).reshape(len(images), 1, *images.shape[1:3])
+
+
+def _threads() -> int:
+    """Return the number of processors that the process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _openvino() -> "openvino":
+    with _without_telemetry():
+        import openvino
+    return openvino
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Keep OpenVINO from reporting its import to Google Analytics and from forking to do so.
+
+    It falls back to a stub of its own if the package `openvino_telemetry` cannot be imported.
+    """
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
