@@ -23,7 +23,8 @@ def demo(output: Path, threads: int | None) -> None:
     test_up shows both thighs, test_low both lower legs (QMRITools, BSD 3-clause licence).
     """
     import musclejax
-    from musclejax.cli.cohort import Settings, run
+    from musclejax.cli.cohort import run
+    from musclejax.cli.one_scan import Settings
 
     samples = Path(musclejax.__file__).parent / "samples"
     code = run([samples], Settings(output, weights="preview", threads=threads, overwrite=True))

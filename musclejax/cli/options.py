@@ -8,6 +8,30 @@ import click
 
 threads_option = click.option("--threads", type=int, help="Processors to use.  [default: all]")
 
+ENGINES = ("jax", "onnxruntime", "openvino", "auto")
+PRECISIONS = ("float32", "bfloat16")
+"""Those of `inference.engines`, which is not imported for `--help`; a test compares them."""
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --engine and --precision to a command."""
+    command = click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="float32",
+        show_default=True,
+        help="Of the factors in convolutions; sums are float32. Not every engine and processor has "
+        "bfloat16.",
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="jax",
+        show_default=True,
+        help="What computes the network; auto: the fastest one here. All but jax need "
+        "musclejax[engines].",
+    )(command)
+
 
 def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that adds --config, --data and --set to a command.

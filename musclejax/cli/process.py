@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -105,10 +105,15 @@ def peak_memory_mib() -> float | None:
     return round(peak / unit, 1)
 
 
-def machine() -> dict[str, Any]:
-    """Return what a result depends on besides its input: processor, system and versions."""
+def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what a result depends on besides its input: processor, system and versions.
+
+    Args:
+        packages: Installed packages whose versions are told besides those of `VERSIONED`.
+    """
+    versions = {package: version(package) for package in (*VERSIONED, *packages)}
     return {
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in VERSIONED}},
+        "versions": {"python": platform.python_version(), **versions},
         "machine": {"cpu": cpu_model(), "system": platform.platform()},
         "threads": available_threads(),
     }

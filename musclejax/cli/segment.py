@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from musclejax.cli.options import threads_option
+from musclejax.cli.options import engine_options, threads_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -33,12 +33,11 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="world: orientation from the file, every slice. 2021: as the 2021 code.",
 )
+@engine_options
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Slices at once; more take more memory.",
+    help="Slices at once; more take more memory.  [default: 4]",
 )
 @threads_option
 @click.option("--probabilities", is_flag=True, help="Write the probability of every muscle too.")
@@ -66,7 +65,7 @@ def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
       NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per muscle and side
       NAME_slices.csv      the same per slice
       NAME_qc.png          picture to check the result by
-      NAME_run.json        versions, settings, seconds and memory
+      NAME_run.json        versions, settings, engine, seconds and memory
     and once labels.txt (opens in ITK-SNAP) and labels.json.
 
     A scan that fails is reported and the rest go on. Finished scans are skipped.
@@ -76,8 +75,10 @@ def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
     Examples:
       musclejax segment scan.nii.gz -o out
       musclejax segment cohort/ -o out --region thigh --threads 4
+      musclejax segment cohort/ -o out --engine auto --precision bfloat16
       musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
     """
-    from musclejax.cli.cohort import Settings, run
+    from musclejax.cli.cohort import run
+    from musclejax.cli.one_scan import Settings
 
     raise SystemExit(run(scans, Settings(output=output, **options)))  # type: ignore[arg-type]

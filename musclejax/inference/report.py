@@ -80,6 +80,8 @@ def describe(segmentation: "Segmentation") -> dict[str, Any]:
         "sides": segmentation.sides.method,
         "weights": segmentation.weights,
         "weights_trained": segmentation.trained,
+        "engine": segmentation.engine,
+        "precision": segmentation.precision,
         "warnings": list(segmentation.warnings),
     }
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import InputError
+from musclejax.inference.engines import resolve
 from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels, predict_regions
 from musclejax.models.weights import Network, Weights, load_weights
 from musclejax.scan.grid import (
@@ -59,6 +60,8 @@ class Segmentation:
             was given.
         weights: Name of the weights.
         trained: False if the weights are random: then the labels mean nothing.
+        engine: What computed the network: one of `inference.engines.ENGINES`.
+        precision: "float32" or "bfloat16".
         probabilities: Of every class in steps of 1/255, if they were asked for.
         warnings: What a user should know before relying on the labels.
     """
@@ -72,6 +75,8 @@ class Segmentation:
     region_probability: float | None
     weights: str
     trained: bool
+    engine: str = "jax"
+    precision: str = "float32"
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -106,6 +111,8 @@ def segment(
     region: str = "auto",
     geometry: str = "world",
     batch_size: int = BATCH_SIZE,
+    engine: str = "jax",
+    precision: str = "float32",
     probabilities: bool = False,
     hooks: Hooks | None = None,
 ) -> Segmentation:
@@ -119,16 +126,21 @@ def segment(
         geometry: "world" (orientation from the affine, every slice) or "2021"; see
             `scan.grid.to_model_grid`.
         batch_size: Slices at once.
+        engine: What computes the segmentation network: see `inference.engines.ENGINES`; "auto"
+            takes the fastest one here. The classifier is always computed by JAX in float32.
+        precision: "float32", or "bfloat16" where the engine and the processor have it.
         probabilities: Whether to keep those of every class.
         hooks: Follow stages and progress.
 
     Raises:
-        InputError: If the scan cannot be segmented, or the weights lack a network.
+        InputError: If the scan cannot be segmented, the weights lack a network, or the engine is
+            not installed or lacks the precision.
 
     Source: paper, Fig. 5; classification of all slices rather than one: ours.
     """
     hooks = hooks or Hooks()
     _check_options(region, batch_size)
+    engine = resolve(engine, precision)
     check(volume)
     if not isinstance(weights, Weights):
         with hooks.stage("weights"):
@@ -144,6 +156,8 @@ def segment(
             normalise(slices, network.config.intensity),
             batch_size=batch_size,
             probabilities=probabilities,
+            engine=engine,
+            precision=precision,
             advance=hooks.advance,
         )
     with hooks.stage("restore"):
@@ -156,6 +170,8 @@ def segment(
         region_probability=certainty,
         weights=weights.name,
         trained=weights.trained,
+        engine=engine,
+        precision=precision,
         warnings=tuple(_warnings(volume, sides, weights)),
         **restored,
     )
