@@ -72,13 +72,13 @@ def inference(
     _limit(threads)
     model = network(spec, classes)
 
-    @tf.function
     def apply(images: Any) -> Any:
         probabilities = tf.nn.softmax(model(images, training=False))
         top = tf.round(tf.reduce_max(probabilities, -1) * 255)
         return tf.cast(tf.argmax(probabilities, -1), tf.uint8), tf.cast(top, tf.uint8)
 
-    return lambda images: [a.numpy() for a in apply(tf.constant(images))]
+    compiled = tf.function(apply)
+    return lambda images: [a.numpy() for a in compiled(tf.constant(images))]
 
 
 def training(
@@ -90,7 +90,6 @@ def training(
     optimiser = keras.optimizers.Adam(LEARNING_RATE, amsgrad=True)
     optimiser.build(model.trainable_variables)
 
-    @tf.function
     def step(images: Any, labels: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
@@ -100,7 +99,8 @@ def training(
         optimiser.apply(gradients, model.trainable_variables)
         return loss
 
-    return lambda *batch: float(step(*(tf.constant(a) for a in batch)).numpy())
+    compiled = tf.function(step)
+    return lambda *batch: float(compiled(*(tf.constant(a) for a in batch)).numpy())
 
 
 def _limit(threads: int) -> None:

@@ -11,6 +11,7 @@ from musclejax.cli.dataset import dataset
 from musclejax.cli.demo import demo
 from musclejax.cli.describe import describe
 from musclejax.cli.evaluate import evaluate
+from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
@@ -40,6 +41,8 @@ def main() -> None:
       musclejax segment scan.nii.gz -o out    your own scan
       musclejax dataset --help                how labelled scans are laid out, to train on them
       musclejax train --help                  the paper's recipe on them; then evaluate
+      musclejax export --help                 a network as ONNX or StableHLO, for other programs
+      musclejax bench --help                  how fast this machine is, and against whom
       musclejax COMMAND --help                what a command does, with examples
 
     Research use only; not a medical device.
@@ -51,6 +54,7 @@ for _command in (
     evaluate,
     demo,
     import_keras,
+    export,
     describe,
     weights,
     dataset,

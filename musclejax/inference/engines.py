@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,6 @@ from musclejax.models.fold import fold_batch_norm
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import build_network
 from musclejax.models.weights import Network
-
-if TYPE_CHECKING:
-    import openvino
 
 ENGINES = ("jax", "onnxruntime", "openvino")
 FASTEST_FIRST = ("openvino", "onnxruntime", "jax")
@@ -204,7 +201,7 @@ def _has_bfloat16() -> bool:
     return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _openvino() -> "openvino":
+def _openvino() -> Any:
     with _without_telemetry():
         import openvino
     return openvino
