@@ -1,6 +1,5 @@
 """Run a hyperband search: here or on a cluster, with progress, and on from where it stopped."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from musclejax.cli.distributed import join_cluster
 from musclejax.cli.fitting import STOPPED, duration, stopping
 from musclejax.cli.process import BadUsage, configure, machine, progress_bar, usage
 from musclejax.errors import InputError
@@ -144,16 +144,10 @@ def _runner(scheduler: str | None, workdir: Path) -> Iterator["Runner"]:
 
         yield in_process
         return
-    from musclejax.tuning.cluster import connect, run_on
+    from musclejax.tuning.cluster import run_on
     from musclejax.tuning.trials import IDENTITY
 
-    with usage():
-        client = connect(scheduler)
-    # A scheduler that dies is reported in one line, not in tracebacks.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    with client:
-        threads = sum(client.nthreads().values())
-        click.echo(f"cluster: {threads or 'no'} worker threads{'' if threads else ' yet; waits'}")
+    with join_cluster(scheduler) as client:
         yield partial(run_on, client, workdir / IDENTITY)
 
 

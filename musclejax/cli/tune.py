@@ -15,7 +15,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Train on the workers of this Dask cluster.  [default: here, one trial at a time]",
+    help="Train on the workers of this Dask cluster: its address, or its scheduler file (.json).  "
+    "[default: here, one trial at a time]",
 )
 @click.option("--threads", type=int, help="Processors to use, without --scheduler.  [default: all]")
 def tune(data: tuple[Path, ...], workdir: Path, **options: object) -> None:
