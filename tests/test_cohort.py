@@ -1,18 +1,35 @@
-"""`musclejax segment`: engines, precision, and what the run record says of them."""
+"""`musclejax segment`: engines, precision, memory, and what the run record says of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import nibabel as nib
 import numpy as np
 import pytest
 
 from musclejax.cli import options
+from musclejax.errors import InputError
 from musclejax.inference import engines
+from musclejax.inference.memory import (
+    MAX_BATCH_SIZE,
+    estimate_peak_mib,
+    fit_batch_size,
+)
 from musclejax.models.spec import PRECISIONS
+from musclejax.models.variants import VARIANTS
+from musclejax.models.weights import Weights, initialise, load_weights
 from musclejax.scan.volume import load
 from tests.test_cli import call
+
+MEASURED = [
+    (32, 373.0, 1, 1489.0),
+    (32, 373.0, 2, 1617.0),
+    (32, 373.0, 4, 1856.0),
+    (32, 373.0, 8, 2332.0),
+]
+"""Width of the first level, size of all weights, batch size, peak: MiB."""
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +125,69 @@ def test_an_engine_that_cannot_is_exit_code_2_before_anything_is_loaded(
     if "not one of" not in message:
         assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def small(weights_folder: Path) -> Weights:
+    return load_weights(weights_folder)
+
+
+def test_the_largest_batch_that_fits() -> None:
+    """The estimate of the batch is within the limit, that of one more is not."""
+    network = initialise("thigh", "compact16")
+    weights = Weights("wide", {"thigh": network})
+    mib = sum(a.nbytes for a in jax.tree.leaves(network.variables)) / 2**20
+    width = VARIANTS["compact16"].widths[0]
+    peaks_gb = [estimate_peak_mib(width, mib, size, 10**6) * 2**20 / 1e9 for size in range(1, 10)]
+    for size in range(1, MAX_BATCH_SIZE + 1):
+        between_gb = (peaks_gb[size - 1] + peaks_gb[size]) / 2
+        assert fit_batch_size(between_gb, weights, 10**6) == size
+    assert fit_batch_size(50.0, weights, 10**6) == MAX_BATCH_SIZE
+    assert estimate_peak_mib(width, mib, 1, 10**6) < estimate_peak_mib(2 * width, mib, 1, 10**6)
+
+
+@pytest.mark.parametrize(
+    "more", [{"probabilities": True}, {"engine": "onnxruntime"}, {"voxels": 10**8}]
+)
+def test_what_takes_more_memory(more: dict[str, Any], small: Weights) -> None:
+    arguments = {"voxels": 10**7, **more}
+    with pytest.raises(InputError, match="--memory: found 0.1 GB") as plain:
+        fit_batch_size(0.1, small, 10**7)
+    with pytest.raises(InputError) as error:
+        fit_batch_size(0.1, small, **arguments)
+    assert float(error.value.accepted.split()[0]) > float(plain.value.accepted.split()[0])
+
+
+@pytest.mark.parametrize(("width", "weights_mib", "batch_size", "peak_mib"), MEASURED)
+def test_the_estimate_lies_above_what_was_measured(
+    width: int, weights_mib: float, batch_size: int, peak_mib: float
+) -> None:
+    """Origin: peak_memory_mib of `musclejax segment musclejax/samples/test_up.nii.gz`."""
+    estimate = estimate_peak_mib(width, weights_mib, batch_size, 320 * 320 * 31)
+    assert peak_mib < estimate < 1.4 * peak_mib
+
+
+def test_memory_picks_the_batch_size(scan: Path, weights_folder: Path, tmp_path: Path) -> None:
+    result = call(
+        "segment", scan, "-o", tmp_path, "--weights", weights_folder, "--region", "thigh",
+        "--memory", "50",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "batch size 8, for 50 GB\n" in result.stdout
+    assert (record(tmp_path)["batch_size"], record(tmp_path)["memory_limit_gb"]) == (8, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--memory", "0.2"], "--memory: found 0.2 GB, which one slice at a time may exceed"),
+        (["--memory", "2", "--batch-size", "2"], "--memory: found --batch-size too"),
+        (["--memory", "0"], "0.0 is not in the range"),
+    ],
+)
+def test_unusable_memory(
+    arguments: list[str], message: str, scan: Path, weights_folder: Path, tmp_path: Path
+) -> None:
+    result = call("segment", scan, "-o", tmp_path, "--weights", weights_folder, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

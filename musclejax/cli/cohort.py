@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from musclejax.cli.process import (
 )
 from musclejax.cli.weights import load_announced
 from musclejax.errors import InputError
-from musclejax.scan.discover import find_scans
+from musclejax.scan.discover import count_voxels, find_scans
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -50,6 +51,7 @@ def run(paths: Sequence[Path], settings: Settings) -> int:
         BadUsage: If an option is unusable.
     """
     with usage():
+        _check_options(settings)
         configure(settings.threads)
     paths, missing = _find(paths)
     scans = _name(paths)
@@ -57,23 +59,31 @@ def run(paths: Sequence[Path], settings: Settings) -> int:
     clock = Stopwatch()
     with clock.stage("startup"), usage():
         settings = replace(settings, engine=_engine(settings))
-        weights = _load(settings)
-        batch_size = _batch_size(settings)
-    with progress_bar() as progress:
-        session = Session(
-            settings,
-            settings.identity(),
-            weights,
-            batch_size,
-            clock.seconds,
-            _bars(progress),
-        )
-        failed = missing + _segment(scans, session, in_process, progress)
+    with _runner(settings.scheduler) as runner:
+        with clock.stage("startup"), usage():
+            weights = _load(settings)
+            batch_size = _batch_size(settings, weights, scans)
+        with progress_bar() as progress:
+            watch, identity = _bars(progress), settings.identity()
+            session = Session(settings, identity, weights, batch_size, clock.seconds, watch)
+            failed = missing + _segment(scans, session, runner, progress)
     if failed:
         total = len(scans) + missing
         rest = f"; the other results are in {settings.output}" if failed < total else ""
         click.echo(f"{failed} of {total} failed{rest}", err=True)
     return 1 if failed else 0
+
+
+@contextmanager
+def _runner(scheduler: str | None) -> Iterator[Runner]:
+    """Yield what segments the scans: this process, or a cluster."""
+    if scheduler is None:
+        yield in_process
+        return
+    from musclejax.cli.distributed import join_cluster, run_on
+
+    with join_cluster(scheduler) as client:
+        yield partial(run_on, client)
 
 
 def in_process(scans: list[Scan], session: Session, finish: Callable[[Outcome], None]) -> None:
@@ -100,6 +110,19 @@ def _segment(scans: list[Scan], session: Session, runner: Runner, progress: "Pro
         finish(Outcome(line, True))
     runner([scan for scan, line in finished.items() if not line], session, finish)
     return len(failed)
+
+
+def _check_options(settings: Settings) -> None:
+    """Check options that exclude each other.
+
+    Raises:
+        InputError: If two of them are given.
+    """
+    if settings.scheduler and settings.threads:
+        remedy = "Bind the workers: `taskset`, or `srun --cpus-per-task` (docs/scaling.md)."
+        raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+    if settings.memory_gb and settings.batch_size:
+        raise InputError("--memory", "--batch-size too", "one of the two")
 
 
 def _find(paths: Sequence[Path]) -> tuple[list[Path], int]:
@@ -152,10 +175,27 @@ def _load(settings: Settings) -> "Weights":
     return weights
 
 
-def _batch_size(settings: Settings) -> int:
+def _batch_size(settings: Settings, weights: "Weights", scans: list[Scan]) -> int:
+    """Return the batch size that is given, or fits into the memory that is given, or the default.
+
+    Raises:
+        InputError: If no batch fits.
+    """
+    from musclejax.inference.memory import fit_batch_size
     from musclejax.inference.predictor import BATCH_SIZE
 
-    return settings.batch_size or BATCH_SIZE
+    if settings.memory_gb is None:
+        return settings.batch_size or BATCH_SIZE
+    batch_size = fit_batch_size(
+        settings.memory_gb,
+        weights,
+        max((count_voxels(scan.path) for scan in scans), default=0),
+        region=settings.region,
+        engine=settings.engine,
+        probabilities=settings.probabilities,
+    )
+    click.echo(f"batch size {batch_size}, for {settings.memory_gb:g} GB")
+    return batch_size
 
 
 def _bars(progress: "Progress") -> Watch:

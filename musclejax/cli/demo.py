@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from musclejax.cli.options import threads_option
+from musclejax.cli.options import memory_option, threads_option
 
 
 @click.command()
@@ -16,8 +16,9 @@ from musclejax.cli.options import threads_option
     show_default=True,
     help="Folder for the results.",
 )
+@memory_option
 @threads_option
-def demo(output: Path, threads: int | None) -> None:
+def demo(output: Path, threads: int | None, memory_gb: float | None) -> None:
     """Segment the two sample scans that ship with the package.
 
     test_up shows both thighs, test_low both lower legs (QMRITools, BSD 3-clause licence).
@@ -27,7 +28,10 @@ def demo(output: Path, threads: int | None) -> None:
     from musclejax.cli.one_scan import Settings
 
     samples = Path(musclejax.__file__).parent / "samples"
-    code = run([samples], Settings(output, weights="preview", threads=threads, overwrite=True))
+    settings = Settings(
+        output, weights="preview", threads=threads, memory_gb=memory_gb, overwrite=True
+    )
+    code = run([samples], settings)
     if not code:
         click.echo(_NEXT.format(output=output))
     raise SystemExit(code)

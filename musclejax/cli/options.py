@@ -7,6 +7,14 @@ from typing import Any
 import click
 
 threads_option = click.option("--threads", type=int, help="Processors to use.  [default: all]")
+memory_option = click.option(
+    "--memory",
+    "memory_gb",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Take the largest batch, up to 8, that keeps memory below so many GB, instead of "
+    "--batch-size.",
+)
 
 ENGINES = ("jax", "onnxruntime", "openvino", "auto")
 PRECISIONS = ("float32", "bfloat16")

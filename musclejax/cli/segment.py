@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from musclejax.cli.options import engine_options, threads_option
+from musclejax.cli.options import engine_options, memory_option, threads_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -39,7 +39,14 @@ _PATH = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     help="Slices at once; more take more memory.  [default: 4]",
 )
+@memory_option
 @threads_option
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Segment on the workers of this Dask cluster: its address, or its scheduler file (.json)."
+    "  [default: here, one scan at a time]",
+)
 @click.option("--probabilities", is_flag=True, help="Write the probability of every muscle too.")
 @click.option(
     "--dicom-seg",
@@ -74,9 +81,16 @@ def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
     \b
     Examples:
       musclejax segment scan.nii.gz -o out
-      musclejax segment cohort/ -o out --region thigh --threads 4
+      musclejax segment cohort/ -o out --region thigh --threads 4 --memory 2
       musclejax segment cohort/ -o out --engine auto --precision bfloat16
       musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
+
+    \b
+    On a cluster (pip install 'musclejax[cluster]'; docs/scaling.md), here one of two workers on
+    this machine; workers elsewhere must see the same folders under the same names:
+      dask scheduler --port 8786 &
+      dask worker tcp://127.0.0.1:8786 --nworkers 2 --nthreads 1 &
+      musclejax segment cohort/ -o out --scheduler tcp://127.0.0.1:8786
     """
     from musclejax.cli.cohort import run
     from musclejax.cli.one_scan import Settings

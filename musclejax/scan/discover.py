@@ -1,6 +1,11 @@
 """Which scans a path on the command line means."""
 
+import math
+import zlib
 from pathlib import Path
+
+import nibabel as nib
+from nibabel.filebasedimages import ImageFileError
 
 from musclejax.errors import InputError
 from musclejax.scan.volume import NIFTI_SUFFIXES
@@ -31,6 +36,21 @@ def find_scans(path: Path) -> list[Path]:
         accepted = ".nii or .nii.gz files, DICOM files, or folders with DICOM files"
         raise InputError(path, "a folder without scans", accepted)
     return scans
+
+
+def count_voxels(path: Path) -> int:
+    """Return how many voxels a scan has at most, from headers and sizes of files only.
+
+    0 if it cannot be read, which `load` will tell.
+    """
+    try:
+        if path.name.endswith(NIFTI_SUFFIXES):
+            return math.prod(nib.load(path).shape[:3])  # load refuses the rest
+        files = path.iterdir() if path.is_dir() else [path]
+        # A voxel for each byte: 16 bits a voxel, which lossless compression halves.
+        return sum(file.stat().st_size for file in files)
+    except (ImageFileError, OSError, EOFError, zlib.error, ValueError):
+        return 0
 
 
 def _is_scan(path: Path) -> bool:

@@ -1,0 +1,112 @@
+"""How much memory segmenting takes, told before it begins; and the batch size that fits."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+
+from musclejax import anatomy
+from musclejax.config import SLICE_PX
+from musclejax.errors import InputError
+from musclejax.models.weights import Weights
+
+MAX_BATCH_SIZE = 8
+"""More slices at once give no speed. Source: ours; see `predictor.BATCH_SIZE`."""
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What peak memory is made of, for one engine.
+
+    Attributes:
+        base_mib: Python, libraries, compiler, tables and picture.
+        weight_copies: How often the weights are held: as loaded, folded, in the engine's layout.
+        tensors: Float32 tensors of the first level's width and of full resolution that a slice
+            needs at the same time.
+    """
+
+    base_mib: float
+    weight_copies: float
+    tensors: float
+
+
+COSTS = {
+    "jax": Cost(650.0, 2.7, 6.0),
+    "onnxruntime": Cost(900.0, 6.0, 8.0),
+    "openvino": Cost(900.0, 7.0, 8.0),
+}
+"""Engine -> cost."""
+SCAN_BYTES = 48
+"""Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
+CLASS_BYTES = 4
+"""Bytes for each voxel and class whose probabilities are kept."""
+
+
+def estimate_peak_mib(
+    width: int,
+    weights_mib: float,
+    batch_size: int,
+    voxels: int,
+    *,
+    engine: str = "jax",
+    classes: int = 0,
+) -> float:
+    """Return what peak resident memory stays below, in MiB.
+
+    Args:
+        width: Channels of the network's first level. All else follows: each further level has
+            twice the channels at a quarter of the pixels.
+        weights_mib: Size of all networks that are loaded.
+        batch_size: Slices at once.
+        voxels: Of the scan; of slices of 256 x 256 or more.
+        engine: One of `engines.ENGINES`.
+        classes: Those whose probabilities are kept; 0 if none are.
+    """
+    cost = COSTS[engine]
+    slice_mib = cost.tensors * width * SLICE_PX**2 * FLOAT_BYTES / 2**20
+    scan_mib = voxels * (SCAN_BYTES + CLASS_BYTES * classes) / 2**20
+    return cost.base_mib + cost.weight_copies * weights_mib + batch_size * slice_mib + scan_mib
+
+
+def fit_batch_size(
+    limit_gb: float,
+    weights: Weights,
+    voxels: int,
+    *,
+    region: str = "auto",
+    engine: str = "jax",
+    probabilities: bool = False,
+) -> int:
+    """Return the largest batch, up to `MAX_BATCH_SIZE`, whose estimated peak fits.
+
+    Args:
+        limit_gb: Memory of the process, in units of 10^9 bytes.
+        weights: What is loaded.
+        voxels: Of the largest scan.
+        region: As for `segment`; "auto" may take any segmentation network.
+        engine: One of `engines.ENGINES`.
+        probabilities: Whether those of every class are kept.
+
+    Raises:
+        InputError: If not even a batch of one slice fits.
+    """
+    tasks = anatomy.REGIONS if region == "auto" else (region,)
+    used = [weights.networks[task] for task in tasks if task in weights.networks]
+    width = max((network.spec.widths[0] for network in used), default=0)
+    classes = max((anatomy.REGIONS[n.task].num_classes for n in used), default=0)
+    arrays = (jax.tree.leaves(dict(n.variables)) for n in weights.networks.values())
+    weights_mib = sum(array.nbytes for leaves in arrays for array in leaves) / 2**20
+
+    def needed_gb(batch_size: int) -> float:
+        mib = estimate_peak_mib(
+            width, weights_mib, batch_size, voxels, engine=engine, classes=classes * probabilities
+        )
+        return mib * 2**20 / 1e9
+
+    fitting = [size for size in range(1, MAX_BATCH_SIZE + 1) if needed_gb(size) <= limit_gb]
+    if not fitting:
+        least = math.ceil(10 * needed_gb(1)) / 10
+        found = f"{limit_gb:g} GB, which one slice at a time may exceed"
+        raise InputError("--memory", found, f"{least:g} or more for these weights and scans")
+    return fitting[-1]

@@ -1,0 +1,180 @@
+"""`musclejax segment --scheduler`: as on one machine, also when workers die."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+
+from musclejax.cli import distributed as command
+from musclejax.cli.one_scan import Outcome, Scan
+from musclejax.cluster import connect, run_tasks
+from musclejax.errors import InputError
+from musclejax.scan.volume import load
+from tests.test_cli import call
+
+DEADLY = "poison"
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A cluster of two processes on this machine that gives a task two workers to kill."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="localhost:0",
+        ) as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path) -> Path:
+    """Three scans of two slices, one that is none, and one that no worker survives."""
+    folder = tmp_path_factory.mktemp("scans")
+    volume = load(thigh_path)
+    for name, first in (("a", 8), ("b", 12), ("c", 16), (DEADLY, 20)):
+        image = nib.Nifti1Image(volume.data[:, :, first : first + 2], volume.affine)
+        nib.save(image, folder / f"{name}.nii.gz")
+    (folder / "bad.nii.gz").write_text("no scan")
+    return folder
+
+
+def mortal_attempt(scan: Scan, work: command.Work) -> Outcome:
+    """Die over one scan whenever it comes, over another in the midst of writing its files, once."""
+    if scan.name == DEADLY:
+        os.kill(os.getpid(), signal.SIGKILL)
+    marker = work.settings.output.parent / "died"
+    if scan.name == "b" and not marker.exists():
+        command.configure(None)
+        from musclejax.inference import report
+
+        def die(*_: Any) -> None:
+            marker.write_text(" ".join(p.name for p in work.settings.output.glob(".b.*/*")))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        report.draw = die
+    return command.attempt_on_worker(scan, work)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything but pictures and run records, which tell times."""
+    kept = (p for p in folder.iterdir() if p.suffix in (".gz", ".csv", ".txt", ".json"))
+    return {p.name: p.read_bytes() for p in kept if not p.name.endswith("_run.json")}
+
+
+def test_a_cohort_whose_workers_die_ends_as_on_one_machine(
+    scheduler: str,
+    scans: Path,
+    weights_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    options = ("--weights", weights_folder, "--region", "thigh", "--batch-size", 2)
+    alone = call("segment", *(scans / f"{n}.nii.gz" for n in "abc"), "-o", here, *options)
+    assert alone.exit_code == 0, alone.output
+
+    monkeypatch.setattr("musclejax.cli.distributed.attempt_on_worker", mortal_attempt)
+    # Relative paths: the workers stand elsewhere.
+    monkeypatch.chdir(tmp_path)
+    arguments = ("segment", os.path.relpath(scans), "-o", "there", *options)
+    result = call(*arguments, "--scheduler", scheduler)
+    assert result.exit_code == 1, result.output
+    assert "cluster: 2 worker threads\n" in result.stdout
+    assert {line.split(":")[0] for line in result.stdout.splitlines() if "slices" in line} == set(
+        "abc"
+    )
+    assert "b_labels.nii.gz" in (tmp_path / "died").read_text()
+    assert f"failed: {os.path.relpath(scans)}/{DEADLY}.nii.gz: its workers were killed" in (
+        result.stderr
+    )
+    assert f"{scans.name}/bad.nii.gz: found no readable NIfTI" in result.stderr
+    assert result.stderr.endswith("2 of 5 failed; the other results are in there\n")
+    assert files(there) == files(here)
+    assert not list(there.glob(".*"))
+    record = json.loads((there / "a_run.json").read_text())
+    assert record["worker"]["address"].startswith("tcp://127.0.0.1:")
+    assert set(record["worker"]) == {"address", "host"}
+    same = ("settings", "weights_hash", "batch_size", "region", "engine", "precision")
+    local = json.loads((here / "a_run.json").read_text())
+    assert {k: record[k] for k in same} == {k: local[k] for k in same}
+
+    # What is finished there is finished here too, and the other way round.
+    again = call("segment", *(scans / f"{n}.nii.gz" for n in "abc"), "-o", there, *options)
+    assert again.stdout.splitlines()[-3:] == [f"{n}: finished before" for n in "abc"]
+    again = call("segment", scans / "a.nii.gz", "-o", here, *options, "--scheduler", scheduler)
+    assert again.stdout.endswith("a: finished before\n")
+
+
+def deadly(task: str, folder: Path) -> str:
+    (folder / task).touch()
+    if task == DEADLY:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task.upper()
+
+
+def test_tasks_beside_a_deadly_one_come_to_their_end(scheduler: str, tmp_path: Path) -> None:
+    """Those that wait on a worker are blamed for its death too, but not condemned for it."""
+    results: dict[str, str | None] = {}
+
+    def finish(task: str, result: str | None) -> list[str]:
+        results[task] = result
+        return ["later"] if task == "first" else []
+
+    with connect(scheduler) as client:
+        tasks = ["first", DEADLY, *"abcdef"]
+        run_tasks(client, partial(deadly, folder=tmp_path), tasks, finish)
+    assert results == {
+        DEADLY: None, "later": "LATER", "first": "FIRST", **{n: n.upper() for n in "abcdef"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "file:"])
+def test_a_scheduler_file(prefix: str, scheduler: str, tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    with pytest.raises(InputError, match=r"scheduler\.json; accepted: a scheduler file"):
+        connect(f"{prefix}{file}")
+    file.write_text(json.dumps({"address": scheduler}))
+    with connect(f"{prefix}{file}") as client:
+        assert client.scheduler.address == scheduler
+
+
+def test_a_worker_of_another_version_is_refused(
+    scheduler: str,
+    scans: Path,
+    weights_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("musclejax.__version__", "9.9")
+    result = call(
+        "segment", scans / "a.nii.gz", "-o", tmp_path, "--weights", weights_folder,
+        "--scheduler", scheduler,
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "not 9.9; accepted: workers with the same musclejax" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scheduler", "nonsense://x"], "where no scheduler answers"),
+        (["--scheduler", "none.json"], "found no file none.json"),
+        (["--scheduler", "tcp://x:1", "--threads", "1"], "Bind the workers"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str, scans: Path, tmp_path: Path) -> None:
+    result = call("segment", scans / "a.nii.gz", "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
