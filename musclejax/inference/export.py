@@ -55,7 +55,7 @@ class Format:
         packages: What it takes to write and check it.
         serialise: Network and metadata -> content of the file.
         run: Content, images -> logits and labels, classes last.
-        output_axes: Axes of the outputs, for the metadata.
+        axes: What the axes of input and outputs are, for the metadata.
     """
 
     suffix: str
@@ -82,7 +82,7 @@ def export(weights: Weights, task: str, path: Path, format: str) -> Check:
     """
     check_options(weights, task, path, format)
     kind, network = FORMATS[format], weights.networks[task]
-    described = {**card.describe(weights, task), "format": format, "axes": dict(kind.axes)}
+    described = {**card.describe(weights, task), "format": format, "axes": _axes(kind, task)}
     content = kind.serialise(network, described)
     check = compare(network, partial(kind.run, content))
     described["check"] = {"against": f"JAX {jax.__version__}", **vars(check)}
@@ -138,6 +138,15 @@ def sample_slices(network: Network) -> Float[np.ndarray, "n r c"]:
         slices = slices[np.linspace(3, len(slices) - 4, 4 // len(names)).astype(int)]
         chosen.append(to_thumbnails(slices) if network.task == "region" else slices)
     return np.concatenate(chosen)
+
+
+def _axes(kind: Format, task: str) -> dict[str, list[str]]:
+    """Return the axes by input and output; the classifier's outputs have no rows and columns."""
+    gone = {"row", "column"} if task == "region" else set()
+    return {
+        name: [axis for axis in axes if name == onnx_graph.IMAGE or axis not in gone]
+        for name, axes in kind.axes.items()
+    }
 
 
 def _to_onnx(network: Network, described: Mapping[str, Any]) -> bytes:

@@ -24,6 +24,7 @@ def serialise(network: Network) -> bytearray:
     them.
     """
     module, variables = folded(network)
+    variables = jax.tree.map(jnp.asarray, variables)
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
         logits = jnp.asarray(module.apply(variables, images, train=False))
