@@ -50,7 +50,11 @@ def measure_command(jobs: Sequence[Job], repeats: int, hooks: Hooks) -> Record:
                     record.samples.append(sample)
                 else:
                     record.prepared[job] = {"first_run_s": sample.seconds, "versions": versions}
+                    hooks.note(f"{job.label}: first run took {sample.seconds:.1f} s")
                 hooks.advance(job.label)
+            if record.samples:
+                hooks.keep(record)
+                hooks.note(f"round {turn} of {repeats} is done")
     return record
 
 
@@ -59,8 +63,7 @@ def _run(
 ) -> tuple[Sample, dict[str, str]]:
     arguments = ["segment", scan, "-o", work / "out", "--weights", weights, "--overwrite"]
     arguments += ["--region", "thigh", "--batch-size", job.batch_size, "--threads", job.threads]
-    if (job.engine, job.precision) != ("jax", "float32"):
-        arguments += ["--engine", job.engine, "--precision", job.precision]
+    arguments += ["--engine", job.engine, "--precision", job.precision]
     start = time.perf_counter()
     _musclejax(work, *arguments)
     wall = time.perf_counter() - start

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import product
 
-from musclejax.models.variants import describe, find
+from musclejax.models.variants import Description, describe, find
 
 KINDS = ("infer", "train", "segment", "data")
+RATED = ("infer", "train")
+"""Kinds whose arithmetic is counted."""
 PRECISIONS = ("float32", "bfloat16")
 REFERENCE = "jax"
 """The engine that ratios are taken to."""
@@ -174,25 +177,42 @@ def gflop_per_slice(job: Job) -> float:
     Two for a multiply-accumulate. Source: ours; the gradients by input and by kernel cost as much
     as the forward pass each.
     """
-    description = describe(find(job.variant), "thigh")
+    description = _description(job.variant)
     share = job.height * job.width / description.input_px**2
     return 2 * description.gmac * share * (3 if job.kind == "train" else 1)
 
 
-def memory_mib(job: Job) -> float:
-    """Estimate the peak memory of a job's process, generously, before anything ran.
+@lru_cache(maxsize=64)
+def _description(variant: str) -> Description:
+    return describe(find(variant), "thigh")
 
-    Source: ours; with the paper's network a training step of batch 5 took 5-9 GB, inference of
-    batch 4 1-2 GB, whichever the engine.
+
+TRAINING_MIB = {
+    "jax": (1500, 460),
+    "torch": (700, 1150),
+    "keras": (1200, 850),
+    "flax": (1500, 1150),
+}
+"""Engine -> MiB of its process, libraries and compilation included, and MiB of activations for each
+slice of 432 x 432 at the paper's width, while training. Source: ours; at batch 5 the paper's
+network took 5, 8, 7 and 9 GB. Processes keep most of it between their turns."""
+
+
+def memory_mib(job: Job) -> float:
+    """Estimate the peak memory of a job's process before anything ran.
+
+    Source: ours; inference of batch 4 with the paper's network took 1-2 GB, whichever the engine.
     """
     if job.kind == "data":
         return 1500
-    spec = find(job.variant)
-    parameters = describe(spec, "thigh").trainable_parameters * 4 / 2**20
-    work = job.height * job.width / 432**2 * job.batch_size * spec.widths[0] / 32
+    parameters = _description(job.variant).trainable_parameters * 4 / 2**20
+    width = find(job.variant).widths[0] / 32
+    work = job.height * job.width / 432**2 * job.batch_size * width
     volume = job.slices * job.height * job.width * 6 / 2**20
     if job.kind == "train":
-        return 700 + 7 * parameters + 1500 * work
+        # Parameters, gradients, three moments of AMSGrad, and copies on the way.
+        base, activations = TRAINING_MIB[job.engine]
+        return base + 7 * parameters + activations * work
     return 700 + 3 * parameters + 350 * work + volume
 
 

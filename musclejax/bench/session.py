@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from musclejax.bench.job import ENGINES, Job, groups
+from musclejax.bench.job import ENGINES, RATED, Job, groups
 
 WORKER = (sys.executable, "-m", "musclejax.cli.bench_worker")
-ROOM = 0.85
+ROOM = 0.9
 """Share of the free memory that a group of processes may be expected to take."""
 SEED = 0
 
@@ -58,10 +58,19 @@ class Record:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a caller follows: `advance` after each repeat and preparation, `say` for a line."""
+    """How a caller follows.
+
+    Attributes:
+        advance: Called with a job's name after its preparation and after each repeat.
+        say: Called with a line that must be seen.
+        note: Called with a line that is of use where no progress bar is.
+        keep: Called with all that is measured so far, after each round.
+    """
 
     advance: Callable[[str], None] = lambda what: None
     say: Callable[[str], None] = lambda line: None
+    note: Callable[[str], None] = lambda line: None
+    keep: Callable[[Record], object] = lambda record: None
 
 
 class WorkerError(RuntimeError):
@@ -142,13 +151,16 @@ def measure(jobs: Sequence[Job], repeats: int, hooks: Hooks) -> Record:
     """Measure jobs that workers can do; one that fails is said and left out."""
     record = Record([], {}, {})
     with _caches() as folder:
-        for threads, precision in dict.fromkeys((j.threads, j.precision) for j in jobs):
-            record.peaks[threads, precision] = _matmul_peak(threads, precision, folder)
-            hooks.advance("matrix product")
+        rated = [j for j in jobs if j.kind in RATED]
+        for threads, precision in dict.fromkeys((j.threads, j.precision) for j in rated):
+            peak = _matmul_peak(threads, precision, folder)
+            record.peaks[threads, precision] = peak
+            hooks.note(f"best matrix product, {threads} threads, {precision}: {peak:.0f} GFLOP/s")
         parts = list(groups(jobs, ROOM * free_memory_mib()))
         if len(parts) > 1:
             hooks.say(f"memory for all at once is lacking: {len(parts)} groups, one by one")
         for number, group in enumerate(parts, 1):
+            hooks.note(f"group {number} of {len(parts)}: " + "; ".join(j.label for j in group))
             _measure_group(record, number, group, repeats, folder, hooks)
     return record
 
@@ -173,6 +185,8 @@ def _measure_group(
             workers[job] = worker
             record.prepared.setdefault(job, answer)
             hooks.advance(job.label)
+            seconds = answer["build_s"] + answer["compile_s"]
+            hooks.note(f"{job.label}: ready after {seconds:.1f} s")
         for turn in range(1, repeats + 1):
             for job in order.sample(list(workers), len(workers)):
                 try:
@@ -184,6 +198,9 @@ def _measure_group(
                 sample = Sample(job, number, turn, answer["seconds"], answer["peak_memory_mib"])
                 record.samples.append(sample)
                 hooks.advance(job.label)
+            if record.samples:
+                hooks.keep(record)
+            hooks.note(f"round {turn} of {repeats} is done")
 
 
 def _matmul_peak(threads: int, precision: str, folder: Path) -> float:

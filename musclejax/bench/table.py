@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musclejax.bench.job import KEYS, Job, gflop_per_slice
+from musclejax.bench.job import KEYS, RATED, Job, gflop_per_slice
 from musclejax.bench.session import Record, Sample
 
 TIMES = ("repeats", "compile_s", "seconds_median", "seconds_iqr", "seconds_min")
@@ -36,7 +36,8 @@ def rows(record: Record, here: Mapping[str, Any], command: str) -> pd.DataFrame:
         here: Processor, system and versions, as `cli.process.machine` gives them.
         command: The command line that made it.
     """
-    jobs = list(dict.fromkeys(s.job for s in record.samples))
+    measured = {s.job for s in record.samples}
+    jobs = [job for job in record.prepared if job in measured]
     table = pd.DataFrame([_row(job, record, here) | {"command": command} for job in jobs])
     return table.reindex(columns=list(COLUMNS[jobs[0].kind])) if jobs else table
 
@@ -79,7 +80,7 @@ def _row(job: Job, record: Record, here: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name in dict.fromkeys(name for s in samples for name in s.stages):
         row[name] = np.median([s.stages[name] for s in samples if name in s.stages])
-    return row | (_arithmetic(job, row, record) if job.kind in ("infer", "train") else {})
+    return row | (_arithmetic(job, row, record) if job.kind in RATED else {})
 
 
 def _arithmetic(job: Job, row: Mapping[str, Any], record: Record) -> dict[str, float]:

@@ -61,7 +61,6 @@ def _prepare(job: Job) -> tuple[Callable[[], object], dict[str, Any]]:
     """Build, call once, and once more unheeded: engines may still settle."""
     from musclejax.bench.workload import prepare
 
-    _forget_peak()
     start = time.perf_counter()
     call = prepare(job)
     built = time.perf_counter()
@@ -106,21 +105,16 @@ def matmul_peak(precision: str) -> float:
 
 
 def peak_memory_mib() -> float | None:
-    """Return the largest resident memory of this process; None where Linux does not tell."""
+    """Return the largest resident memory of this process so far; None where Linux does not tell.
+
+    Imports, weights and compilation are in it, as they are for a user.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
     kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return round(int(kib) / 1024, 1)
-
-
-def _forget_peak() -> None:
-    """Start counting the peak anew, so that imports do not count."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def _versions(engine: str) -> dict[str, str]:
