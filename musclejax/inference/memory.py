@@ -32,14 +32,18 @@ class Cost:
 
 
 COSTS = {
-    "jax": Cost(650.0, 2.7, 6.0),
+    "jax": Cost(650.0, 2.5, 7.0),
     "onnxruntime": Cost(900.0, 6.0, 8.0),
     "openvino": Cost(900.0, 7.0, 8.0),
 }
-"""Engine -> cost."""
+"""Engine -> cost. Source: fitted to lie above ours: `musclejax segment` of a scan of 31 slices of
+320 x 320 on two cores peaked, in batches of 1, 2, 4 and 8, at 1489, 1617, 1856 and 2332 MiB with
+the paper's networks (373 MiB), and at 755, 708, 767 and 930 MiB with compact8 (23 MiB; the first of
+these compiled, which the others found in the cache). XLA itself plans 3.5 to 4 such tensors for
+every variant, in either precision (`memory_analysis` of the compiled function)."""
 SCAN_BYTES = 48
 """Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
-CLASS_BYTES = 4
+CLASS_BYTES = 6
 """Bytes for each voxel and class whose probabilities are kept."""
 
 
