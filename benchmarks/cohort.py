@@ -6,8 +6,8 @@ Copies of a sample scan are segmented with the bundled `preview` weights by one 
 cluster of several workers with one processor each, and by a cluster of one worker with all of
 them. Each worker is bound to its processors with `taskset`. Every run is a command of its own;
 the three take turns, so that a noisy minute of the machine hits all of them. Clusters stay up
-between runs, as a site's do, and have segmented a scan before the first run. Each row is one run,
-"wall" the seconds of its command; the printed table has medians.
+between runs, as a site's do, and have segmented a scan for each worker before the first run. Each
+row is one run, "wall" the seconds of its command; the printed table has medians.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
     processors = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         work = Path(folder)
-        _copy(work / "one", 1)
+        _copy(work / "warm", len(processors))  # a scan for each worker
         _copy(work / "cohort", options.scans)
         places: dict[str, list[str]] = {"one process": []}
         for bound in ([[p] for p in processors], [processors]):
@@ -50,7 +50,7 @@ def main() -> None:
             scheduler = stack.enter_context(_cluster(work / f"{len(bound)}", bound))
             places[name] = ["--scheduler", str(scheduler)]
         for extra in places.values():
-            _segment(work / "one", work, extra)
+            _segment(work / "warm", work, extra)
         rows = [
             {"place": name, "run": run, **_measure(work, options.scans, extra)}
             for run in range(1, options.repeats + 1)

@@ -486,6 +486,8 @@ def test_the_command(data: Path, tmp_path: Path, reference: list[Entry]) -> None
 def test_the_command_on_a_cluster(
     scheduler: str, data: Path, tmp_path: Path, reference: list[Entry]
 ) -> None:
+    with connect(scheduler) as client:
+        client.wait_for_workers(2)  # one that died in another test may still be starting
     result = call("tune", "--data", data, "--workdir", tmp_path / "run", "--scheduler", scheduler)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("cluster: 2 worker threads\nsearch: 17 trials")

@@ -33,14 +33,16 @@ class Cost:
 
 COSTS = {
     "jax": Cost(650.0, 2.5, 7.0),
-    "onnxruntime": Cost(900.0, 6.0, 8.0),
-    "openvino": Cost(900.0, 7.0, 8.0),
+    "onnxruntime": Cost(650.0, 3.0, 20.0),
+    "openvino": Cost(720.0, 3.5, 8.0),
 }
 """Engine -> cost. Source: fitted to lie above ours: `musclejax segment` of a scan of 31 slices of
 320 x 320 on two cores peaked, in batches of 1, 2, 4 and 8, at 1489, 1617, 1856 and 2332 MiB with
 the paper's networks (373 MiB), and at 755, 708, 767 and 930 MiB with compact8 (23 MiB; the first of
-these compiled, which the others found in the cache). XLA itself plans 3.5 to 4 such tensors for
-every variant, in either precision (`memory_analysis` of the compiled function)."""
+these compiled, which the others found in the cache). In batches of 1 and 4 onnxruntime peaked at
+1898 and 3092, with compact8 at 713 and 969 MiB; openvino at 1896 and 2265, 736 and 882. XLA itself
+plans 3.5 to 4 such tensors for every variant, in either precision, but 7 for compact4, whose classes
+outnumber its channels: `memory_analysis` of the compiled function."""
 SCAN_BYTES = 48
 """Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
 CLASS_BYTES = 6

@@ -45,7 +45,9 @@ def count_voxels(path: Path) -> int:
     """
     try:
         if path.name.endswith(NIFTI_SUFFIXES):
-            return math.prod(nib.load(path).shape[:3])  # load refuses the rest
+            image = nib.load(path)
+            # `load` refuses what has more axes, or is no NIfTI.
+            return math.prod(image.shape[:3]) if isinstance(image, nib.Nifti1Image) else 0
         files = path.iterdir() if path.is_dir() else [path]
         # A voxel for each byte: 16 bits a voxel, which lossless compression halves.
         return sum(file.stat().st_size for file in files)
