@@ -41,8 +41,8 @@ COSTS = {
 the paper's networks (373 MiB), and at 755, 708, 767 and 930 MiB with compact8 (23 MiB; the first of
 these compiled, which the others found in the cache). In batches of 1 and 4 onnxruntime peaked at
 1898 and 3092, with compact8 at 713 and 969 MiB; openvino at 1896 and 2265, 736 and 882. XLA itself
-plans 3.5 to 4 such tensors for every variant, in either precision, but 7 for compact4, whose classes
-outnumber its channels: `memory_analysis` of the compiled function."""
+plans 3.5 to 4 such tensors for every variant, in either precision, but 7 for compact4, whose
+classes outnumber its channels: `memory_analysis` of the compiled function."""
 SCAN_BYTES = 48
 """Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
 CLASS_BYTES = 6
