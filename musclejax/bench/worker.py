@@ -17,7 +17,7 @@ from musclejax.bench.job import ENGINES, Job
 
 MIN_SECONDS = 0.2
 """A repeat calls as often as it takes to fill this: the clock and the caches settle."""
-MATMUL_SIZES = (1024, 2048, 4096)
+MATMUL_SIZES = (1024, 2048, 3072)
 
 
 def serve() -> None:

@@ -1,0 +1,274 @@
+"""Measurements: what is planned, how samples become rows, and the command from end to end."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from musclejax.bench import job as jobs
+from musclejax.bench import table as tables
+from musclejax.bench import worker
+from musclejax.bench.job import Grid, Job, groups, memory_mib, plan
+from musclejax.bench.session import Record, Sample, Worker, WorkerError
+from musclejax.models.variants import VARIANTS, describe
+from tests.test_cli import call
+
+HERE = {"machine": {"cpu": "A CPU", "system": "Linux"}, "versions": {"python": "3"}}
+PNG = b"\x89PNG"
+
+
+def test_plan_is_the_product_of_what_exists() -> None:
+    grid = Grid(
+        variants=("compact4", "paper"),
+        engines=("jax", "onnxruntime"),
+        precisions=("float32", "bfloat16"),
+        batch_sizes=(1, 2),
+        threads=(1, 2),
+    )
+    found = plan("infer", grid)
+    assert len(found) == len(set(found)) == 2 * 2 * 2 * (2 + 1)  # onnxruntime has no bfloat16
+    assert all(j.slices == j.batch_size for j in found)
+    assert [j.engine for j in found[:3]] == ["jax", "jax", "onnxruntime"]
+    assert [j.slices for j in plan("segment", replace(grid, slices=(1, 31)))][::4] != []
+    assert {j.engine for j in plan("train", grid)} == {"jax"}
+    data = plan("data", Grid(engines=("jax", "scipy"), batch_sizes=(2, 5)))
+    assert {(j.variant, j.engine) for j in data} == {
+        ("augment", "jax"), ("weight_map", "jax"), ("weight_map", "scipy"), ("batch", "jax"),
+        ("load_case", "jax"),
+    }  # fmt: skip
+    assert [j.batch_size for j in data if j.variant == "batch"] == [2, 5]
+
+
+def test_groups_fit_into_memory_and_each_has_its_reference() -> None:
+    engines = ("jax", "flax", "torch", "keras")
+    planned = plan("train", Grid(engines=engines, batch_sizes=(5,)))
+    room = memory_mib(planned[0]) + max(memory_mib(j) for j in planned[1:]) + 1
+    found = list(groups(planned, room))
+    assert len(found) == 3
+    for group in found:
+        assert group[0].engine == "jax"
+        assert sum(memory_mib(j) for j in group) <= room
+    assert {j for group in found for j in group} == set(planned)
+    assert list(groups(planned, 1e9)) == [planned]
+    # 5, 8 and 7 GB were measured: they take turns on a machine of 24 GB.
+    three = [j for j in planned if j.engine != "flax"]
+    assert list(groups(three, 0.9 * 22_000)) == [three]
+
+
+ENGINE_JOBS = [Job("infer", "compact4", e, batch_size=2, slices=2) for e in ("jax", "flax")]
+
+
+def hand_made() -> Record:
+    """Seconds whose medians and ratios can be told by heart; a slow second round."""
+    seconds = {"jax": (1.0, 4.0, 2.0), "flax": (2.0, 8.0, 1.0)}
+    samples = [
+        Sample(job, 1, turn + 1, seconds[job.engine][turn], 100.0 + turn)
+        for turn in range(3)
+        for job in reversed(ENGINE_JOBS)
+    ]
+    prepared = {job: {"compile_s": 7.0, "versions": {"jax": "1"}} for job in ENGINE_JOBS}
+    return Record(samples, prepared, {(1, "float32"): 50.0})
+
+
+def test_rows_of_known_medians() -> None:
+    table = tables.rows(hand_made(), HERE, "musclejax bench infer")
+    assert tuple(table.columns) == tables.COLUMNS["infer"]
+    assert list(table["engine"]) == ["jax", "flax"]  # as planned, not as measured
+    ours = table.iloc[0]
+    assert (ours.seconds_median, ours.seconds_min, ours.seconds_iqr) == (2.0, 1.0, 1.5)
+    assert (ours.slices_per_s, ours.seconds_per_slice) == (1.0, 1.0)
+    assert (ours.slices_per_s_low, ours.slices_per_s_high) == (2 / 3, 2 / 1.5)
+    assert (ours.repeats, ours.compile_s, ours.peak_memory_mib) == (3, 7.0, 102.0)
+    gflop = 2 * describe(VARIANTS["compact4"], "thigh").gmac
+    assert ours.gflop_per_slice == pytest.approx(gflop)
+    assert ours.share_of_peak == pytest.approx(gflop / 50)
+    # Round by round 1/2, 4/8, 2/1; the ratio of the medians would be 1.
+    assert list(table["ratio_to_jax"]) == [1.0, 0.5]
+    assert (ours.cpu, ours.versions) == ("A CPU", "python=3 jax=1")
+    repeats = tables.repeats(hand_made())
+    assert list(repeats["round"]) == [1, 1, 2, 2, 3, 3]
+    assert list(repeats["engine"])[:2] == ["flax", "jax"]
+
+
+def test_ratios_are_of_runs_that_took_turns() -> None:
+    ours, rival = ENGINE_JOBS
+    samples = [Sample(ours, 1, 1, 9.0), Sample(ours, 2, 1, 1.0), Sample(rival, 2, 1, 2.0)]
+    assert tables.ratio(samples, rival) == 0.5
+    assert np.isnan(tables.ratio(samples[:1] + samples[2:], rival))
+
+
+def test_training_counts_three_passes_and_size_counts() -> None:
+    infer = Job("infer", "paper", height=432, width=216)
+    gmac = describe(VARIANTS["paper"], "thigh").gmac
+    assert jobs.gflop_per_slice(infer) == pytest.approx(gmac)
+    assert jobs.gflop_per_slice(replace(infer, kind="train")) == pytest.approx(3 * gmac)
+
+
+RIVAL = """
+import json, sys
+from importlib import import_module
+import numpy as np
+from musclejax.models.variants import VARIANTS
+
+rival, spec = import_module(f"musclejax.bench.rival_{sys.argv[1]}"), VARIANTS["compact4"]
+images = np.random.default_rng(0).random((2, 48, 96, 1), np.float32)
+labels, confidence = rival.inference(spec, 13, 1, "float32")(images)
+step = rival.training(spec, 13, 1, "float32")
+target, weights = np.ones((2, 48, 96), np.int32), np.ones((2, 48, 96), np.float32)
+print(json.dumps({
+    "labels": [labels.dtype.name, labels.shape, int(labels.max())],
+    "confidence": [confidence.dtype.name, confidence.shape, int(confidence.min())],
+    "losses": [step(images, target, weights) for _ in range(4)],
+    "parameters": {name: rival.parameters(spec, 13) for name, spec in VARIANTS.items()},
+}))
+"""
+
+
+@pytest.mark.parametrize("name", ["flax", "torch", "keras"])
+def test_rivals_are_the_same_network(name: str) -> None:
+    """By the parameters of every variant; in a process of its own, as Keras takes one backend."""
+    for package in jobs.ENGINES[name].packages:
+        if find_spec(package) is None:
+            pytest.skip(f"no {package}")
+    command = [sys.executable, "-c", RIVAL, name]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    expected = {v: describe(s, "thigh").trainable_parameters for v, s in VARIANTS.items()}
+    assert found["parameters"] == expected
+    kind, shape, most = found["labels"]
+    assert (kind, shape, most < 13) == ("uint8", [2, 48, 96], True)
+    kind, shape, least = found["confidence"]
+    assert (kind, shape, least >= 255 // 13) == ("uint8", [2, 48, 96], True)
+    assert found["losses"][-1] < found["losses"][0]
+
+
+def test_peak_memory_counts_what_was_taken() -> None:
+    before = worker.peak_memory_mib()
+    if before is None:
+        pytest.skip("not Linux")
+    ballast = np.ones(2**26)  # 512 MiB
+    assert worker.peak_memory_mib() >= ballast.nbytes / 2**20
+
+
+def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+    process = Worker(1, True, tmp_path)
+    try:
+        with pytest.raises(WorkerError, match="no request 'sing'") as error:
+            process.ask("sing")
+        assert "\n" not in str(error.value)
+    finally:
+        process.close()
+
+
+def test_infer_from_end_to_end(tmp_path: Path) -> None:
+    done = call(
+        "bench", "infer", "--variant", "compact4", "--size", 96, "--engine", "jax,flax",
+        "--batch-size", "1,2", "--threads", 1, "--repeats", 2, "--plot", "-o", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("ready after") == 4
+    assert "…" not in done.stdout
+    assert "vs jax" in done.stdout
+    table = pd.read_csv(tmp_path / "bench_infer.csv")
+    assert tuple(table.columns) == tables.COLUMNS["infer"]
+    assert list(zip(table["engine"], table["batch_size"], strict=True)) == [
+        ("jax", 1), ("flax", 1), ("jax", 2), ("flax", 2),
+    ]  # fmt: skip
+    assert (table["repeats"] == 2).all()
+    assert table["slices_per_s"].between(0.1, 1e5).all()
+    assert table["peak_memory_mib"].between(100, 4000).all()
+    assert (table["share_of_peak"] > 0).all()
+    assert (table["ratio_to_jax"][table["engine"] == "jax"] == 1).all()
+    assert table["versions"].str.contains("jaxlib=").all()
+    assert len(pd.read_csv(tmp_path / "bench_infer_repeats.csv")) == 8
+    assert (tmp_path / "bench_infer.png").read_bytes()[:4] == PNG
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_train_and_a_rival_that_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = jobs.find_spec
+    monkeypatch.setattr(jobs, "find_spec", lambda n: None if n in ("torch", "keras") else real(n))
+    begin = ("bench", "train", "--variant", "compact4", "--size", 48, "--batch-size", 1)
+    done = call(
+        *begin, "--threads", 1, "--repeats", 1, "--engine", "jax,torch,keras", "-o", tmp_path
+    )
+    assert done.exit_code == 0, done.output
+    assert "torch: not installed, skipped (pip install 'musclejax[bench]'" in done.stdout
+    assert "keras: not installed, skipped" in done.stdout
+    assert list(pd.read_csv(tmp_path / "bench_train.csv")["engine"]) == ["jax"]
+    alone = call(*begin, "--engine", "torch", "-o", tmp_path / "none")
+    assert alone.exit_code == 2
+    assert "nothing that can run here" in alone.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--engine", "pytorch"), "Did you mean torch?"),
+        (("--variant", "compact9"), "Did you mean compact8?"),
+        (("--precision", "float16"), "accepted: float32, bfloat16"),
+        (("--size", "100"), "multiples of 48 for compact4"),
+        (("--size", "96x96x96"), "a number of pixels"),
+        (("--batch-size", "0"), "--batch-size: found '0'; accepted: 1 to"),
+        (("--threads", "4096"), "as this machine has"),
+        (("--engine", ","), "--engine: found an empty list"),
+    ],
+)
+def test_wrong_options_are_exit_code_2(
+    change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    options = {"--variant": "compact4", "--size": "96", "-o": str(tmp_path / "o")}
+    options[change[0]] = change[1]
+    found = call("bench", "infer", *(part for pair in options.items() for part in pair))
+    assert (found.exit_code, message in found.stderr) == (2, True), found.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_data_against_scipy(tmp_path: Path) -> None:
+    done = call("bench", "data", "--engine", "scipy", "--threads", 1, "--repeats", 1, "--plot",
+                "-o", tmp_path)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(tmp_path / "bench_data.csv")
+    assert list(zip(table["variant"], table["engine"], strict=True)) == [("weight_map", "scipy")]
+    assert table["seconds_median"].between(1e-3, 10).all()
+    assert (tmp_path / "bench_data.png").read_bytes()[:4] == PNG
+
+
+def test_segment_is_a_process_each_run(tmp_path: Path) -> None:
+    """With another engine where there is one: --engine and --precision reach the command."""
+    engine = "jax" if jobs.missing_package("onnxruntime") else "onnxruntime"
+    done = call(
+        "bench", "segment", "--variant", "compact8", "--slices", 1, "--batch-size", 1,
+        "--threads", 1, "--repeats", 1, "--engine", engine, "-o", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    row = pd.read_csv(tmp_path / "bench_segment.csv").iloc[0]
+    assert (row.engine, row.slices) == (engine, 1)
+    assert 0 < row.network < row.total < row.seconds_median
+    assert row.compile_s > -row.seconds_median
+    assert engine in row.versions
+
+
+@pytest.mark.parametrize("options", [("variant",), ("batch_size", "slices"), ("threads",)])
+def test_every_option_is_drawn(options: tuple[str, ...], tmp_path: Path) -> None:
+    from musclejax.bench.plot import draw, draw_rivals
+
+    record = hand_made()
+    changed = {"variant": "paper", "batch_size": 4, "slices": 4, "threads": 2}
+    change: Any = {name: changed[name] for name in options}
+    record.samples.extend([replace(s, job=replace(s.job, **change)) for s in record.samples])
+    record.prepared.update({s.job: {} for s in record.samples if s.job not in record.prepared})
+    table = tables.rows(record, HERE, "")
+    assert len(table) == 4
+    draw(table, tmp_path / "a.png")
+    draw_rivals([table, table], tmp_path / "b.png")
+    assert all((tmp_path / f"{name}.png").read_bytes()[:4] == PNG for name in "ab")

@@ -1,0 +1,108 @@
+"""Engines that may stand in for JAX: the same labels on real slices, and clear refusals."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from musclejax.errors import InputError
+from musclejax.inference import engines
+from musclejax.inference.export import sample_slices
+from musclejax.inference.predictor import predict_labels
+from musclejax.models.weights import load_weights
+
+ABLE = [e for e in ("onnxruntime", "openvino") if not engines.missing_packages(e)]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_weights("preview").networks["thigh"]
+
+
+@pytest.fixture(scope="module")
+def slices(network) -> np.ndarray:
+    """Three slices of the sample thighs: with batches of 2 the last one is padded."""
+    return sample_slices(network)[:3]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np.ndarray) -> None:
+    if engine not in ABLE:
+        pytest.skip(f"{engine} is not installed")
+    ours = predict_labels(network, slices, batch_size=2, probabilities=True)
+    theirs = predict_labels(network, slices, batch_size=2, probabilities=True, engine=engine)
+    assert len(np.unique(ours.labels)) == 13
+    assert (theirs.labels == ours.labels).mean() >= 0.9999
+    # Steps of 1/255: rounding may fall to the other side.
+    for found, expected in ((theirs.confidence, ours.confidence), (theirs[2], ours[2])):
+        assert found.dtype == np.uint8
+        assert np.abs(found.astype(int) - expected).max() <= 1
+        assert (found == expected).mean() > 0.999
+    labels, confidence = engines.labeller(network, engine)(slices[:1, ..., None])
+    np.testing.assert_array_equal(labels, theirs.labels[:1])
+    np.testing.assert_array_equal(confidence, theirs.confidence[:1])
+
+
+def test_a_labeller_is_made_once(network) -> None:
+    assert engines.labeller(network, "jax") is engines.labeller(network, "jax")
+
+
+def test_folding_keeps_what_the_network_computes(network, slices: np.ndarray) -> None:
+    module, variables = engines.folded(network)
+    images = slices[:1, 192:288, 96:192, None]
+    folded = jax.jit(lambda v, x: module.apply(v, x, train=False))
+    whole = jax.jit(lambda v, x: network.module.apply(v, x, train=False))
+    expected = np.asarray(whole(jax.device_put(dict(network.variables)), images))
+    found = np.asarray(folded(jax.device_put(variables), images))
+    assert "batch_stats" not in variables
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "message"),
+    [
+        ("tensorrt", "float32", "engine: found 'tensorrt'; accepted: auto, jax, onnxruntime, op"),
+        ("jax", "float16", "precision: found 'float16'; accepted: float32, bfloat16"),
+        ("onnxruntime", "bfloat16", "found bfloat16; accepted: float32. Engines with bfloat16: ja"),
+    ],
+)
+def test_choices_that_do_not_exist(engine: str, precision: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        engines.resolve(engine, precision)
+
+
+def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    for engine in ("onnxruntime", "openvino"):
+        with pytest.raises(
+            InputError, match=f"found no package onnx, {engine}; .*engines"
+        ) as error:
+            engines.resolve(engine)
+        assert "pip install 'musclejax[engines]'" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert engines.resolve("auto") == engines.resolve("jax") == "jax"
+
+
+def test_auto_takes_the_fastest_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"onnx", "onnxruntime"}
+    monkeypatch.setattr(engines, "find_spec", lambda name: name if name in installed else None)
+    assert engines.resolve("auto") == "onnxruntime"
+    assert engines.resolve("auto", "bfloat16") == "jax"
+    installed.add("openvino")
+    assert engines.resolve("auto") == "openvino"
+    for able, best in ((True, "openvino"), (False, "jax")):
+        monkeypatch.setattr(engines, "_has_bfloat16", lambda able=able: able)
+        assert engines.resolve("auto", "bfloat16") == best
+    with pytest.raises(InputError, match="a processor without bfloat16; accepted: float32"):
+        engines.resolve("openvino", "bfloat16")
+
+
+def test_the_packages_of_every_engine_stand_in_the_extra() -> None:
+    import tomllib
+
+    path = Path(__file__).parents[1] / "pyproject.toml"
+    extras = tomllib.loads(path.read_text())["project"]["optional-dependencies"]
+    names = {line.split(">")[0] for line in extras["engines"]}
+    assert {p for packages in engines.PACKAGES.values() for p in packages} <= names
+    assert {"jax", *engines.FASTEST_FIRST} == set(engines.ENGINES)
