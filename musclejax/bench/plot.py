@@ -1,5 +1,6 @@
 """Pictures of what was measured: throughput by engine, variant, batch, threads; growth."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from musclejax.files import staging_folder
 
@@ -45,12 +47,16 @@ Panel = Callable[[Axes, pd.DataFrame], None]
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw the rows of one kind: a panel for each option that took more than one value."""
     panels = _panels(table)
+    columns = len(panels) if len(panels) <= 3 else 2
+    lines = math.ceil(len(panels) / columns)
     tall = 1.4 + 0.34 * max(len(part) for _, part in panels)
-    figure = Figure(figsize=(4.4 * len(panels), min(max(tall, 2.6), 4.4)), layout="constrained")
-    for axes, (panel, part) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
+    size = (4.4 * columns, min(max(tall, 2.6), 4.4) * lines)
+    figure = Figure(figsize=size, layout="constrained")
+    places = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axes, (panel, part) in zip(places, panels, strict=False):
         panel(axes, part)
+    for axes in places[len(panels) :]:
+        axes.remove()
     figure.supxlabel(_machine(table), fontsize=7, color=GREY)
     _save(figure, path)
 
@@ -70,7 +76,8 @@ def _panels(table: pd.DataFrame) -> list[tuple[Panel, pd.DataFrame]]:
     """Return what is to be drawn, each with its rows: the other options at their first value."""
     panels: list[tuple[Panel, pd.DataFrame]] = []
     if table["kind"].iloc[0] == "data":
-        return [(draw_bars, part) for _, part in table.groupby("variant", sort=False)]
+        parts = table.groupby(["variant", "threads"], sort=False)
+        return [(draw_bars, part) for _, part in parts]
     first = _one_setting(table)
     if len(first) > 1:
         panels.append((draw_bars, first))
@@ -111,8 +118,9 @@ def draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw throughput by engine, fastest first; whiskers are quartiles."""
     rows = rows.sort_values("slices_per_s", ascending=False)
     names = [
-        _name(engine, precision)
-        for engine, precision in zip(rows["engine"], rows["precision"], strict=True)
+        _name(row["engine"], row["precision"])
+        + f", {row['batch_size']} a batch" * bool(rows["batch_size"].nunique() > 1)
+        for _, row in rows.iterrows()
     ]
     own = rows["engine"].eq("jax") & rows["precision"].eq("float32")
     ratios = [
@@ -131,8 +139,7 @@ def draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
         axes.text(end, place, f" {rate:.3g}{ratio}", va="center", fontsize=8)
     axes.set_xlim(0, float(ends.max()) * 1.36)
     axes.invert_yaxis()
-    row = rows.iloc[0]
-    _finish(axes, f"{_title(rows)}\n{_setting(row)}", "slices per second (x: against musclejax)")
+    _finish(axes, f"{_title(rows)}\n{_held(rows)}", "slices per second (x: against musclejax)")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
@@ -156,8 +163,11 @@ def draw_variants(axes: Axes, rows: pd.DataFrame) -> None:
         )
     axes.set_yticks(range(len(variants)), variants)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
-    _finish(axes, f"{_title(rows)}: variants", "slices per second")
+    _finish(axes, f"{_title(rows)}: variants\n{_held(rows)}", "slices per second")
     axes.grid(axis="y", visible=False)
     if len(series) > 1:
         axes.legend(fontsize=7, frameon=False)
@@ -197,7 +207,7 @@ def _lines(option: str, value: str) -> Panel:
             axes.minorticks_off()
         axes.set_xticks(ticks, [str(t) for t in ticks])
         axes.set_ylim(bottom=0)
-        _finish(axes, f"{_title(rows)}: {titles[value]}", AXES[option])
+        _finish(axes, f"{_title(rows)}: {titles[value]}\n{_held(rows)}", AXES[option])
         axes.legend(fontsize=7, frameon=False)
 
     return panel
@@ -216,11 +226,17 @@ def _title(rows: pd.DataFrame) -> str:
     return TITLES[rows["kind"].iloc[0]]
 
 
-def _setting(row: pd.Series) -> str:
-    threads = f"{row['threads']} thread" + "s" * bool(row["threads"] > 1)
+def _held(rows: pd.DataFrame) -> str:
+    """Name the options that have one value in all rows."""
+    row = rows.iloc[0]
+    texts = {
+        "variant": row["variant"].replace("_", " "),
+        "batch_size": f"batch of {row['batch_size']}",
+        "threads": f"{row['threads']} thread" + "s" * bool(row["threads"] > 1),
+    }
     if row["kind"] == "data":
-        return f"{row['variant'].replace('_', ' ')}, {threads}"
-    return f"{row['variant']}, batch of {row['batch_size']}, {threads}"
+        del texts["batch_size"]
+    return ", ".join(text for option, text in texts.items() if rows[option].nunique() == 1)
 
 
 def _machine(table: pd.DataFrame) -> str:
