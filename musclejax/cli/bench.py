@@ -155,9 +155,9 @@ def _print(table: "pd.DataFrame") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    options = ("variant", "precision", "threads", "batch_size", "slices")
-    if (table["slices"] == table["batch_size"]).all():
-        options = options[:-1]  # one batch each
+    options = ["variant", "precision", "threads", "batch_size"]
+    if (table["slices"] != table["batch_size"]).any():
+        options.append("slices")
     keys = ["engine", *(o for o in options if table[o].nunique() > 1)]
     shown = [c for c in SHOWN if c in table and table[c].notna().any()]
     printed = Table(*keys)
