@@ -33,6 +33,9 @@ def default_config() -> ConfigDict:
     config.models = ConfigDict()
     # True: the plain forms of all layers, several times slower, to check the fast ones against.
     config.models.reference = False
+    # Who computes the 3x3 convolutions of the fast forms while training: "xla", "onednn" (needs the
+    # extra `onednn`; faster), or "auto": oneDNN where it is installed and there is one device.
+    config.models.convolutions = "auto"
 
     # How scanner intensities become network input.
     config.intensity = ConfigDict()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -63,25 +64,27 @@ def test_training_curves_of_fast_and_plain_forms_coincide() -> None:
 
 
 def test_network_on_fast_forms_is_that_on_plain_forms() -> None:
+    """In float64: in float32, ReLU's gradient jumps where a value lies within rounding of 0."""
     spec = find("compact4")
-    variables = jax.tree.map(jnp.asarray, draw_variables(spec, "thigh", 0))
-    image = jnp.asarray(batch(0)["image"])
+    with jax.enable_x64(True):
+        to_double = partial(jax.tree.map, lambda a: jnp.asarray(a, jnp.float64))
+        variables = to_double(draw_variables(spec, "thigh", 0))
+        image = to_double(batch(0)["image"])
 
-    def logits(reference: bool, params: dict) -> jax.Array:
-        module = build_network(replace(spec, reference=reference, dropout=0.0), "thigh")
-        given = {**variables, "params": params}
-        return module.apply(given, image, train=True, mutable=["batch_stats"])[0]
+        def objective(params: dict, reference: bool) -> jax.Array:
+            module = build_network(replace(spec, reference=reference, dropout=0.0), "thigh")
+            given = {**variables, "params": params}
+            logits = module.apply(given, image, train=True, mutable=["batch_stats"])[0]
+            return jnp.cos(logits).sum()
 
-    fast, plain = (
-        jax.jit(jax.value_and_grad(lambda p, r=r: jnp.cos(logits(r, p)).sum()))(variables["params"])
-        for r in (False, True)
-    )
-    assert float(fast[0]) == pytest.approx(float(plain[0]), rel=1e-5)
+        gradient = jax.jit(jax.value_and_grad(objective), static_argnums=1)
+        fast, plain = (gradient(variables["params"], reference) for reference in (False, True))
+    assert float(fast[0]) == pytest.approx(float(plain[0]), rel=1e-9)
     for (path, one), other in zip(
         jax.tree.leaves_with_path(fast[1]), jax.tree.leaves(plain[1]), strict=True
     ):
-        scale = float(jnp.abs(other).max())
         if path[-1].key == "bias" and path[-2].key not in ("norm", "head"):
             assert not one.any()  # batch norm takes it away again; the plain form has rounding here
             continue
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * scale, err_msg=str(path))
+        scale = float(np.abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * scale, err_msg=str(path))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from musclejax.cli.heap import keep_heap
 from musclejax.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def configure(threads: int | None) -> None:
     """
     if threads is not None:
         _limit_threads(threads)
+    keep_heap()
     from platformdirs import user_cache_path
 
     # One folder for each kind of processor: machines of a cluster may share a home.

@@ -15,6 +15,8 @@ _materialise = lax.optimization_barrier
 COARSE_PX = 12
 """Grids up to this height are convolved as one matrix product of shifted copies (9 times the
 memory, nothing at that size). Source: ours; four times XLA's convolution at 9 x 9 x 1024."""
+BFLOAT16_PX = 27
+"""Grids up to this height gain by bfloat16 operands; finer ones lose by copying. Source: ours."""
 BLOCK_PIXELS = 8000
 """Pixels summed in one matrix product of a kernel's gradient: what stays in the cache.
 Source: ours."""
@@ -128,6 +130,16 @@ def _convolution_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array,
 convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
+def bfloat16_convolution(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
+) -> Float[Array, "b h w d"]:
+    """Convolve as `convolution` does, operands rounded to bfloat16, sums in float32; to predict."""
+    c, d = kernel.shape[2:]
+    operands = _materialise(_shifted_copies(x.astype(jnp.bfloat16)))
+    matrix = kernel.reshape(9 * c, d).astype(jnp.bfloat16)
+    return jnp.matmul(operands, matrix, preferred_element_type=jnp.float32)
+
+
 def input_gradient(
     dy: Float[Array, "b h w d"], kernel: Float[Array, "3 3 c d"]
 ) -> Float[Array, "b h w c"]:
@@ -177,7 +189,7 @@ def kernel_gradient(
         shifted = jnp.concatenate(_materialise([up, middle, down]), -1)
         return total + columns @ shifted.reshape(-1, 3 * d)
 
-    zero = jnp.zeros((3 * c, 3 * d), jnp.float32)
+    zero = jnp.zeros((3 * c, 3 * d), x.dtype)
     total = lax.fori_loop(0, h // rows, add_block, zero)
     return total.reshape(3, c, 3, d).transpose(2, 0, 1, 3)
 
@@ -221,7 +233,7 @@ def matrix_gradient(x: Float[Array, "b h w c"], dy: Float[Array, "b h w d"]) -> 
         return total + _pixels_last(_materialise(right)).reshape(d, -1) @ left.reshape(-1, c)
 
     shape = (c, d) if c <= d else (d, c)
-    total = lax.fori_loop(0, h // rows, add_block, jnp.zeros(shape, jnp.float32))
+    total = lax.fori_loop(0, h // rows, add_block, jnp.zeros(shape, x.dtype))
     return total if c <= d else total.T
 
 

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from musclejax.models import convolution as conv
-from musclejax.models import normalisation
+from musclejax.models import normalisation, onednn
 from musclejax.models.normalisation import BATCH_NORM_EPSILON
 from musclejax.models.spec import NetworkSpec
 
@@ -18,7 +18,6 @@ MAX_GROUPS = 8
 
 _KERNEL_INIT = nn.initializers.glorot_normal()  # Source: paper, section "Network architecture"
 _FAST: dict[str, Callable[..., jax.Array]] = {
-    "plain": conv.convolution,
     "strided": conv.strided_convolution,
     "transposed": conv.transposed_convolution,
 }
@@ -28,13 +27,18 @@ _REFERENCE: dict[str, Callable[..., jax.Array]] = {
     "transposed": conv.plain_transposed_convolution,
 }
 """Kind of convolution -> its function, in the fast and in the plain form."""
+_PLAIN_BY: dict[str, Callable[..., jax.Array]] = {
+    "xla": conv.convolution,
+    "onednn": onednn.convolution,
+}
+"""Who computes the 3x3 convolutions of the fast form -> their function."""
 
 
 class ConvolutionUnit(nn.Module):
     """A convolution, its bias and a normalisation.
 
     Attributes:
-        spec: The network's choices: normalisation, momentum, fast or plain forms.
+        spec: The network's choices: normalisation, momentum, how to compute.
         features: Output channels.
         kind: "plain" (3x3, stride 1), "strided" (kernel = stride), "transposed"
             (kernel = stride) or "nearest" (1x1 after nearest-neighbour upsampling).
@@ -52,12 +56,18 @@ class ConvolutionUnit(nn.Module):
         size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
         kernel = self.param("kernel", _KERNEL_INIT, (size, size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return self._normalise(self._convolve(x, kernel), bias, train)
+        return self._normalise(self._convolve(x, kernel, train), bias, train)
 
-    def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    def _convolve(self, x: jax.Array, kernel: jax.Array, train: bool) -> jax.Array:
         if self.kind == "nearest":
             return conv.nearest_upsampling_convolution(x, kernel, self.stride)
-        return (_REFERENCE if self.spec.reference else _FAST)[self.kind](x, kernel)
+        if self.spec.reference:
+            return _REFERENCE[self.kind](x, kernel)
+        if self.kind != "plain":
+            return _FAST[self.kind](x, kernel)
+        if self.spec.precision == "bfloat16" and not train and x.shape[1] <= conv.BFLOAT16_PX:
+            return conv.bfloat16_convolution(x, kernel)
+        return _PLAIN_BY[self.spec.convolutions](x, kernel)
 
     def _normalise(self, x: jax.Array, bias: jax.Array, train: bool) -> jax.Array:
         match self.spec.norm:

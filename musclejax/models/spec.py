@@ -6,6 +6,7 @@ from dataclasses import dataclass
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "nearest")
 PRECISIONS = ("float32", "bfloat16")
+CONVOLUTIONS = ("xla", "onednn")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class NetworkSpec:
         momentum: Share of the old running statistics that batch norm keeps at each step (2021 code:
             Keras's default).
         reference: Use the plain forms of all layers, which are slow, instead of the fast ones.
+        convolutions: What computes the 3x3 convolutions of the fast form: "xla" or "onednn".
         precision: "float32", or "bfloat16": operands of matrix products while predicting.
 
     Raises:
@@ -39,6 +41,7 @@ class NetworkSpec:
     dropout: float = 0.2
     momentum: float = 0.99
     reference: bool = False
+    convolutions: str = "xla"
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -58,6 +61,8 @@ class NetworkSpec:
             f"upsampling={self.upsampling!r}: use one of {UPSAMPLINGS}": self.upsampling
             in UPSAMPLINGS,
             f"dropout={self.dropout}: give 0 <= dropout < 1": 0 <= self.dropout < 1,
+            f"convolutions={self.convolutions!r}: use one of {CONVOLUTIONS}": self.convolutions
+            in CONVOLUTIONS,
             f"precision={self.precision!r}: use one of {PRECISIONS}": self.precision in PRECISIONS,
             f"momentum={self.momentum}: give 0 <= momentum < 1": 0 <= self.momentum < 1,
         }

@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 
 from musclejax.data.batches import Batch
 from musclejax.errors import InputError
+from musclejax.models import onednn_library
+from musclejax.models.spec import CONVOLUTIONS
 from musclejax.models.variants import build_network, find
 from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
 from musclejax.training.metrics import Counts, count_pixels, soft_dice
@@ -74,14 +76,39 @@ class Steps(NamedTuple):
 
 
 def network(config: ConfigDict) -> nn.Module:
-    """Return the network of a configuration, with its dropout, momentum and form."""
+    """Return the network of a configuration, with its dropout, momentum and form.
+
+    Raises:
+        InputError: If `models.convolutions` is not known or cannot be had here.
+    """
     spec = replace(
         find(config.variant),
         dropout=float(config.optim.dropout),
         momentum=float(config.optim.batch_norm_momentum),
         reference=bool(config.models.reference),
+        convolutions=convolutions(config),
     )
     return build_network(spec, config.task)
+
+
+def convolutions(config: ConfigDict) -> str:
+    """Return who computes the 3x3 convolutions of a configuration here: "xla" or "onednn".
+
+    Raises:
+        InputError: If there is no such choice, or it cannot be had here.
+    """
+    chosen, obstacle = str(config.models.convolutions), onednn_library.obstacle()
+    if chosen not in ("auto", *CONVOLUTIONS):
+        raise InputError("models.convolutions", repr(chosen), ", ".join(("auto", *CONVOLUTIONS)))
+    # XLA cannot split a foreign call over devices.
+    several = jax.device_count() > 1
+    if chosen == "auto":
+        return "xla" if obstacle or several else "onednn"
+    if chosen == "onednn" and (obstacle or several):
+        found = "several devices" if several else obstacle
+        remedy = "Run: pip install 'musclejax[onednn]', or leave models.convolutions at auto."
+        raise InputError("models.convolutions=onednn", found, "oneDNN and one device", remedy)
+    return chosen
 
 
 def initial_state(config: ConfigDict, variables: dict[str, Any], pixels: int) -> TrainState:
