@@ -62,7 +62,7 @@ def test_folding_keeps_what_the_network_computes(network, slices: np.ndarray) ->
 @pytest.mark.parametrize(
     ("engine", "precision", "message"),
     [
-        ("tensorrt", "float32", "engine: found 'tensorrt'; accepted: auto, jax, onnxruntime, op"),
+        ("tensorrt", "float32", "engine: found 'tensorrt'; accepted: auto, jax, onednn, onnxru"),
         ("jax", "float16", "precision: found 'float16'; accepted: float32, bfloat16"),
         ("onnxruntime", "bfloat16", "found bfloat16; accepted: float32. Engines with bfloat16: ja"),
     ],
@@ -74,6 +74,9 @@ def test_choices_that_do_not_exist(engine: str, precision: str, message: str) ->
 
 def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.onednn_library, "obstacle", lambda: "no oneDNN 3.x is installed")
+    with pytest.raises(InputError, match="found no oneDNN 3.x is installed; .*engines"):
+        engines.resolve("onednn")
     for engine in ("onnxruntime", "openvino"):
         with pytest.raises(
             InputError, match=f"found no package onnx, {engine}; .*engines"

@@ -15,6 +15,7 @@ from musclejax.files import staging_folder
 
 COLORS = {
     "jax": "#0072B2",
+    "onednn": "#003f66",
     "onnxruntime": "#56B4E9",
     "openvino": "#009E73",
     "flax": "#E69F00",
@@ -26,6 +27,7 @@ COLORS = {
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
 NAMES = {
     "jax": "musclejax",
+    "onednn": "musclejax + oneDNN",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "flax": "plain Flax",

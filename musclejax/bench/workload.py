@@ -60,12 +60,9 @@ def run_batches(
 
 
 def _own_inference(job: Job) -> Callable[[np.ndarray], Any]:
-    try:
-        engines: Any = import_module("musclejax.inference.engines")
-    except ModuleNotFoundError:
-        predictor: Any = import_module("musclejax.inference.predictor")
-        return predictor._labeller(_network(job), False)
-    return engines.labeller(_network(job), job.engine, job.precision, probabilities=False)
+    from musclejax.inference.engines import labeller
+
+    return labeller(_network(job), job.engine, job.precision)
 
 
 def _network(job: Job) -> Any:
@@ -99,6 +96,7 @@ def _own_training(job: Job, batch: dict[str, np.ndarray]) -> Call:
     from musclejax.training.step import initial_state, make_steps
 
     network = _network(job)
+    network.config.models.convolutions = "onednn" if job.engine == "onednn" else "xla"
     pixels = batch["labels"].size
     steps = make_steps(network.config, pixels)
     state = [steps.place(initial_state(network.config, dict(network.variables), pixels))]

@@ -11,6 +11,7 @@ Source: ours; figures in benchmarks/README.md.
 import ctypes
 import os
 import sys
+from functools import lru_cache
 
 VARIABLE = "MUSCLEJAX_HEAP"
 """Set to "system" to leave the heap as the system sets it."""
@@ -19,8 +20,9 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _FOREVER = -1
 
 
+@lru_cache(maxsize=1)
 def keep_heap() -> bool:
-    """Keep freed memory in the process; must run before XLA allocates.
+    """Keep freed memory in the process; must first be called before XLA allocates.
 
     Returns:
         Whether it is kept: not where glibc is absent, where the user chose the system's heap, or

@@ -189,7 +189,7 @@ def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentatio
 def _record(
     scan: Scan, segmentation: "Segmentation", session: Session, clock: Stopwatch
 ) -> dict[str, Any]:
-    from musclejax.inference.engines import PACKAGES
+    from musclejax.inference.engines import library_versions
 
     weights, settings = session.weights, session.settings
     return {
@@ -203,7 +203,7 @@ def _record(
         "seconds": {**session.startup, **clock.seconds},
         "peak_memory_mib": peak_memory_mib(),
         **({"worker": dict(session.worker)} if session.worker else {}),
-        **machine(PACKAGES[settings.engine]),
+        **machine(library_versions(settings.engine)),
     }
 
 

@@ -16,7 +16,7 @@ memory_option = click.option(
     "--batch-size.",
 )
 
-ENGINES = ("jax", "onnxruntime", "openvino", "auto")
+ENGINES = ("jax", "onednn", "onnxruntime", "openvino", "auto")
 PRECISIONS = ("float32", "bfloat16")
 """Those of `inference.engines`, which is not imported for `--help`; a test compares them."""
 

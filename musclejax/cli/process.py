@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -107,17 +107,18 @@ def peak_memory_mib() -> float | None:
     return round(peak / unit, 1)
 
 
-def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+def machine(libraries: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what a result depends on besides its input: processor, system and versions.
 
     Args:
-        packages: Installed packages whose versions are told besides those of `VERSIONED`.
+        libraries: Versions of what else was used.
     """
-    versions = {package: version(package) for package in (*VERSIONED, *packages)}
+    versions = {package: version(package) for package in VERSIONED}
     return {
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **versions, **(libraries or {})},
         "machine": {"cpu": cpu_model(), "system": platform.platform()},
         "threads": available_threads(),
+        "heap": "kept" if keep_heap() else "system",
     }
 
 

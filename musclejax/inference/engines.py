@@ -1,15 +1,18 @@
-"""What may compute a network while predicting: JAX, ONNX Runtime or OpenVINO.
+"""What may compute a network while predicting: JAX, alone or with oneDNN, or an ONNX engine.
 
-Whichever it is, labels and confidence leave as uint8 from inside the engine. The other two get the
-network as an ONNX graph made in memory; they need the extra `musclejax[engines]`.
+Whichever it is, labels and confidence leave as uint8 from inside the engine. ONNX Runtime and
+OpenVINO get the network as an ONNX graph made in memory. All but "jax" need the extra
+`musclejax[engines]`.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,18 +23,25 @@ from flax import linen as nn
 from jaxtyping import Float, UInt8
 
 from musclejax.errors import InputError
+from musclejax.models import onednn_library
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import build_network
 from musclejax.models.weights import Network
 
-ENGINES = ("jax", "onnxruntime", "openvino")
-FASTEST_FIRST = ("openvino", "onnxruntime", "jax")
-"""The order in which "auto" looks. Source: ours; the paper's network in float32 took 0.47, 0.48
-and 0.60 s a slice on two Zen 5 cores, in bfloat16 with OpenVINO 0.23 s."""
-OFFERED = {"jax": PRECISIONS, "onnxruntime": ("float32",), "openvino": PRECISIONS}
+ENGINES = ("jax", "onednn", "onnxruntime", "openvino")
+"""onednn: JAX, its 3x3 convolutions computed by oneDNN."""
+FASTEST_FIRST = ("openvino", "onnxruntime", "onednn", "jax")
+"""The order in which "auto" looks. Source: ours; benchmarks/bench_infer.csv."""
+_F32 = ("float32",)
+OFFERED = {"jax": PRECISIONS, "onednn": _F32, "onnxruntime": _F32, "openvino": PRECISIONS}
 """Engine -> precisions. ONNX Runtime has no bfloat16 convolution for CPUs."""
-PACKAGES = {"jax": (), "onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "jax": (),
+    "onednn": (),  # a library, no module
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+}
 INSTALL = "pip install 'musclejax[engines]'"
 STEPS = 255
 """Probabilities leave the engine as uint8 in steps of 1/255: four times less memory."""
@@ -70,6 +80,13 @@ def missing_packages(engine: str) -> list[str]:
     return [package for package in PACKAGES[engine] if find_spec(package) is None]
 
 
+def library_versions(engine: str) -> dict[str, str]:
+    """Return the versions of what an engine adds to JAX."""
+    if engine == "onednn":
+        return {"onednn": onednn_library.version()}
+    return {package: version(package) for package in PACKAGES[engine]}
+
+
 @lru_cache(maxsize=8)
 def labeller(
     network: Network, engine: str = "jax", precision: str = "float32", probabilities: bool = False
@@ -92,9 +109,12 @@ def labeller(
     return _MAKERS[resolve(engine, precision)](network, precision, probabilities)
 
 
-def folded(network: Network, precision: str = "float32") -> tuple[nn.Module, dict[str, Any]]:
+def folded(
+    network: Network, precision: str = "float32", convolutions: str = "xla"
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network's module and "params" with batch norm folded into the convolutions."""
-    spec, variables = replace(network.spec, precision=precision), dict(network.variables)
+    spec = replace(network.spec, precision=precision, convolutions=convolutions)
+    variables = dict(network.variables)
     if spec.norm == "batch":
         spec, variables = replace(spec, norm="none"), fold_batch_norm(variables)
     return build_network(spec, network.task), variables
@@ -107,16 +127,19 @@ def _obstacle(engine: str, precision: str) -> InputError | None:
         remedy = f"Engines with {precision}: {able}."
         return InputError(f"engine {engine}", precision, ", ".join(OFFERED[engine]), remedy)
     missing = missing_packages(engine)
-    if missing:
-        found = f"no package {', '.join(missing)}"
+    absent = onednn_library.obstacle() if engine == "onednn" else ""
+    if missing or absent:
+        found = absent or f"no package {', '.join(missing)}"
         return InputError(f"engine {engine}", found, "the extra `engines`", f"Run: {INSTALL}")
     if (engine, precision) == ("openvino", "bfloat16") and not _has_bfloat16():
         return InputError(f"engine {engine}", "a processor without bfloat16", "float32")
     return None
 
 
-def _jax_labeller(network: Network, precision: str, probabilities: bool) -> Labeller:
-    module, variables = folded(network, precision)
+def _jax_labeller(
+    network: Network, precision: str, probabilities: bool, convolutions: str = "xla"
+) -> Labeller:
+    module, variables = folded(network, precision, convolutions)
     # On the device once: NumPy arguments would be copied at every call.
     placed = jax.device_put(variables)
 
@@ -129,8 +152,27 @@ def _jax_labeller(network: Network, precision: str, probabilities: bool) -> Labe
         top = logits.max(-1, keepdims=True)
         return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
 
-    jitted = jax.jit(apply)
-    return lambda images: jitted(placed, images)
+    jitted = partial(jax.jit(apply), placed)
+    # oneDNN keeps all processors busy by itself.
+    return jitted if convolutions == "onednn" or _threads() == 1 else partial(_halved, jitted)
+
+
+def _halved(label: Labeller, images: Images) -> Outputs:
+    """Label the halves of a batch at once: where one leaves processors idle, the other takes them.
+
+    Source: ours; batches of 4 of the paper's network took 0.46 s a slice so, 0.55 s whole.
+    """
+    if len(images) % 2:
+        return label(images)
+    halves = _HALVES.map(lambda half: [np.asarray(a) for a in label(half)], np.split(images, 2))
+    return tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))
+
+
+_HALVES = ThreadPoolExecutor(2, "musclejax-half")
+
+
+def _onednn_labeller(network: Network, precision: str, probabilities: bool) -> Labeller:
+    return _jax_labeller(network, precision, probabilities, "onednn")
 
 
 def _to_steps(probability: jax.Array) -> jax.Array:
@@ -170,6 +212,7 @@ def _openvino_labeller(network: Network, precision: str, probabilities: bool) ->
 
 _MAKERS: dict[str, Callable[[Network, str, bool], Labeller]] = {
     "jax": _jax_labeller,
+    "onednn": _onednn_labeller,
     "onnxruntime": _onnxruntime_labeller,
     "openvino": _openvino_labeller,
 }

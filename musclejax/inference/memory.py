@@ -33,6 +33,7 @@ class Cost:
 
 COSTS = {
     "jax": Cost(650.0, 2.5, 7.0),
+    "onednn": Cost(650.0, 3.5, 7.0),
     "onnxruntime": Cost(650.0, 3.0, 20.0),
     "openvino": Cost(720.0, 3.5, 8.0),
 }
