@@ -52,6 +52,7 @@ def run(settings: Settings) -> int:
     """
     from musclejax.models.weights import load_weights
     from musclejax.training.prepare import initial_variables
+    from musclejax.training.step import convolutions
 
     with usage():
         configure(settings.threads)
@@ -61,14 +62,17 @@ def run(settings: Settings) -> int:
     with usage():
         weights = load_weights(settings.init) if settings.init else None
         variables, start = initial_variables(config, weights)
+        convolved_by = convolutions(config)
     say = click.echo if _leads() else _silence
     data = load(settings.data, config)
-    say(f"{config.task} network, variant {config.variant}, from {start}")
+    helped = ", 3x3 convolutions by oneDNN" * (convolved_by == "onednn")
+    say(f"{config.task} network, variant {config.variant}, from {start}{helped}")
     _introduce(data, say)
     record = {
         "start": start,
         "folders": [str(folder) for folder in settings.data],
         "notes": list(data.notes),
+        "convolutions": convolved_by,
         **machine(),
     }
     return _fit(settings, config, data, variables, record, say)
