@@ -3,8 +3,11 @@
 # Needs: pip install 'musclejax[bench,imgaug]'
 set -euo pipefail
 cd "$(dirname "$0")"
-musclejax bench infer --engine all --precision float32,bfloat16 --repeats "${REPEATS:-10}" --plot -o .
-musclejax bench train --engine all --repeats "${REPEATS:-10}" --plot -o .
-musclejax bench segment --variant paper,compact8 --repeats "${REPEATS:-10}" --plot -o .
-musclejax bench data --repeats "${REPEATS:-10}" --plot -o .
+musclejax bench infer --engine all --precision float32,bfloat16 --repeats "${REPEATS:-10}" -o .
+musclejax bench infer --engine jax,onednn --threads 1,2 --repeats "${REPEATS:-10}" --plot -o threads
+musclejax bench train --engine jax,onednn,torch --repeats "${REPEATS:-10}" -o .
+musclejax bench train --engine onednn,keras --repeats "${REPEATS:-10}" -o keras
+musclejax bench train --engine jax,flax --repeats "${REPEATS:-10}" -o flax
+musclejax bench segment --variant paper,compact8 --repeats "${REPEATS:-10}" -o .
+musclejax bench data --repeats "${REPEATS:-10}" -o .
 python chart.py
