@@ -119,6 +119,15 @@ def test_convolution_at_the_sizes_of_the_paper(size: tuple[int, int]) -> None:
     )
 
 
+def test_bfloat16_convolution_differs_by_the_rounding_of_its_operands() -> None:
+    x, kernel = (jnp.asarray(normal(n, *s)) for n, s in ((0, (2, 9, 9, 32)), (1, (3, 3, 32, 16))))
+    found = convolution.bfloat16_convolution(x, kernel)
+    expected = convolution.plain_convolution(x, kernel)
+    assert found.dtype == jnp.float32
+    assert_close(found, expected, 1e-2)  # 8 bits of each operand, averaged over 288 products
+    assert float(jnp.abs(found - expected).max()) > 1e-4  # and it is no float32 product
+
+
 def assert_same_value_and_gradient(
     found: Callable, expected: Callable, x: np.ndarray, kernel: np.ndarray
 ) -> None:

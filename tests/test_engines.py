@@ -109,3 +109,19 @@ def test_the_packages_of_every_engine_stand_in_the_extra() -> None:
     names = {line.split(">")[0] for line in extras["engines"]}
     assert {p for packages in engines.PACKAGES.values() for p in packages} <= names
     assert {"jax", *engines.FASTEST_FIRST} == set(engines.ENGINES)
+
+
+def test_halves_of_a_batch_are_joined_in_order() -> None:
+    images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
+    calls: list[int] = []
+
+    def label(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        calls.append(len(batch))
+        return tuple((batch[..., 0] + n).astype(np.uint8) for n in (0, 100))
+
+    for size, expected in ((6, [3, 3]), (5, [5]), (1, [1])):
+        calls.clear()
+        labels, confidence = engines._halved(label, images[:size])
+        assert calls == expected
+        np.testing.assert_array_equal(labels.ravel(), np.arange(size))
+        np.testing.assert_array_equal(confidence.ravel(), np.arange(size) + 100)

@@ -4,15 +4,11 @@ from pathlib import Path
 
 import click
 
+from musclejax.cli.options import weights_option
+
 
 @click.command()
-@click.option(
-    "--weights",
-    default="preview",
-    show_default=True,
-    metavar="NAME_OR_DIR",
-    help="Bundled weights (see `musclejax weights list`) or a weights folder.",
-)
+@weights_option
 @click.option(
     "--task",
     type=click.Choice(["thigh", "leg", "region"]),

@@ -6,6 +6,13 @@ from typing import Any
 
 import click
 
+weights_option = click.option(
+    "--weights",
+    default="preview",
+    show_default=True,
+    metavar="NAME_OR_DIR",
+    help="Bundled weights (see `musclejax weights list`) or a weights folder.",
+)
 threads_option = click.option("--threads", type=int, help="Processors to use.  [default: all]")
 memory_option = click.option(
     "--memory",

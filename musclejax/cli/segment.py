@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from musclejax.cli.options import engine_options, memory_option, threads_option
+from musclejax.cli.options import engine_options, memory_option, threads_option, weights_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -12,13 +12,7 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("scans", nargs=-1, required=True, type=_PATH, metavar="SCAN...")
 @click.option("-o", "--output", type=_PATH, required=True, help="Folder for the results.")
-@click.option(
-    "--weights",
-    default="preview",
-    show_default=True,
-    metavar="NAME_OR_DIR",
-    help="Bundled weights (see `musclejax weights list`) or a weights folder.",
-)
+@weights_option
 @click.option(
     "--region",
     type=click.Choice(["auto", "thigh", "leg"]),
