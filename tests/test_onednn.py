@@ -73,8 +73,11 @@ def test_several_threads_may_call_at_once() -> None:
 
 
 @needs_library
-def test_default_is_onednn_where_it_is_installed() -> None:
-    assert convolutions(default_config()) == "onednn"
+def test_auto_is_onednn_where_it_is_installed() -> None:
+    config = default_config()
+    assert convolutions(config) == "xla"  # the default: runs resume bit for bit
+    config.models.convolutions = "auto"
+    assert convolutions(config) == "onednn"
 
 
 def test_error_of_a_foreign_function_is_told() -> None:
@@ -118,6 +121,7 @@ def absent() -> Iterator[None]:
 @pytest.mark.usefixtures("absent")
 def test_without_the_library_training_takes_xla_or_says_what_to_install() -> None:
     config = default_config()
+    config.models.convolutions = "auto"
     assert convolutions(config) == "xla"
     config.models.convolutions = "onednn"
     with pytest.raises(InputError, match=r"no oneDNN 3.x .*pip install 'musclejax\[onednn\]'"):
