@@ -32,7 +32,8 @@ from musclejax.models.weights import Network
 ENGINES = ("jax", "onednn", "onnxruntime", "openvino")
 """onednn: JAX, its 3x3 convolutions computed by oneDNN."""
 FASTEST_FIRST = ("openvino", "onnxruntime", "onednn", "jax")
-"""The order in which "auto" looks. Source: ours; benchmarks/bench_infer.csv."""
+"""The order in which "auto" looks. Source: ours; benchmarks/bench_infer.csv, and threads/ there for
+onednn against jax."""
 _F32 = ("float32",)
 OFFERED = {"jax": PRECISIONS, "onednn": _F32, "onnxruntime": _F32, "openvino": PRECISIONS}
 """Engine -> precisions. ONNX Runtime has no bfloat16 convolution for CPUs."""
