@@ -1,7 +1,8 @@
 """The convolution-normalisation unit that the networks are made of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ from jaxtyping import Array, Float
 
 from musclejax.models import convolution as conv
 from musclejax.models import normalisation, onednn
-from musclejax.models.normalisation import BATCH_NORM_EPSILON
+from musclejax.models.normalisation import BATCH_NORM_EPSILON, Pending
+from musclejax.models.recompute import recomputed
 from musclejax.models.spec import NetworkSpec
 
 MAX_GROUPS = 8
@@ -51,14 +53,29 @@ class ConvolutionUnit(nn.Module):
     stride: int = 1
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b hh ww d"]:
-        """Return the normalised convolution of `x`, before any nonlinearity."""
-        size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
-        kernel = self.param("kernel", _KERNEL_INIT, (size, size, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return self._normalise(self._convolve(x, kernel, train), bias, train)
+    def __call__(self, *parts: jax.Array | Pending, train: bool) -> Pending:
+        """Return the normalised convolution of the parts joined, before any nonlinearity.
 
-    def _convolve(self, x: jax.Array, kernel: jax.Array, train: bool) -> jax.Array:
+        Args:
+            *parts: [b, h, w, c] each: an activation as it is, or a unit's output, which is
+                normalised and rectified here. The gradient does that again, so that no layer keeps
+                its input beside the output of the layer before.
+            train: Whether to normalise by the batch.
+        """
+        size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
+        channels = sum(_values(part).shape[-1] for part in parts)
+        kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        convolve = partial(self._convolve, train)
+        if train and not self.spec.reference:
+            convolve = recomputed(convolve)
+        return self._normalise(convolve(parts, kernel), bias, train)
+
+    def _convolve(
+        self, train: bool, parts: Sequence[jax.Array | Pending], kernel: jax.Array
+    ) -> jax.Array:
+        inputs = [activate(self.spec, part) if isinstance(part, Pending) else part for part in parts]
+        x = jnp.concatenate(inputs, -1) if len(inputs) > 1 else inputs[0]
         if self.kind == "nearest":
             return conv.nearest_upsampling_convolution(x, kernel, self.stride)
         if self.spec.reference:
@@ -69,14 +86,14 @@ class ConvolutionUnit(nn.Module):
             return conv.bfloat16_convolution(x, kernel)
         return _PLAIN_BY[self.spec.convolutions](x, kernel)
 
-    def _normalise(self, x: jax.Array, bias: jax.Array, train: bool) -> jax.Array:
+    def _normalise(self, x: jax.Array, bias: jax.Array, train: bool) -> Pending:
         match self.spec.norm:
             case "batch":
                 return BatchNorm(self.spec, name="norm")(x, bias, train=train)
             case "group":
                 groups = math.gcd(self.features, MAX_GROUPS)
-                return nn.GroupNorm(num_groups=groups, name="norm")(x + bias)
-        return x + bias
+                return Pending(nn.GroupNorm(num_groups=groups, name="norm")(x + bias))
+        return Pending(x, None, bias)
 
 
 class BatchNorm(nn.Module):
@@ -91,8 +108,8 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], bias: Float[Array, " c"], *, train: bool
-    ) -> Float[Array, "b h w c"]:
-        """Return x + bias, normalised.
+    ) -> Pending:
+        """Return x + bias, to be normalised.
 
         While training, the batch's mean takes the bias away again: it moves the running mean only,
         and has no gradient but rounding.
@@ -104,7 +121,7 @@ class BatchNorm(nn.Module):
         variance = self.variable("batch_stats", "var", jnp.ones, shape)
         if not train:
             gain = scale * jax.lax.rsqrt(variance.value + BATCH_NORM_EPSILON)
-            return x * gain + ((bias - mean.value) * gain + offset)
+            return Pending(x, gain, (bias - mean.value) * gain + offset)
         if self.spec.reference:
             done = normalisation.plain_batch_norm(x + bias, scale, offset)
         else:
@@ -120,3 +137,12 @@ class BatchNorm(nn.Module):
 def relu(spec: NetworkSpec, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Return max(x, 0), in the form that the network uses."""
     return normalisation.plain_relu(x) if spec.reference else normalisation.relu(x)
+
+
+def activate(spec: NetworkSpec, x: Pending) -> Float[Array, "b h w c"]:
+    """Return a unit's output, normalised and rectified."""
+    return relu(spec, x.finished())
+
+
+def _values(part: jax.Array | Pending) -> jax.Array:
+    return part.values if isinstance(part, Pending) else part

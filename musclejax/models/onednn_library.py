@@ -6,6 +6,7 @@ all of 3.x.
 
 import ctypes
 import ctypes.util
+import mmap
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,7 +29,6 @@ OPERANDS = {
     "backward_weights": ("src", "diff_dst", "diff_weights"),
 }
 """Kind -> arguments and result."""
-_ALLOCATE = ctypes.c_void_p(2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1)
 
 
 class _Argument(ctypes.Structure):
@@ -113,6 +113,7 @@ class Convolution:
         self._convolve = _created(chosen)
         outside = {"src": image, "diff_src": image, "dst": output, "diff_dst": output}
         self._memory: list[ctypes.c_void_p] = []
+        self._copy: tuple[ctypes.c_void_p | None, int] = (None, 0)
         self._operands: list[tuple[int, ctypes.c_void_p]] = []
         self._before: list[tuple[ctypes.c_void_p, ...]] = []
         self._after: list[tuple[ctypes.c_void_p, ...]] = []
@@ -131,7 +132,8 @@ class Convolution:
         if library().dnnl_memory_desc_equal(given, wanted):
             self._operands.append((_ARGUMENT[name], user))
             return
-        copy = _memory(wanted, _ALLOCATE)
+        copy = _memory(wanted)
+        self._copy = copy, library().dnnl_memory_desc_get_size(wanted)
         self._operands.append((_ARGUMENT[name], copy))
         if is_result:
             self._after.append((_reorder(wanted, given), copy, user))
@@ -139,9 +141,16 @@ class Convolution:
             self._before.append((_reorder(given, wanted), user, copy))
 
     def __call__(self, addresses: Sequence[int]) -> None:
-        """Compute; addresses of the arguments, then of the result, as in `OPERANDS`."""
+        """Compute, one call at a time: all share one workspace.
+
+        Args:
+            addresses: Of the arguments, then of the result, as in `OPERANDS`.
+        """
         for memory, address in zip(self._memory, addresses, strict=True):
-            _do("memory_set_data_handle", memory, ctypes.c_void_p(address))
+            _place(memory, address)
+        copy, size = self._copy
+        if copy:
+            _place(copy, _workspace(size))
         for reorder, source, target in self._before:
             _execute(reorder, ((1, source), (17, target)))
         _execute(self._convolve, self._operands)
@@ -166,6 +175,7 @@ def library() -> ctypes.CDLL:
     if major != MAJOR:
         raise OneDNNError(f"{_path()} is oneDNN {major}, not {MAJOR}.x")
     library.dnnl_primitive_desc_query_md.restype = ctypes.c_void_p
+    library.dnnl_memory_desc_get_size.restype = ctypes.c_size_t
     return library
 
 
@@ -239,10 +249,25 @@ def _kernel_strides(c: int, d: int) -> tuple[int, int, int, int]:
     return 1, d, 3 * c * d, c * d
 
 
-def _memory(described: Any, address: ctypes.c_void_p | None = None) -> ctypes.c_void_p:
+def _memory(described: Any) -> ctypes.c_void_p:
+    """Return a memory object that `_place` has still to give an address."""
     memory = ctypes.c_void_p()
-    _do("memory_create", _at(memory), described, _engine(), address)
+    _do("memory_create", _at(memory), described, _engine(), None)
     return memory
+
+
+def _place(memory: ctypes.c_void_p, address: int) -> None:
+    _do("memory_set_data_handle", memory, ctypes.c_void_p(address))
+
+
+_grown: list[mmap.mmap] = []
+
+
+def _workspace(size: int) -> int:
+    """Return the address of at least so many bytes, the same for every caller."""
+    if not _grown or len(_grown[0]) < size:
+        _grown[:] = [mmap.mmap(-1, size)]
+    return ctypes.addressof(ctypes.c_char.from_buffer(_grown[0]))
 
 
 def _created(described: ctypes.c_void_p) -> ctypes.c_void_p:

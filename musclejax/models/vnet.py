@@ -1,10 +1,10 @@
 """The segmentation network: contracting and expanding residual paths (paper, Fig. 2 and 4)."""
 
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from musclejax.models.layers import ConvolutionUnit, relu
+from musclejax.models.normalisation import Pending
 from musclejax.models.spec import NetworkSpec
 
 
@@ -24,7 +24,7 @@ class ContractingBlock(nn.Module):
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level]
         unit = ConvolutionUnit(self.spec, width, "strided", stride, name="resample")
         x = unit(x, train=train)
-        return _residual_units(self.spec, width, x, relu(self.spec, x), train=train)
+        return _residual_units(self.spec, width, x, x, train=train)
 
 
 class ExpandingBlock(nn.Module):
@@ -45,17 +45,17 @@ class ExpandingBlock(nn.Module):
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level + 1]
         unit = ConvolutionUnit(self.spec, width, self.spec.upsampling, stride, name="resample")
         x = unit(x, train=train)
-        joined = jnp.concatenate([skip, relu(self.spec, x)], axis=-1)
-        return _residual_units(self.spec, width, x, joined, train=train)
+        return _residual_units(self.spec, width, x, skip, x, train=train)
 
 
 def _residual_units(
-    spec: NetworkSpec, width: int, shortcut: Array, x: Array, *, train: bool
+    spec: NetworkSpec, width: int, shortcut: Pending, *parts: Array | Pending, train: bool
 ) -> Array:
-    for unit in range(spec.units):
-        x = relu(spec, x) if unit else x
-        x = ConvolutionUnit(spec, width, "plain", name=f"unit_{unit}")(x, train=train)
-    return relu(spec, x + shortcut if spec.residual else x)
+    for number in range(spec.units):
+        unit = ConvolutionUnit(spec, width, "plain", name=f"unit_{number}")
+        parts = (unit(*parts, train=train),)
+    (x,) = parts
+    return relu(spec, x.finished() + shortcut.finished() if spec.residual else x.finished())
 
 
 def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:
