@@ -33,10 +33,10 @@ def default_config() -> ConfigDict:
     config.models = ConfigDict()
     # True: the plain forms of all layers, several times slower, to check the fast ones against.
     config.models.reference = False
-    # Who computes the 3x3 convolutions of the fast forms while training: "xla", whose runs resume
-    # bit for bit; "onednn" (needs the extra `onednn`; faster, but a resumed run once ended with
-    # other last digits); or "auto": oneDNN where it is installed and there is one device.
-    config.models.convolutions = "xla"
+    # Who computes the 3x3 convolutions of the fast forms while training: "xla"; "onednn" (needs the
+    # extra `onednn`; faster; last digits depend on the number of processors); or "auto": oneDNN
+    # where it is installed and there is one device.
+    config.models.convolutions = "auto"
 
     # How scanner intensities become network input.
     config.intensity = ConfigDict()

@@ -73,10 +73,28 @@ def test_several_threads_may_call_at_once() -> None:
 
 
 @needs_library
-def test_auto_is_onednn_where_it_is_installed() -> None:
+def test_last_digits_do_not_depend_on_what_openmp_was_told() -> None:
+    """PyTorch's `set_num_threads` sets the calling thread's number, in the OpenMP that we share."""
+    openmp = onednn_library.library()
+    x = jnp.asarray(normal(0, 2, 48, 48, 8))
+    dy, before = jnp.asarray(normal(2, 2, 48, 48, 16)), openmp.omp_get_max_threads()
+    found = []
+    try:
+        for threads in (before, 1, before + 2):
+            openmp.omp_set_num_threads(threads)
+            onednn._primitive.cache_clear()
+            found.append(np.asarray(jax.jit(onednn.kernel_gradient)(x, dy)))
+            assert openmp.omp_get_max_threads() == threads  # as it was found
+    finally:
+        openmp.omp_set_num_threads(before)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@needs_library
+def test_auto_is_the_default_and_onednn_where_it_is_installed() -> None:
     config = default_config()
-    assert convolutions(config) == "xla"  # the default: runs resume bit for bit
-    config.models.convolutions = "auto"
+    assert config.models.convolutions == "auto"
     assert convolutions(config) == "onednn"
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from musclejax.models import convolution as conv
 from musclejax.models import normalisation, onednn
 from musclejax.models.normalisation import BATCH_NORM_EPSILON, Pending
-from musclejax.models.recompute import recomputed
+from musclejax.models.recompute import Layer, recomputed
 from musclejax.models.spec import NetworkSpec
 
 MAX_GROUPS = 8
@@ -66,7 +66,7 @@ class ConvolutionUnit(nn.Module):
         channels = sum(_values(part).shape[-1] for part in parts)
         kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        convolve = partial(self._convolve, train)
+        convolve: Layer = partial(self._convolve, train)
         if train and not self.spec.reference:
             convolve = recomputed(convolve)
         return self._normalise(convolve(parts, kernel), bias, train)
@@ -74,7 +74,9 @@ class ConvolutionUnit(nn.Module):
     def _convolve(
         self, train: bool, parts: Sequence[jax.Array | Pending], kernel: jax.Array
     ) -> jax.Array:
-        inputs = [activate(self.spec, part) if isinstance(part, Pending) else part for part in parts]
+        inputs = [
+            activate(self.spec, part) if isinstance(part, Pending) else part for part in parts
+        ]
         x = jnp.concatenate(inputs, -1) if len(inputs) > 1 else inputs[0]
         if self.kind == "nearest":
             return conv.nearest_upsampling_convolution(x, kernel, self.stride)

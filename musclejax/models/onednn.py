@@ -15,7 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from musclejax.models import xla_ffi
-from musclejax.models.onednn_library import OPERANDS, Convolution, library
+from musclejax.models.onednn_convolution import OPERANDS, Convolution
+from musclejax.models.onednn_library import all_threads, library
 from musclejax.models.xla_ffi import Buffer
 
 _materialise = lax.optimization_barrier
@@ -87,7 +88,7 @@ def _kernel(kind: str) -> xla_ffi.Kernel:
         (*size, channels), (*_, inputs, outputs) = (buffer.shape for buffer in arguments)
         if kind != "backward_data":
             inputs = channels  # and both second arguments end in the output's channels
-        with _lock:
+        with _lock, all_threads():
             convolve = _primitive(kind, *size, inputs, outputs)
             convolve([buffer.address for buffer in (*arguments, result)])
 

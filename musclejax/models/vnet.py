@@ -23,8 +23,8 @@ class ContractingBlock(nn.Module):
         """Return the block's output at 1/stride of the input's height and width."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level]
         unit = ConvolutionUnit(self.spec, width, "strided", stride, name="resample")
-        x = unit(x, train=train)
-        return _residual_units(self.spec, width, x, x, train=train)
+        shortcut = unit(x, train=train)
+        return _residual_units(self.spec, width, shortcut, shortcut, train=train)
 
 
 class ExpandingBlock(nn.Module):
@@ -44,17 +44,21 @@ class ExpandingBlock(nn.Module):
         """Return the block's output at the height, width and channels of `skip`."""
         width, stride = self.spec.widths[self.level], self.spec.strides[self.level + 1]
         unit = ConvolutionUnit(self.spec, width, self.spec.upsampling, stride, name="resample")
-        x = unit(x, train=train)
-        return _residual_units(self.spec, width, x, skip, x, train=train)
+        up = unit(x, train=train)
+        return _residual_units(self.spec, width, up, skip, up, train=train)
 
 
 def _residual_units(
     spec: NetworkSpec, width: int, shortcut: Pending, *parts: Array | Pending, train: bool
 ) -> Array:
-    for number in range(spec.units):
-        unit = ConvolutionUnit(spec, width, "plain", name=f"unit_{number}")
-        parts = (unit(*parts, train=train),)
-    (x,) = parts
+    def unit(number: int, *parts: Array | Pending) -> Pending:
+        layer = ConvolutionUnit(spec, width, "plain", name=f"unit_{number}")
+        pending: Pending = layer(*parts, train=train)
+        return pending
+
+    x = unit(0, *parts)
+    for number in range(1, spec.units):
+        x = unit(number, x)
     return relu(spec, x.finished() + shortcut.finished() if spec.residual else x.finished())
 
 

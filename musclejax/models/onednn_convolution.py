@@ -1,0 +1,193 @@
+"""A 3 x 3 convolution of one shape, or one of its gradients, as oneDNN computes it.
+
+Source: https://uxlfoundation.github.io/oneDNN; the numbers are those of `dnnl_types.h` and hold for
+all of 3.x.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Sequence
+from typing import Any
+
+from musclejax.models.onednn_library import do, engine, library, run, stream
+
+_F32, _ANY, _DIRECT, _TRAINING = 3, 1, 1, 64
+_DESCRIPTOR_OF = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132}
+_DESCRIPTOR_OF |= {"dst": 133, "diff_dst": 134}
+_ARGUMENT = {"src": 1, "diff_src": 129, "weights": 33, "diff_weights": 161}
+_ARGUMENT |= {"dst": 17, "diff_dst": 145}
+OPERANDS = {
+    "forward": ("src", "weights", "dst"),
+    "backward_data": ("diff_dst", "weights", "diff_src"),
+    "backward_weights": ("src", "diff_dst", "diff_weights"),
+}
+"""Kind -> arguments and result."""
+
+
+_at = ctypes.byref
+
+
+class Convolution:
+    """A 3 x 3 convolution of one shape, or one of its gradients.
+
+    Outside, images are [b, h, w, c] and kernels [3, 3, c, d], as XLA holds them; inside, the kernel
+    has the layout that oneDNN likes best.
+    """
+
+    def __init__(self, kind: str, b: int, h: int, w: int, c: int, d: int) -> None:
+        image, output = _image(b, c, h, w), _image(b, d, h, w)
+        any_kernel, kernel = (
+            _described((d, c, 3, 3)),
+            _described((d, c, 3, 3), _kernel_strides(c, d)),
+        )
+        one, none, pad = _dims((1, 1)), _dims((0, 0)), _dims((1, 1))
+        geometry = (one, none, pad, pad)
+        forward, chosen = ctypes.c_void_p(), ctypes.c_void_p()
+        shapes: tuple[Any, ...] = (image, any_kernel, None, output, *geometry, None)
+        do(
+            "convolution_forward_primitive_desc_create",
+            _at(forward),
+            engine(),
+            _TRAINING,
+            _DIRECT,
+            *shapes,
+        )
+        if kind == "forward":
+            chosen = forward
+        elif kind == "backward_data":
+            shapes = (image, any_kernel, output, *geometry, forward, None)
+            do(
+                "convolution_backward_data_primitive_desc_create",
+                _at(chosen),
+                engine(),
+                _DIRECT,
+                *shapes,
+            )
+        else:
+            shapes = (image, any_kernel, None, output, *geometry, forward, None)
+            do(
+                "convolution_backward_weights_primitive_desc_create",
+                _at(chosen),
+                engine(),
+                _DIRECT,
+                *shapes,
+            )
+        self._convolve = _created(chosen)
+        outside = {"src": image, "diff_src": image, "dst": output, "diff_dst": output}
+        self._memory: list[ctypes.c_void_p] = []
+        self._copy: tuple[ctypes.c_void_p | None, int] = (None, 0)
+        self._operands: list[tuple[int, ctypes.c_void_p]] = []
+        self._before: list[tuple[ctypes.c_void_p, ...]] = []
+        self._after: list[tuple[ctypes.c_void_p, ...]] = []
+        for name in OPERANDS[kind]:
+            self._bind(
+                name, outside.get(name, kernel), chosen, is_result=name == OPERANDS[kind][-1]
+            )
+
+    def _bind(self, name: str, given: Any, chosen: Any, *, is_result: bool) -> None:
+        """Give an operand to the primitive: as XLA holds it, or by way of a reordered copy."""
+        user = _memory(given)
+        self._memory.append(user)
+        wanted = ctypes.c_void_p(
+            library().dnnl_primitive_desc_query_md(chosen, _DESCRIPTOR_OF[name], 0)
+        )
+        if library().dnnl_memory_desc_equal(given, wanted):
+            self._operands.append((_ARGUMENT[name], user))
+            return
+        copy = _memory(wanted)
+        self._copy = copy, library().dnnl_memory_desc_get_size(wanted)
+        self._operands.append((_ARGUMENT[name], copy))
+        if is_result:
+            self._after.append((_reorder(wanted, given), copy, user))
+        else:
+            self._before.append((_reorder(given, wanted), user, copy))
+
+    def __call__(self, addresses: Sequence[int]) -> None:
+        """Compute, one call at a time: all share one workspace.
+
+        Args:
+            addresses: Of the arguments, then of the result, as in `OPERANDS`.
+        """
+        for memory, address in zip(self._memory, addresses, strict=True):
+            _place(memory, address)
+        copy, size = self._copy
+        if copy:
+            _place(copy, _workspace(size))
+        for reorder, source, target in self._before:
+            run(reorder, ((1, source), (17, target)))
+        run(self._convolve, self._operands)
+        for reorder, source, target in self._after:
+            run(reorder, ((1, source), (17, target)))
+        do("stream_wait", stream())
+
+
+def _dims(sizes: Sequence[int]) -> Any:
+    return (ctypes.c_int64 * 12)(*sizes)
+
+
+def _described(sizes: Sequence[int], strides: Sequence[int] | None = None) -> ctypes.c_void_p:
+    """Return a memory descriptor: with strides in elements, or of any layout."""
+    described = ctypes.c_void_p()
+    if strides is None:
+        do("memory_desc_create_with_tag", _at(described), len(sizes), _dims(sizes), _F32, _ANY)
+    else:
+        do(
+            "memory_desc_create_with_strides",
+            _at(described),
+            len(sizes),
+            _dims(sizes),
+            _F32,
+            _dims(strides),
+        )
+    return described
+
+
+def _image(b: int, c: int, h: int, w: int) -> ctypes.c_void_p:
+    """Describe [b, h, w, c] in memory; oneDNN names the axes b, c, h, w."""
+    return _described((b, c, h, w), (h * w * c, 1, w * c, c))
+
+
+def _kernel_strides(c: int, d: int) -> tuple[int, int, int, int]:
+    """Return the strides of [3, 3, c, d] in memory; oneDNN names the axes d, c, row, column."""
+    return 1, d, 3 * c * d, c * d
+
+
+def _memory(described: Any) -> ctypes.c_void_p:
+    """Return a memory object that `_place` has still to give an address."""
+    memory = ctypes.c_void_p()
+    do("memory_create", _at(memory), described, engine(), None)
+    return memory
+
+
+def _place(memory: ctypes.c_void_p, address: int) -> None:
+    do("memory_set_data_handle", memory, ctypes.c_void_p(address))
+
+
+_grown: list[mmap.mmap] = []
+
+
+def _workspace(size: int) -> int:
+    """Return the address of at least so many bytes, the same for every caller."""
+    if not _grown or len(_grown[0]) < size:
+        _grown[:] = [mmap.mmap(-1, size)]
+    return ctypes.addressof(ctypes.c_char.from_buffer(_grown[0]))
+
+
+def _created(described: ctypes.c_void_p) -> ctypes.c_void_p:
+    primitive = ctypes.c_void_p()
+    do("primitive_create", _at(primitive), described)
+    return primitive
+
+
+def _reorder(source: Any, target: Any) -> ctypes.c_void_p:
+    described = ctypes.c_void_p()
+    do(
+        "reorder_primitive_desc_create",
+        _at(described),
+        source,
+        engine(),
+        target,
+        engine(),
+        None,
+    )
+    return _created(described)
