@@ -61,6 +61,8 @@ def default_config() -> ConfigDict:
 def _add_data_settings(config: ConfigDict) -> None:
     """Add what decides which slices a network learns from, and how they are varied."""
     config.data = ConfigDict()
+    # "dataset": annotated scans (--data); "phantom": synthetic slices, a new one each time.
+    config.data.source = "dataset"
     # Which image of a case: 0 reads CASE_0000.nii.gz, as nnU-Net numbers them.
     config.data.channel = 0
     # A slice trains if it shows at least so many muscles. 1: every annotated slice (paper); a
@@ -73,6 +75,14 @@ def _add_data_settings(config: ConfigDict) -> None:
     # Rows and columns that are trained on, centred on the limbs; the model grid (paper) or less
     # (ours: air costs as much as muscle). Multiples of the network's size_multiple.
     config.data.crop_px = (SLICE_PX, SLICE_PX)
+
+    # What synthetic slices look like; see `phantom`.
+    config.phantom = ConfigDict()
+    config.phantom.severity = "mixed"  # of the fat replacement: mild, severe, mixed
+    config.phantom.contrast = "any"  # or "narrow": out-of-phase images only
+    config.phantom.deformation = 1.0  # of limbs and muscles; 0: as the templates are
+    config.phantom.artefacts = 1.0  # noise, shading, motion, wrap; 0: none
+    config.phantom.validation_slices = 120  # of people that are not trained on
 
     config.split = ConfigDict()
     # "subject": whole subjects are held out, before augmenting. "paper": slices are augmented
@@ -120,6 +130,8 @@ def _add_training_settings(config: ConfigDict) -> None:
     config.optim = ConfigDict()
     config.optim.learning_rate = 0.009765
     config.optim.l2 = 0.01  # l2 times the sum of squares of all kernels, no half (2021 code)
+    # "cosine": the rate also falls to zero over train.epochs (ours); "none" (paper).
+    config.optim.decay = "none"
     config.optim.dropout = 0.2  # of the input
     config.optim.amsgrad = True
     config.optim.beta1 = 0.9

@@ -41,7 +41,7 @@ def test_plan_is_the_product_of_what_exists() -> None:
     data = plan("data", Grid(engines=("jax", "scipy"), batch_sizes=(2, 5)))
     assert {(j.variant, j.engine) for j in data} == {
         ("augment", "jax"), ("weight_map", "jax"), ("weight_map", "scipy"), ("batch", "jax"),
-        ("load_case", "jax"),
+        ("load_case", "jax"), ("phantom", "jax"),
     }  # fmt: skip
     assert [j.batch_size for j in data if j.variant == "batch"] == [2, 5]
 

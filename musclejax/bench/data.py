@@ -2,7 +2,8 @@
 
 import tempfile
 from collections.abc import Callable
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from musclejax.bench.job import Job
 from musclejax.config import default_config
 from musclejax.data.augment import Limbs, augment, augmentation
 from musclejax.data.augment_imgaug import STEPS, apply_steps
-from musclejax.data.batches import Feed, make_batch, make_feeds, training_items
+from musclejax.data.batches import SliceFeed, make_batch, make_feeds, training_items
 from musclejax.data.dataset import Dataset, read_dataset
 from musclejax.data.slices import case_slices, find_limbs
 from musclejax.data.spline import to_coefficients
@@ -39,6 +40,7 @@ def prepare_data(job: Job) -> Callable[[], object]:
         "weight_map": _weighing,
         "batch": _batching,
         "load_case": _loading,
+        "phantom": _drawing,
     }[job.variant](job)
 
 
@@ -102,6 +104,21 @@ def _loading(job: Job) -> Callable[[], object]:
     return call
 
 
+def _drawing(job: Job) -> Callable[[], object]:
+    """Draw synthetic slices of the whole model grid, as many at once as there are threads."""
+    from musclejax.phantom.draw import Phantom
+    from musclejax.phantom.slice import Settings
+    from musclejax.phantom.templates import load_anatomy
+
+    phantom = Phantom(load_anatomy(TASK, "held_out"), "mixed", 0, Settings())
+    pool, numbers = ThreadPoolExecutor(job.threads), count()
+
+    def draw(number: int) -> object:
+        return jax.block_until_ready(phantom.draw(number % len(phantom), number))
+
+    return lambda: list(pool.map(draw, islice(numbers, job.slices)))
+
+
 def _config() -> Any:
     config = default_config()
     config.task = TASK
@@ -109,7 +126,7 @@ def _config() -> Any:
     return config
 
 
-def _feed(dataset: Dataset, config: Any) -> Feed:
+def _feed(dataset: Dataset, config: Any) -> SliceFeed:
     slices = case_slices(dataset.cases[0], dataset, config)
     return make_feeds({"train": slices, "validation": slices}, config)["train"]
 

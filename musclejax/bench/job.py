@@ -76,10 +76,13 @@ DATA: dict[str, tuple[str, ...]] = {
     "weight_map": ("jax", "scipy"),
     "batch": ("jax",),
     "load_case": ("jax",),
+    "phantom": ("jax",),
 }
 """What the kind "data" measures -> what does it; see `bench.data`."""
 CASE_SLICES = 31
 """Slices of the sample scan."""
+PHANTOMS = 8
+"""Synthetic slices that one call draws, as many at once as there are processors."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def plan(kind: str, grid: Grid) -> list[Job]:
                 engine,
                 batch_size=batch,
                 threads=threads,
-                slices=CASE_SLICES if what == "load_case" else batch,
+                slices={"load_case": CASE_SLICES, "phantom": PHANTOMS}.get(what, batch),
             )
             for threads in grid.threads
             for what in DATA

@@ -32,18 +32,20 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
     with usage():
         configure(threads)
     from musclejax.cli.fitting import load, recipe
+    from musclejax.data.feed import SliceFeed
     from musclejax.data.write import write_augmented
 
     with usage():
         config = recipe(options["config"], options["changes"])
     if config.task == "region":
         raise BadUsage("--config: found the classifier's recipe; accepted: thigh or leg.")
+    if config.data.source == "phantom":
+        raise BadUsage("--config: found a recipe that draws its slices; see: musclejax phantom -h")
     if output.resolve() in [d.resolve() for d in options["data"]]:
         raise BadUsage(f"-o: found {output}, which is the data; accepted: another folder.")
     data = load(options["data"], config)
+    feeds = {name: feed for name, feed in data.feeds.items() if isinstance(feed, SliceFeed)}
     with progress_bar() as progress:
         bar = progress.add_task("slices", total=count)
-        write_augmented(
-            output, dict(data.feeds), count, config, lambda done: progress.advance(bar, done)
-        )
+        write_augmented(output, feeds, count, config, lambda done: progress.advance(bar, done))
     click.echo(f"{output}: {count} augmented slices; train with --set augment.backend=none")

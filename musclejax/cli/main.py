@@ -13,6 +13,7 @@ from musclejax.cli.describe import describe
 from musclejax.cli.evaluate import evaluate
 from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
+from musclejax.cli.phantom import phantom
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
 from musclejax.cli.tune import tune
@@ -40,6 +41,7 @@ def main() -> None:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
       musclejax dataset --help                how labelled scans are laid out, to train on them
+      musclejax phantom --help                synthetic scans with known labels
       musclejax train --help                  the paper's recipe on them; then evaluate
       musclejax export --help                 a network as ONNX or StableHLO, for other programs
       musclejax bench --help                  how fast this machine is, and against whom
@@ -58,6 +60,7 @@ for _command in (
     describe,
     weights,
     dataset,
+    phantom,
     augment,
     train,
     tune,

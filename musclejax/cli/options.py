@@ -67,10 +67,9 @@ def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Cal
             "--data",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             multiple=True,
-            required=True,
             metavar="DIR",
             help="Dataset in nnU-Net's raw layout (see `musclejax dataset --help`); may be given "
-            "more than once.",
+            "more than once. Recipes that draw synthetic slices need none.",
         ),
         click.option(
             "--set",

@@ -14,21 +14,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
 from musclejax import anatomy
 from musclejax.config import SLICE_PX, THUMBNAIL_PX
-from musclejax.data import augment_imgaug
-from musclejax.data.augment import Augmentation, Limbs, augment
 from musclejax.data.dataset import IGNORE
-from musclejax.data.feed import Feed, batch_origins, make_feeds, training_items, validation_items
+from musclejax.data.feed import (
+    Feed,
+    SliceFeed,
+    batch_origins,
+    make_feeds,
+    training_items,
+    validation_items,
+)
 from musclejax.data.weight_map import weight_map
 from musclejax.scan.grid import thumbnail_matrix
 
 __all__ = [
     "Batch",
     "Feed",
+    "SliceFeed",
     "ahead",
     "batch_origins",
     "make_batch",
@@ -64,42 +70,17 @@ def make_batch(
         classes: Weight of each class; of no account for the classifier.
         config: Settings of the network.
     """
-    by_imgaug = feed.settings.enabled and config.augment.backend == "imgaug"
     loss, regions = config.loss, list(anatomy.REGIONS)
     target = _Target(config.task, float(loss.border_weight), float(loss.border_sigma_px))
     rows = []
     # One slice a call: XLA runs that faster than a batch of them.
     for item, number in zip(items, numbers, strict=True):
-        index = int(feed.items[item])
-        varied = _augmented(feed, index, int(max(number, 0)), by_imgaug=by_imgaug)
-        region = np.int32(regions.index(feed.slices.origins[index].region))
+        varied = feed.draw(int(item), int(max(number, 0)))
+        region = np.int32(regions.index(feed.region(int(item))))
         rows.append(_to_row(*varied, classes, region, target))
     batch = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
     batch["mask"] = items >= 0
     return batch
-
-
-def _augmented(feed: Feed, index: int, number: int, *, by_imgaug: bool) -> tuple[Any, Any]:
-    """Return one image and its labels, varied as the feed says."""
-    labels, settings = feed.slices.labels[index], feed.settings
-    limbs = Limbs(*(np.asarray(field[index]) for field in feed.slices.limbs))
-    if by_imgaug:
-        seed, image = (feed.seed, number), feed.slices.images[index]
-        return augment_imgaug.augment(seed, image, labels, limbs, settings)
-    key, coefficients = jax.random.key(feed.seed), feed.coefficients[index]
-    return _augment(key, number, coefficients, labels, limbs, settings)
-
-
-@partial(jax.jit, static_argnames="settings")
-def _augment(
-    key: PRNGKeyArray,
-    number: Array,
-    coefficients: Array,
-    labels: Array,
-    limbs: Limbs,
-    settings: Augmentation,
-) -> tuple[Float[Array, "h w"], UInt8[Array, "h w"]]:
-    return augment(jax.random.fold_in(key, number), coefficients, labels, limbs, settings)
 
 
 # Not one function with the augmentation: XLA on a CPU would then trace every pixel back anew for

@@ -1,14 +1,17 @@
 """What a network learns from and is validated on: slices, their order, how they are varied."""
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
+import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
 from musclejax.config import SLICE_PX
 from musclejax.data import augment_imgaug
-from musclejax.data.augment import Augmentation, augmentation
+from musclejax.data.augment import Augmentation, Limbs, augment, augmentation
 from musclejax.data.slices import Origin, Slices
 from musclejax.data.spline import to_coefficients
 from musclejax.errors import InputError
@@ -17,9 +20,41 @@ BACKENDS = ("jax", "imgaug", "none")
 """Values of `config.augment.backend`."""
 
 
-@dataclass(frozen=True, eq=False)
-class Feed:
+class Feed(Protocol):
     """An endless or fixed sequence of slices to learn from or to validate on.
+
+    Attributes:
+        numbers: Number that decides how each item is varied; None draws a new one each time.
+        seed: Seed of order and variation.
+    """
+
+    @property
+    def numbers(self) -> Int[np.ndarray, " m"] | None:
+        """See the attributes."""
+
+    @property
+    def seed(self) -> int:
+        """See the attributes."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def draw(self, item: int, number: int) -> tuple[Any, Any]:
+        """Return an item, varied: image [h, w] and labels [h, w]."""
+
+    def region(self, item: int) -> str:
+        """Return the region that an item shows."""
+
+    def plain(self) -> "Feed":
+        """Return the same items, not varied, if they can be had so."""
+
+    def origin(self, item: int) -> Any:
+        """Return where an item comes from; printed, it tells a person."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFeed:
+    """Annotated slices of real scans, augmented.
 
     Attributes:
         slices: Where they are taken from.
@@ -28,6 +63,7 @@ class Feed:
         numbers: Number that seeds the augmentation of each item; None draws a new one each time.
         settings: Ranges of the augmentation, and the window.
         seed: Seed of order and augmentation.
+        backend: One of `BACKENDS`.
     """
 
     slices: Slices
@@ -36,13 +72,49 @@ class Feed:
     numbers: Int[np.ndarray, " m"] | None
     settings: Augmentation
     seed: int
+    backend: str
 
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self.items)
 
+    def draw(self, item: int, number: int) -> tuple[Any, Any]:
+        """Return a slice and its labels, augmented, in the window."""
+        index, settings = int(self.items[item]), self.settings
+        labels = self.slices.labels[index]
+        limbs = Limbs(*(np.asarray(field[index]) for field in self.slices.limbs))
+        if settings.enabled and self.backend == "imgaug":
+            seed, image = (self.seed, number), self.slices.images[index]
+            return augment_imgaug.augment(seed, image, labels, limbs, settings)
+        key, coefficients = jax.random.key(self.seed), self.coefficients[index]
+        return _augment(key, number, coefficients, labels, limbs, settings)
 
-def make_feeds(slices: dict[str, Slices], config: ConfigDict) -> dict[str, Feed]:
+    def plain(self) -> "SliceFeed":
+        """Return the same slices, not augmented."""
+        return replace(self, settings=self.settings._replace(enabled=False))
+
+    def region(self, item: int) -> str:
+        """Return the region of a slice."""
+        return self.origin(item).region
+
+    def origin(self, item: int) -> Origin:
+        """Return where a slice comes from."""
+        return self.slices.origins[self.items[item]]
+
+
+@partial(jax.jit, static_argnames="settings")
+def _augment(
+    key: PRNGKeyArray,
+    number: Array,
+    coefficients: Array,
+    labels: Array,
+    limbs: Limbs,
+    settings: Augmentation,
+) -> tuple[Float[Array, "h w"], UInt8[Array, "h w"]]:
+    return augment(jax.random.fold_in(key, number), coefficients, labels, limbs, settings)
+
+
+def make_feeds(slices: dict[str, Slices], config: ConfigDict) -> dict[str, SliceFeed]:
     """Return what to train on and what to validate on.
 
     Args:
@@ -73,7 +145,10 @@ def make_feeds(slices: dict[str, Slices], config: ConfigDict) -> dict[str, Feed]
         part = slices[name]
         every = np.arange(len(part))
         coefficients = to_coefficients(part.images)
-        feeds[name] = Feed(part, coefficients, every, None, settings, int(config.seed))
+        backend = config.augment.backend
+        feeds[name] = SliceFeed(
+            part, coefficients, every, None, settings, int(config.seed), backend
+        )
     return feeds
 
 
@@ -84,7 +159,9 @@ def _check_backend(name: str) -> None:
         augment_imgaug.load()  # what is missing is said now, not by a thread in mid-training
 
 
-def _paper_feeds(slices: Slices, settings: Augmentation, config: ConfigDict) -> dict[str, Feed]:
+def _paper_feeds(
+    slices: Slices, settings: Augmentation, config: ConfigDict
+) -> dict[str, SliceFeed]:
     size, seed = int(config.augment.set_size), int(config.seed)
     items = np.arange(size) % len(slices)
     mixed = np.random.default_rng([config.split.seed, size]).permutation(size)
@@ -92,7 +169,9 @@ def _paper_feeds(slices: Slices, settings: Augmentation, config: ConfigDict) -> 
     coefficients = to_coefficients(slices.images)
     parts = {"train": np.sort(mixed[held:]), "validation": np.sort(mixed[:held])}
     return {
-        name: Feed(slices, coefficients, items[part], part, settings, seed)
+        name: SliceFeed(
+            slices, coefficients, items[part], part, settings, seed, config.augment.backend
+        )
         for name, part in parts.items()
     }
 
@@ -127,6 +206,6 @@ def validation_items(feed: Feed, step: int, batch_size: int) -> tuple[np.ndarray
     return items, items if feed.numbers is None else feed.numbers[items]
 
 
-def batch_origins(feed: Feed, items: Int[np.ndarray, " b"]) -> list[Origin]:
+def batch_origins(feed: Feed, items: Int[np.ndarray, " b"]) -> list[Any]:
     """Return where the slices of a batch come from."""
-    return [feed.slices.origins[feed.items[i]] for i in items if i >= 0]
+    return [feed.origin(int(i)) for i in items if i >= 0]

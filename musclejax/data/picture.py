@@ -1,7 +1,6 @@
 """Pictures of what goes into training: slices, masks, weight maps, augmented samples."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +44,10 @@ def draw_samples(
     Source: the weight maps are the paper's Fig. 6.
     """
     titles = [*_TITLES, *(f"augmented {i + 1}" for i in range(augmented))]
-    figure, panels = _figure(len(items), len(titles), feed.settings.size)
-    still = replace(feed, settings=feed.settings._replace(enabled=False))
-    for row, item in zip(panels, items, strict=True):
-        one = np.array([item])
-        plain = make_batch(still, one, one, classes, config)
+    ones, still = [np.array([item]) for item in items], feed.plain()
+    samples = [make_batch(still, one, one, classes, config) for one in ones]
+    figure, panels = _figure(len(items), len(titles), samples[0]["image"].shape[1:3])
+    for row, one, plain in zip(panels, ones, samples, strict=True):
         weights = plain["weights"][0]
         border = weights - classes[plain["labels"][0]] * (weights > 0)
         row[0].text(0.5, 0.97, str(batch_origins(feed, one)[0]), **mark(row[0], "center"))
@@ -61,7 +59,7 @@ def draw_samples(
             _show(axes, make_batch(feed, one, np.array([number]), classes, config), labels=True)
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize=10, color="white")
-    present = np.unique(feed.slices.labels[feed.items[np.array(items)]])
+    present = np.unique([plain["labels"] for plain in samples])
     legend(figure, anatomy.REGIONS[config.task], present)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=_DPI, facecolor="black", format="png")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from musclejax import anatomy
 from musclejax.config import SLICE_SPACING_MM
-from musclejax.data.batches import Feed, batch_origins, make_batch
+from musclejax.data.batches import SliceFeed, batch_origins, make_batch
 from musclejax.data.dataset import COLUMNS
 from musclejax.data.slices import Origin
 from musclejax.errors import InputError
@@ -23,7 +23,7 @@ _STEP = 1 / 8192
 
 def write_augmented(
     folder: Path,
-    feeds: dict[str, Feed],
+    feeds: dict[str, SliceFeed],
     count: int,
     config: ConfigDict,
     advance: Callable[[int], None] = lambda done: None,
@@ -106,7 +106,9 @@ def _row(name: str, origin: Origin, split: str) -> dict[str, str]:
     }
 
 
-def _write(folder: Path, name: str, feed: Feed, item: int, number: int, config: ConfigDict) -> None:
+def _write(
+    folder: Path, name: str, feed: SliceFeed, item: int, number: int, config: ConfigDict
+) -> None:
     label_path = folder / "labelsTr" / f"{name}.nii.gz"
     if label_path.is_file():  # written last
         return

@@ -147,7 +147,8 @@ def _train_epoch(
 ) -> tuple[TrainState, Progress]:
     """Do what is left of the epoch."""
     steps = steps_per_epoch(loop.config)
-    rate = loop.steps.place(learning_rate(progress.plateau, loop.config.optim))
+    # In the type that the step is compiled for.
+    rate = loop.steps.place(np.float32(_rate(loop, progress)))
     first = progress.epoch * steps + progress.totals.batches
     saved = clock = loop.hooks.clock()
     for step in range(first, (progress.epoch + 1) * steps):
@@ -169,6 +170,11 @@ def _train_epoch(
     return state, progress
 
 
+def _rate(loop: _Loop, progress: Progress) -> float:
+    done = progress.epoch / max(1, int(loop.config.train.epochs))
+    return learning_rate(progress.plateau, loop.config.optim, min(done, 1.0))
+
+
 def _finish_epoch(
     loop: _Loop, state: TrainState, progress: Progress
 ) -> tuple[Progress, dict[str, Any]]:
@@ -187,7 +193,7 @@ def _finish_epoch(
         "epoch": epoch,
         "step": epoch * steps_per_epoch(config),
         **summary,
-        "learning_rate": config.optim.learning_rate * progress.plateau.factor,
+        "learning_rate": _rate(loop, progress),
         "best": better,
         "seconds": round(seconds, 3),
         "validation_seconds": round(loop.hooks.clock() - begin, 3),

@@ -1,13 +1,15 @@
 """AMSGrad as Keras computes it, L2 in the gradient, and the plateau rule."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
+from musclejax.errors import InputError
 from musclejax.training.losses import is_kernel
 
 
@@ -80,6 +82,9 @@ def keras_amsgrad(
     return optax.GradientTransformation(init, update)
 
 
+DECAYS = ("none", "cosine")
+
+
 class Plateau(NamedTuple):
     """Memory of the plateau rule: lowest validation loss, epochs since, learning-rate factor."""
 
@@ -106,6 +111,18 @@ def after_epoch(plateau: Plateau, loss: float, settings: ConfigDict) -> Plateau:
     return plateau._replace(wait=0, factor=plateau.factor * settings.factor)
 
 
-def learning_rate(plateau: Plateau, settings: ConfigDict) -> Float[Array, ""]:
-    """Return the learning rate in force, in the type that the training step is compiled for."""
-    return jnp.asarray(settings.learning_rate * plateau.factor, jnp.float32)
+def learning_rate(plateau: Plateau, settings: ConfigDict, done: float = 0.0) -> float:
+    """Return the learning rate in force.
+
+    Args:
+        plateau: Memory of the plateau rule.
+        settings: `config.optim`.
+        done: Share of the epochs that are done.
+
+    Raises:
+        InputError: If `optim.decay` does not exist.
+    """
+    if settings.decay not in DECAYS:
+        raise InputError("optim.decay", repr(settings.decay), ", ".join(DECAYS))
+    decay = 0.5 * (1 + math.cos(math.pi * done)) if settings.decay == "cosine" else 1.0
+    return float(settings.learning_rate * plateau.factor * decay)

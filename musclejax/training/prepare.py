@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.data.batches import Feed, make_feeds
 from musclejax.data.dataset import IGNORE, Case, read_dataset
+from musclejax.data.phantom_feed import PhantomFeed, phantom_feeds
 from musclejax.data.slices import Slices, load_slices
 from musclejax.data.split import LEAKS, assign_splits
 from musclejax.data.weight_map import class_weights
@@ -21,6 +22,8 @@ from musclejax.errors import InputError
 from musclejax.models.variants import find
 from musclejax.models.weights import Weights, draw_variables
 
+_EVERY = 8
+"""Of so many templates one is drawn to count how frequent each muscle is."""
 _CUT_SHARE = 1e-3
 """Share of labelled pixels outside the window above which a user is told."""
 
@@ -58,6 +61,15 @@ def load_data(
         InputError: If anything would make the run fail or mean nothing later.
     """
     _check_window(config)
+    folders = list(folders)
+    if config.data.source == "phantom":
+        if folders:
+            raise InputError("--data", str(folders[0]), "none, as the recipe draws its own slices")
+        return _phantom_data(config)
+    if config.data.source != "dataset":
+        raise InputError("data.source", repr(config.data.source), "dataset or phantom")
+    if not folders:
+        raise InputError("--data", "none", "a dataset", "See: musclejax dataset --help")
     datasets = [read_dataset(folder, config.data.channel) for folder in folders]
     splits = assign_splits([case for d in datasets for case in d.cases], config.split)
     slices = load_slices(datasets, config, splits, advance)
@@ -65,6 +77,21 @@ def load_data(
     notes = [LEAKS] if config.split.order == "paper" else []
     notes += _cut(slices, config)
     return Data(feeds, _classes(slices["train"], config), _record(slices, splits), tuple(notes))
+
+
+def _phantom_data(config: ConfigDict) -> Data:
+    feeds = phantom_feeds(config)
+    some = [feeds["train"].draw(n, n)[1] for n in range(0, len(feeds["train"]), _EVERY)]
+    classes = np.ones(len(anatomy.REGIONS), np.float32)
+    if config.task != "region":
+        classes = _weigh(some, config)
+    return Data(feeds, classes, {name: _origins(feed) for name, feed in feeds.items()}, ())
+
+
+def _origins(feed: PhantomFeed) -> dict[str, Any]:
+    limbs = [limb for phantom in feed.phantoms for limb in phantom.anatomy.limbs]
+    subjects = sorted({limb.subject for limb in limbs})
+    return {"slices": len(feed), "cases": subjects, "subjects": subjects, "source": "phantom"}
 
 
 def initial_variables(config: ConfigDict, weights: Weights | None) -> tuple[dict[str, Any], str]:
@@ -123,8 +150,12 @@ def _classes(train: Slices, config: ConfigDict) -> np.ndarray:
             accepted = "training slices of every region; give --data more than once if needed"
             raise InputError("data", f"no training slice of {', '.join(missing)}", accepted)
         return np.ones(len(anatomy.REGIONS), np.float32)
+    return _weigh(list(train.labels), config)
+
+
+def _weigh(labels: list[np.ndarray], config: ConfigDict) -> np.ndarray:
     absent = [a.strip() for a in str(config.data.absent).split(",") if a.strip()]
-    weights = class_weights(list(train.labels), config.task, absent)
+    weights = class_weights(labels, config.task, absent)
     match config.loss.class_weights:
         case "inverse":
             return weights

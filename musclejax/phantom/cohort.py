@@ -1,0 +1,143 @@
+"""Cohorts of synthetic people: who they are, when they are scanned, and their volumes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from musclejax.phantom.draw import nearest, relative_heights
+from musclejax.phantom.signal import SEVERITIES
+from musclejax.phantom.slice import Keys, Settings, draw_slice
+from musclejax.phantom.templates import Anatomy, Limb
+
+SLICES = {"thigh": 7, "leg": 3}
+"""Annotated slices of a scan. Source: paper, "Image segmentation"."""
+UNSEEN_SLICES = 4
+"""Further slices of two test subjects. Source: paper, Table 4."""
+TIME_POINTS = (2, 3)
+"""Visits of a person, in turns: 110 scans of 44 subjects. Source: paper, "Image segmentation"."""
+RANGE = {"thigh": (0.1, 0.9), "leg": (0.15, 0.85)}
+"""Lowest and highest relative height of an annotated slice. Source: ours."""
+_MIX = 0.3
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One synthetic scan to be drawn.
+
+    Attributes:
+        name: Of the case.
+        subject: Number of the person.
+        time_point: Visit, from 1.
+        severity: "mild" or "severe".
+        split: "", "test" or "unseen".
+        heights: Relative heights of its slices.
+    """
+
+    name: str
+    subject: int
+    time_point: int
+    severity: str
+    split: str
+    heights: tuple[float, ...]
+
+
+def plan(
+    region: str, subjects: int, test: int, severity: str, slices: int | None = None
+) -> list[Scan]:
+    """Return the scans of a cohort, the first `subjects` people for training.
+
+    Test subjects have one visit each; of "mixed" severity, every second is severe. The first two
+    severe ones have further slices, as in the paper's Table 4.
+
+    Args:
+        region: "thigh" or "leg".
+        subjects: People to train on.
+        test: People to test on.
+        severity: "mild", "severe" or "mixed".
+        slices: Slices of a scan; the paper's number if None.
+    """
+    low, high = RANGE[region]
+    heights = np.linspace(low, high, slices or SLICES[region])
+    scans, extra = [], 0
+    for person in range(subjects + test):
+        testing = person >= subjects
+        how = severity if severity != "mixed" else ("mild", "severe")[person % 2]
+        split = "test" if testing else ""
+        visits = 1 if testing else TIME_POINTS[person % 2]
+        for visit in range(1, visits + 1):
+            name = f"{region}_{person + 1:03d}_t{visit}"
+            scans.append(Scan(name, person + 1, visit, how, split, _tuple(heights)))
+        if testing and how == "severe" and extra < 2:
+            extra += 1
+            between = np.linspace(0.3, 0.7, UNSEEN_SLICES)
+            name = f"{region}_{person + 1:03d}_unseen"
+            scans.append(Scan(name, person + 1, 1, how, "unseen", _tuple(between)))
+    return scans
+
+
+def draw_scan(
+    anatomy: Anatomy, scan: Scan, seed: int, settings: Settings
+) -> tuple[Float[np.ndarray, "z h w"], UInt8[np.ndarray, "z h w"], float]:
+    """Draw a scan, slices from the feet up.
+
+    Args:
+        anatomy: Templates; the person's limbs are chosen from them.
+        scan: What to draw.
+        seed: Of the cohort.
+        settings: Size and ranges.
+
+    Returns:
+        Image, labels and the distance between slices in mm.
+    """
+    rng = np.random.default_rng([seed, scan.subject])
+    right = anatomy.limbs[rng.integers(len(anatomy.limbs))]
+    left = _other(anatomy.limbs, right, rng)
+    # Ranks of one person lie closer together than those of a population: one draw for all.
+    person = jax.random.fold_in(jax.random.key(seed), scan.subject)
+    visit = jax.random.fold_in(person, 1000 + scan.time_point)
+    grades = np.asarray(SEVERITIES[scan.severity], np.float32)
+    samples = []
+    for height in scan.heights:
+        pair = [nearest(b.tiles, _heights(anatomy, b), height) for b in (right, left)]
+        level = jax.random.fold_in(person, int(1e4 * height))
+        keys = Keys(person, visit, level, jax.random.fold_in(visit, int(1e4 * height)))
+        samples.append(
+            draw_slice(anatomy.tiles, np.array(pair), np.float32(height), keys, grades, settings)
+        )
+    length = float(np.ptp(right.levels_mm))
+    step = float(np.diff(scan.heights).mean()) * length if len(scan.heights) > 1 else 5.0
+    image, labels = (np.stack([np.asarray(s[n]) for s in samples]) for n in (0, 1))
+    return image, labels, step
+
+
+def _tuple(heights: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    return tuple(float(h) for h in heights)
+
+
+def _heights(anatomy: Anatomy, limb: Limb) -> np.ndarray:
+    heights = np.zeros(len(anatomy.tiles.sizes), np.float32)
+    heights[limb.tiles] = relative_heights(limb.levels_mm)
+    return heights
+
+
+def _other(limbs: Sequence[Limb], right: Limb, rng: np.random.Generator) -> Limb:
+    """Return the limb of the other side: the same person's, or sometimes another's."""
+    mixed = rng.random() < _MIX
+    fits = [b for b in limbs if (b.subject == right.subject) != mixed]
+    return fits[rng.integers(len(fits))] if fits else right
+
+
+def cases(scans: Sequence[Scan], region: str) -> Iterator[dict[str, object]]:
+    """Yield the rows of `cases.csv`."""
+    for scan in scans:
+        yield {
+            "case": scan.name,
+            "subject": f"{region}_{scan.subject:03d}",
+            "time_point": scan.time_point,
+            "region": region,
+            "severity": scan.severity,
+            "split": scan.split,
+        }

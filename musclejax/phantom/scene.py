@@ -1,0 +1,104 @@
+"""A slice through one or both limbs: tissues on the model grid."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray, UInt8
+
+from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
+from musclejax.phantom.templates import Tiles
+from musclejax.phantom.tissues import CODES
+
+_FAT_PX = ((2, 6), (6, 20), (20, 45))
+_FAT_SHARES = (0.5, 0.88, 1.0)
+"""Thickness of the fat under the skin, and how many people have at most the one or the other.
+Source: ours; the real scans have 4 to 60 mm."""
+ONE_LIMB = 0.12
+"""Share of scans that show one limb only."""
+
+
+class Person(NamedTuple):
+    """Who is scanned.
+
+    Attributes:
+        key: Decides all that stays the same from slice to slice and from visit to visit.
+        wasting: 0 (healthy) to 1 (muscles shrunk by disease).
+    """
+
+    key: PRNGKeyArray
+    wasting: Array
+
+
+def compose(
+    tiles: Tiles,
+    chosen: Int[Array, " 2"],
+    person: Person,
+    visit: PRNGKeyArray,
+    level: Array,
+    size: tuple[int, int],
+    amount: float = 1.0,
+) -> UInt8[Array, "h w"]:
+    """Return the tissues of a slice, in radiological view; the left limb's are `CODES` higher.
+
+    Args:
+        tiles: Templates.
+        chosen: Template of the right and of the left limb.
+        person: Who is scanned.
+        visit: Key of the visit: how the limbs lie.
+        level: 0 (knee or ankle) to 1.
+        size: Height and width of the slice.
+        amount: Of deformation: 1 is the usual, 0 none.
+    """
+    limbs = _limbs(tiles, chosen, person, level, amount)
+    return _place(limbs, visit, size)
+
+
+def _limbs(tiles: Tiles, chosen: Array, person: Person, level: Array, amount: float) -> list[Array]:
+    body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
+    share, which = jax.random.uniform(body, (2,))
+    low, high = jnp.select([which < shares for shares in _FAT_SHARES], list(jnp.array(_FAT_PX)))
+    fat_px = low + (high - low) * share
+    keys = [jax.random.fold_in(person.key, side) for side in (1, 2)]
+    # Half of the people have two limbs alike, but for the template.
+    twin = jax.random.bernoulli(alike)
+    same = jax.random.wrap_key_data(
+        jnp.where(twin, jax.random.key_data(keys[0]), jax.random.key_data(keys[1]))
+    )
+    limbs = []
+    for side, key in enumerate((keys[0], same)):
+        shape = draw_shape(key, fat_px, amount, person.wasting)
+        template = Tiles(*(field[chosen[side]] for field in tiles))
+        limbs.append(deform(template, shape, level))
+    return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
+
+
+def _place(limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int]) -> Array:
+    """Lay the limbs side by side, rarely one alone."""
+    height, width = size
+    keys = iter(jax.random.split(visit, 8))
+    extents = [_extent(limb) for limb in limbs]
+    spread = sum(last - first for first, last in extents)
+    close, apart, choice = jax.random.uniform(next(keys), (3,))
+    gap = jnp.where(choice < 0.5, -3 + 18 * close, 60 * apart)
+    gap = jnp.clip(gap, -3, jnp.maximum(width - 6 - spread, -3))
+    drift = jax.random.normal(next(keys), (2,)) * jnp.array([0.06 * height, 0.03 * width])
+    begin = (width - spread - gap) / 2 + drift[1]
+    top = (height - LIMB_PX) / 2 + drift[0] + 4 * jax.random.normal(next(keys), (2,))
+    left = jnp.array([begin, begin + extents[0][1] - extents[0][0] + gap])
+    left = left - jnp.array([first for first, _ in extents])
+    alone = jax.random.uniform(next(keys)) < ONE_LIMB
+    hidden = jnp.where(alone, jax.random.bernoulli(next(keys)).astype(jnp.int32), -1)
+    canvas = jnp.zeros((height + 2 * LIMB_PX, width + 2 * LIMB_PX), jnp.uint8)
+    for side, limb in enumerate(limbs):
+        limb = jnp.where(hidden == side, 0, limb)
+        corner = [(LIMB_PX + x[side]).astype(jnp.int32) for x in (top, left)]
+        there = jax.lax.dynamic_slice(canvas, corner, limb.shape)
+        canvas = jax.lax.dynamic_update_slice(canvas, jnp.where(there > 0, there, limb), corner)
+    return canvas[LIMB_PX:-LIMB_PX, LIMB_PX:-LIMB_PX]
+
+
+def _extent(limb: Array) -> tuple[Array, Array]:
+    """Return the first column that shows the limb, and the one after the last."""
+    seen = (limb > 0).any(0)
+    return jnp.argmax(seen), limb.shape[1] - jnp.argmax(seen[::-1])

@@ -1,0 +1,148 @@
+"""The shape of a limb: a template, deformed, with bone, fat and skin of its own."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
+from musclejax.phantom.tissues import (
+    CORTEX,
+    FAT,
+    GAP,
+    MARROW,
+    MUSCLES,
+    OTHER,
+    SKIN,
+    UNKNOWN,
+    VESSEL,
+)
+
+LIMB_PX = 256
+"""Height and width of the tile that a deformed limb lies on."""
+FIELDS = ((4, 4.0), (7, 1.8), (14, 0.6))
+"""Smooth displacements: bumps across the tile, and their size in pixels; together they never fold
+the plane. Source: ours."""
+VESSELS = 8
+
+
+class Shape(NamedTuple):
+    """How one limb of one person differs from its template; drawn by `draw_shape`."""
+
+    affine: Float[Array, "2 2"]
+    growth: Float[Array, " 13"]
+    erosion: Float[Array, " 32"]
+    closing: Array
+    cortex: Array
+    fat: Array
+    ripple: Float[Array, "3 2"]
+    skin: Array
+    fields: tuple[Float[Array, "2 2 n n"], ...]
+    vessels: Float[Array, "v 3"]
+
+
+def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: Array) -> Shape:
+    """Draw the shape of a limb.
+
+    Args:
+        key: Of the limb.
+        fat_px: Thickness of the fat under the skin of this person.
+        amount: Of deformation: 1 is the usual, 0 none.
+        wasting: 0 (healthy) to 1: how much muscles may have shrunk.
+    """
+    keys = iter(jax.random.split(key, 20))
+
+    def normal(*shape: int) -> Array:
+        return jax.random.normal(next(keys), shape)
+
+    def uniform(low: float, high: float, *shape: int) -> Array:
+        return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
+
+    angle, size, stretch, shear = normal(4) * jnp.array([0.2, 0.1, 0.07, 0.08]) * amount
+    rotation = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    scaling = jnp.diag(jnp.exp(-size + jnp.array([-1, 1]) * stretch))
+    shrunk = wasting * uniform(0, 1, 32) ** 2 * 4
+    return Shape(
+        affine=scaling @ rotation + jnp.array([[0, 0], [1, 0]]) * shear,
+        growth=normal(MUSCLES + 1) * 0.15 * amount,
+        erosion=shrunk + uniform(0, 0.7),
+        closing=jax.random.choice(next(keys), jnp.array([0.0, 1.5, 2.5, 4.0])) * (1 - wasting),
+        cortex=uniform(2, 6),
+        fat=fat_px * jnp.exp(0.15 * normal()),
+        ripple=jnp.stack([0.25 * normal(3), uniform(0, 2 * jnp.pi, 3)], 1),
+        skin=uniform(1, 2.2),
+        fields=tuple(
+            amount * sigma * uniform(0.2, 1) * normal(2, 2, cells, cells) for cells, sigma in FIELDS
+        ),
+        vessels=jnp.concatenate(
+            [uniform(0, LIMB_PX, VESSELS, 2), uniform(0.7, 3.5, VESSELS, 1)], 1
+        ),
+    )
+
+
+def deform(
+    template: Tiles,
+    shape: Shape,
+    level: Array,
+) -> UInt8[Array, "LIMB_PX LIMB_PX"]:
+    """Return the tissues of a limb; it looks like a right one.
+
+    Args:
+        template: One of them.
+        shape: How to deform it.
+        level: 0 (knee or ankle) to 1: the smooth displacements change from end to end.
+    """
+    place = jnp.stack(jnp.mgrid[:LIMB_PX, :LIMB_PX], -1).astype(jnp.float32) - LIMB_PX / 2
+    theta = jnp.arctan2(place[..., 0], place[..., 1])
+    source = place @ shape.affine.T
+    for ends in shape.fields:
+        mixed = (1 - level) * ends[0] + level * ends[1]
+        mixed = mixed / jnp.sqrt((1 - level) ** 2 + level**2)
+        full = jax.image.resize(mixed, (2, LIMB_PX, LIMB_PX), "cubic")
+        source = source + jnp.moveaxis(full, 0, -1)
+    tile = jnp.array(template.packed.shape)
+    source = _grow(source + tile / 2, template, shape.growth)
+    rows, cols = jnp.clip(jnp.round(source).astype(jnp.int32), 0, tile - 1).transpose(2, 0, 1)
+    found = template.packed[rows, cols]
+    inside = ((source >= 0) & (source < tile)).all(-1)
+    layers = [(found >> (8 * n)) & 255 for n in range(4)]
+    tissue, nearest = (layer.astype(jnp.uint8) for layer in layers[:2])
+    depth = DEPTH_STEP * (layers[2].astype(jnp.float32) - 128)
+    outside = OUTSIDE_STEP * layers[3].astype(jnp.float32)
+    tissue = jnp.where(inside, tissue, 0)
+    outside = jnp.where(inside, outside, 255 * OUTSIDE_STEP)
+    tissue = _resize_muscles(tissue, nearest, depth, shape)
+    tissue = jnp.where((tissue == MARROW) & (depth < shape.cortex), CORTEX, tissue)
+    return _clothe(tissue, outside, theta, shape, place + LIMB_PX / 2)
+
+
+def _grow(source: Array, template: Tiles, growth: Array) -> Array:
+    """Let muscles swell or shrink about their centres, and their neighbours give way."""
+    for label in range(1, MUSCLES + 1):
+        size = template.sizes[label]
+        away = source - template.centres[label]
+        near = jnp.exp(-(away**2).sum(-1) / (2 * jnp.maximum(size, 1) ** 2))
+        swelling = jnp.where(size > 0, growth[label], 0)
+        source = source - swelling * near[..., None] * away
+    return source
+
+
+def _resize_muscles(tissue: Array, nearest: Array, depth: Array, shape: Shape) -> Array:
+    """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards."""
+    tissue = jnp.where((tissue == GAP) & (-depth < shape.closing), nearest, tissue)
+    muscle = ((tissue > 0) & (tissue <= MUSCLES)) | (tissue == OTHER) | (tissue == UNKNOWN)
+    wasted = muscle & (depth >= 0) & (depth < shape.erosion[tissue] - 0.5)
+    return jnp.where(wasted, GAP, tissue)
+
+
+def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Array) -> Array:
+    """Add fat under the skin, skin and vessels."""
+    angles = theta[..., None] * jnp.arange(1, 4) + shape.ripple[:, 1]
+    thickness = shape.fat * jnp.clip(1 + (jnp.cos(angles) * shape.ripple[:, 0]).sum(-1), 0.4, 2)
+    beyond = outside - thickness
+    tissue = jnp.where((tissue == 0) & (beyond < 0), FAT, tissue)
+    tissue = jnp.where((tissue == 0) & (beyond < shape.skin), SKIN, tissue)
+    near = ((place[..., None, :] - shape.vessels[:, :2]) ** 2).sum(-1) < shape.vessels[:, 2] ** 2
+    spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
+    return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)

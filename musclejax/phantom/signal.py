@@ -1,0 +1,167 @@
+"""From tissues to water and fat, and from those to the signal of a gradient echo, and to others."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, PRNGKeyArray, UInt8
+
+from musclejax.phantom import tissues
+from musclejax.phantom.scene import Person
+from musclejax.phantom.tissues import CODES, FAT, MUSCLES
+
+GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
+"""Fat fraction of a muscle by grade 0 to 4 of Mercuri et al. 2005: normal; traces; below 30 %; 30
+to 60 %; above. The fractions within a grade are ours."""
+SEVERITIES = {
+    "mild": (0.55, 0.25, 0.2, 0.0, 0.0),
+    "severe": (0.1, 0.15, 0.25, 0.3, 0.2),
+    "mixed": (0.6, 0.12, 0.12, 0.1, 0.06),
+}
+"""Probability of each grade for a muscle. Source: ours."""
+_WATER, _FAT = (tissues.ranges(part) for part in ("water", "fat"))
+_IS_MUSCLE = tissues.is_muscle(np.arange(CODES))
+
+
+class Contrast(NamedTuple):
+    """Shares of the kinds of images that are drawn; the rest are gradient echoes of any phase.
+
+    Attributes:
+        out_of_phase: Water and fat opposed.
+        in_phase: Water and fat added.
+        random: Every tissue at random, as in SynthSeg (Billot et al. 2023).
+        fat_only: Muscle dark.
+    """
+
+    out_of_phase: float = 0.35
+    in_phase: float = 0.2
+    random: float = 0.15
+    fat_only: float = 0.04
+
+
+NARROW = Contrast(out_of_phase=1.0, in_phase=0.0, random=0.0, fat_only=0.0)
+"""Out of phase alone, to show what variety is worth."""
+
+
+def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Float[Array, "h w"]:
+    """Return smooth noise of about unit scale with so many bumps down and across."""
+    small = jax.random.normal(key, (max(2, rows), max(2, cols)))
+    return jax.image.resize(small, size, "cubic")
+
+
+def fat_fractions(person: Person, grades: Float[Array, " 5"]) -> Float[Array, "2 CODES"]:
+    """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
+    keys = jax.random.split(jax.random.fold_in(person.key, 3), 4)
+    # One person is of one severity: all muscles share half of their rank.
+    common = jax.random.uniform(keys[0], (1, 1))
+    own = jax.random.uniform(keys[1], (2, CODES))
+    own = own.at[1].set(jnp.where(jax.random.bernoulli(keys[2], 0.7, (CODES,)), own[0], own[1]))
+    rank = jnp.clip(0.5 * common + 0.5 * own, 0, 1)
+    # The mean of two uniform numbers has this distribution function; its value is uniform again.
+    rank = jnp.where(rank < 0.5, 2 * rank**2, 1 - 2 * (1 - rank) ** 2)
+    grade = jnp.minimum((rank[..., None] > jnp.cumsum(grades)).sum(-1), len(GRADES) - 1)
+    low, high = jnp.asarray(GRADES)[grade].transpose(2, 0, 1)
+    return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
+
+
+def water_and_fat(
+    scene: UInt8[Array, "h w"],
+    person: Person,
+    texture: PRNGKeyArray,
+    visit: PRNGKeyArray,
+    grades: Float[Array, " 5"],
+) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
+    """Return how much water and fat every pixel holds.
+
+    Args:
+        scene: From `scene.compose`.
+        person: Whose limbs these are; decides the fat in the muscles.
+        texture: Key of the slice of that person: where in a muscle the fat is.
+        visit: Key of the visit: what else differs from scan to scan.
+        grades: Probability of each grade; see `SEVERITIES`.
+    """
+    size, keys = scene.shape, iter(jax.random.split(texture, 12))
+    tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, grades))
+    water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
+    code = scene % CODES
+    muscle = jnp.asarray(_IS_MUSCLE)[code]
+    streaky = _streaks(next(keys), size)
+    spread, finer = jax.random.uniform(next(keys), (2,), minval=jnp.array([0.3, 0]))
+    patches = smooth(next(keys), size, size[0] // 18, size[1] // 18)
+    fine = smooth(next(keys), size, size[0] // 5, size[1] // 5)
+    pattern = spread * (0.6 * streaky + 0.6 * patches) + 0.5 * finer * fine
+    # More fat in some places and less in others, at about the same mean.
+    logit = jnp.log(jnp.clip(fat, 0.005, 0.97)) - jnp.log1p(-jnp.clip(fat, 0.005, 0.97))
+    mottled = jax.nn.sigmoid(logit + 1.6 * pattern)
+    line = _septa(scene, muscle, keys)
+    inside = jnp.clip(mottled + line * (1 - mottled), 0, 1)
+    web = jnp.exp(-((smooth(next(keys), size, size[0] // 11, size[1] // 11) / 0.15) ** 2))
+    thin = 1 - jnp.where(code == FAT, 0.5 * finer * web, 0)
+    healthy = 1 + 0.05 * fine
+    water = jnp.where(muscle, water * healthy * (1 - inside), water)
+    return water, jnp.where(muscle, inside, fat * thin)
+
+
+def _tables(key: PRNGKeyArray, fractions: Array) -> tuple[Array, Array]:
+    """Draw water and fat of every code of both limbs; muscle's fat is its fraction."""
+    first, second = jax.random.split(key)
+    water, fat = (
+        jax.random.uniform(k, (CODES,), minval=r[:, 0], maxval=r[:, 1])
+        for k, r in ((first, _WATER), (second, _FAT))
+    )
+    both = jnp.stack([water, water]), jnp.stack([fat, fat])
+    return both[0], jnp.where(jnp.asarray(_IS_MUSCLE), fractions, both[1])
+
+
+def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
+    """Return noise drawn out along one of two directions, which takes turns from place to place."""
+    keys = jax.random.split(key, 3)
+    down = smooth(keys[0], size, size[0] // 4, size[1] // 16)
+    across = smooth(keys[1], size, size[0] // 16, size[1] // 4)
+    turn = jax.nn.sigmoid(4 * smooth(keys[2], size, size[0] // 60, size[1] // 60))
+    return turn * down + (1 - turn) * across
+
+
+def _septa(scene: Array, muscle: Array, keys: Iterator[PRNGKeyArray]) -> Array:
+    """Return the share of fat in the borders of neighbouring muscles: some clear, some unseen."""
+    size = scene.shape
+    seen = jax.random.uniform(next(keys), (), minval=0.1)
+    across, down = (
+        (scene != jnp.roll(scene, 1, axis)) & muscle & jnp.roll(muscle, 1, axis) for axis in (0, 1)
+    )
+    border = across.astype(jnp.float32) + down
+    clear = jnp.clip(0.5 + smooth(next(keys), size, size[0] // 14, size[1] // 14), 0, 1)
+    return jnp.clip(border * clear * seen, 0, 0.9)
+
+
+def signal(
+    water: Float[Array, "h w"],
+    fat: Float[Array, "h w"],
+    scene: UInt8[Array, "h w"],
+    visit: PRNGKeyArray,
+    contrast: Contrast,
+) -> Complex[Array, "h w"]:
+    """Return the complex signal of an image of random contrast; 1 is about healthy muscle.
+
+    |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase.
+    """
+    keys = iter(jax.random.split(jax.random.fold_in(visit, 2), 8))
+    kind, weak, free, angle = jax.random.uniform(next(keys), (4,))
+    bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
+    phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
+    strength = jnp.where(weak < 0.22, 0.15 * free, 0.35 + 1.0 * free)
+    dark = jax.random.uniform(next(keys)) < contrast.fat_only
+    echo = jnp.where(dark, 0.1, 1.0) * water + strength * fat * jnp.exp(1j * phase)
+    values = jax.random.uniform(next(keys), (2 * CODES,), minval=0.05, maxval=1.3)
+    own = jnp.where(jnp.arange(CODES) <= MUSCLES, 0.05, 0.15) * jax.random.normal(
+        next(keys), (CODES,)
+    )
+    values = jnp.where(jnp.asarray(_IS_MUSCLE), values[1] * (1 + own), values[:CODES])
+    values = values.at[0].set(0)
+    painted = jnp.take(values, (scene % CODES).astype(jnp.int32))
+    infiltrated = painted * water + values[FAT] * fat
+    drawn = jnp.where(jnp.asarray(_IS_MUSCLE)[scene % CODES], infiltrated, painted)
+    is_random = jax.random.uniform(next(keys)) < contrast.random
+    return jnp.where(is_random, drawn.astype(jnp.complex64), echo)

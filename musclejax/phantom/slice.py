@@ -1,0 +1,93 @@
+"""One synthetic slice: a function of keys alone, compiled once for a size."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+
+from musclejax.phantom.scanner import scan
+from musclejax.phantom.scene import Person, compose
+from musclejax.phantom.signal import Contrast, signal, water_and_fat
+from musclejax.phantom.templates import Tiles
+from musclejax.phantom.tissues import CODES, MUSCLES, UNKNOWN
+
+IGNORE = 255
+"""Label of what is not known; as `data.dataset.IGNORE`."""
+
+
+class Settings(NamedTuple):
+    """What is fixed while compiled.
+
+    Attributes:
+        size: Height and width of a slice; multiples are the network's affair.
+        deformation: 1 is the usual, 0 none.
+        artefacts: 1 is the usual, 0 none.
+        contrast: Which kinds of images.
+    """
+
+    size: tuple[int, int] = (432, 432)
+    deformation: float = 1.0
+    artefacts: float = 1.0
+    contrast: Contrast = Contrast()
+
+
+class Keys(NamedTuple):
+    """What decides a slice.
+
+    Attributes:
+        person: The same for all slices and visits of a person.
+        visit: The same for all slices of a scan.
+        level: The same for a level of a person: where in a muscle the fat is.
+        noise: Of this slice alone.
+    """
+
+    person: PRNGKeyArray
+    visit: PRNGKeyArray
+    level: PRNGKeyArray
+    noise: PRNGKeyArray
+
+
+class Sample(NamedTuple):
+    """A synthetic slice in radiological view.
+
+    Attributes:
+        image: Magnitude; healthy muscle is about 1 in most contrasts.
+        labels: Muscles of the region, 0, or `IGNORE`.
+    """
+
+    image: Float[Array, "h w"]
+    labels: UInt8[Array, "h w"]
+
+
+@partial(jax.jit, static_argnames="settings")
+def draw_slice(
+    tiles: Tiles,
+    chosen: Int[Array, " 2"],
+    level: Array,
+    keys: Keys,
+    grades: Float[Array, " 5"],
+    settings: Settings,
+) -> Sample:
+    """Draw a slice.
+
+    Args:
+        tiles: Templates of a region.
+        chosen: Template of the right and of the left limb; may be of two people.
+        level: 0 (knee or ankle) to 1.
+        keys: What decides it.
+        grades: Probability of each grade of fat replacement; see `signal.SEVERITIES`.
+        settings: What is fixed.
+    """
+    # The sicker, the more muscle may have wasted away.
+    sickness = jnp.clip((grades * jnp.array([0, 0.1, 0.4, 0.8, 1.0])).sum() * 2, 0, 1)
+    wasting = sickness * jax.random.uniform(jax.random.fold_in(keys.person, 4))
+    person = Person(keys.person, wasting)
+    scene = compose(tiles, chosen, person, keys.visit, level, settings.size, settings.deformation)
+    water, fat = water_and_fat(scene, person, keys.level, keys.visit, grades)
+    emitted = signal(water, fat, scene, keys.visit, settings.contrast)
+    image = scan(emitted, keys.visit, keys.noise, settings.artefacts)
+    code = scene % CODES
+    labels = jnp.where(code <= MUSCLES, code, jnp.where(code == UNKNOWN, IGNORE, 0))
+    return Sample(image, labels.astype(jnp.uint8))

@@ -1,0 +1,46 @@
+"""What a synthetic limb is made of: codes of tissues, and their water and fat."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+MUSCLES = 12
+"""Codes 1 to 12 are the muscles of the region, as in `anatomy`."""
+AIR, UNKNOWN, OTHER, CORTEX, MARROW, GAP, FAT, SKIN, VESSEL = 0, 20, 21, 22, 23, 24, 25, 26, 27
+"""UNKNOWN: muscle without a label, left out of the loss; OTHER: muscle that no network labels; GAP:
+fat, fascia and septa between muscles; FAT: under the skin. Templates hold whole bones as MARROW."""
+CODES = 32
+"""Codes of one limb; those of the left limb are this much higher."""
+
+
+class Tissue(NamedTuple):
+    """Ranges of the water and fat of a tissue; 1 is the water of healthy muscle, and pure fat."""
+
+    water: tuple[float, float]
+    fat: tuple[float, float]
+
+
+MUSCLE = Tissue((0.9, 1.1), (0.0, 0.06))
+TISSUES = {
+    CORTEX: Tissue((0.03, 0.3), (0.0, 0.2)),
+    MARROW: Tissue((0.0, 0.25), (0.5, 1.1)),
+    GAP: Tissue((0.05, 0.4), (0.4, 1.0)),
+    FAT: Tissue((0.0, 0.15), (0.9, 1.1)),
+    SKIN: Tissue((0.3, 1.1), (0.0, 0.5)),
+    VESSEL: Tissue((0.05, 1.9), (0.0, 0.1)),
+}
+"""Source: ours; gradient-echo images of healthy limbs, and wider."""
+
+
+def is_muscle(code: np.ndarray) -> np.ndarray:
+    """Return where a code of one limb is muscle, labelled or not."""
+    return ((code > 0) & (code <= MUSCLES)) | (code == UNKNOWN) | (code == OTHER)
+
+
+def ranges(part: str) -> np.ndarray:
+    """Return the low and high end of every code's "water" or "fat", [CODES, 2]."""
+    table = np.zeros((CODES, 2), np.float32)
+    table[is_muscle(np.arange(CODES))] = getattr(MUSCLE, part)
+    for code, tissue in TISSUES.items():
+        table[code] = getattr(tissue, part)
+    return table

@@ -1,0 +1,208 @@
+"""Synthetic scans: anatomy kept, same key same slice, disease and contrast as asked, datasets."""
+
+import csv
+from pathlib import Path
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from musclejax import anatomy
+from musclejax.cli.main import main
+from musclejax.config import apply_settings, load_recipe
+from musclejax.data.batches import make_batch, training_items
+from musclejax.data.check import check_dataset
+from musclejax.data.dataset import IGNORE, read_dataset
+from musclejax.data.phantom_feed import phantom_feeds
+from musclejax.errors import InputError
+from musclejax.phantom import slice as phantom_slice
+from musclejax.phantom.cohort import plan
+from musclejax.phantom.draw import Phantom
+from musclejax.phantom.scene import Person
+from musclejax.phantom.signal import SEVERITIES, fat_fractions
+from musclejax.phantom.slice import Settings
+from musclejax.phantom.templates import Anatomy, load_anatomy, pack
+from musclejax.phantom.tissues import GAP, MARROW
+
+SMALL = Settings(size=(192, 336))
+SEGMENTED = {"thigh": 12, "leg": 6}
+
+
+@pytest.fixture(scope="module", params=["thigh", "leg"])
+def held_out(request: pytest.FixtureRequest) -> Anatomy:
+    return load_anatomy(request.param, "held_out")
+
+
+@pytest.fixture(scope="module")
+def phantom(held_out: Anatomy) -> Phantom:
+    return Phantom(held_out, "mixed", 3, SMALL)
+
+
+def test_ignore_is_that_of_datasets() -> None:
+    assert phantom_slice.IGNORE == IGNORE
+
+
+def test_people_to_learn_from_and_to_test_on_are_different() -> None:
+    people = {group: load_anatomy("thigh", group).limbs for group in ("train", "held_out")}
+    train, test = ({limb.subject for limb in limbs} for limbs in people.values())
+    assert train
+    assert test
+    assert not train & test
+    with pytest.raises(InputError, match="arm"):
+        load_anatomy("arm")
+
+
+def test_templates_look_like_a_right_limb(held_out: Anatomy) -> None:
+    """Radiological view: a right limb's lateral muscles lie on the left of the picture."""
+    muscles = anatomy.REGIONS[held_out.region].muscles
+    lateral, medial = ([m.number for m in muscles if m.laterality == s] for s in (1, -1))
+    sides = []
+    for centres, sizes in zip(held_out.tiles.centres, held_out.tiles.sizes, strict=True):
+        columns = [
+            np.average(centres[own, 1], weights=sizes[own] ** 2) for own in (lateral, medial)
+        ]
+        sides.append(columns[0] < columns[1])
+    assert np.mean(sides) == 1
+
+
+def test_distances_of_a_template() -> None:
+    tissue = np.zeros((40, 40), np.uint8)
+    tissue[5:35, 5:35] = GAP
+    tissue[10:20, 10:30] = 4
+    tissue[25:31, 25:31] = MARROW
+    packed = pack(tissue)
+    layer = [(packed >> np.uint32(8 * n)) & 255 for n in range(4)]
+    np.testing.assert_array_equal(layer[0], tissue)
+    assert layer[1][22, 20] == 4  # the nearest muscle to a gap
+    assert (layer[2][15, 20].astype(int) - 128) / 4 == 4  # inside: from the border pixel
+    assert (layer[2][23, 20].astype(int) - 128) / 4 == -4  # in the gap: to the muscle
+    assert layer[2][28, 28] > 128  # in bone
+    assert layer[3][0, 20] / 2 == 5  # outside the fascia
+
+
+def test_same_number_same_slice_and_another_differs(phantom: Phantom) -> None:
+    one, again, other = (phantom.draw(2, n) for n in (7, 7, 8))
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.abs(np.asarray(one.image) - np.asarray(other.image)).mean() > 0.01
+
+
+def test_slices_show_the_muscles_of_the_region(phantom: Phantom) -> None:
+    count = SEGMENTED[phantom.anatomy.region]
+    samples = [phantom.draw(n % len(phantom), n) for n in range(12)]
+    labels = np.stack([np.asarray(s.labels) for s in samples])
+    assert set(np.unique(labels)) - {IGNORE} == set(range(count + 1))
+    assert np.isfinite([np.asarray(s.image) for s in samples]).all()
+    assert min(float(s.image.min()) for s in samples) >= 0
+    share = (labels > 0).mean((1, 2))
+    assert (share > 0.02).all()
+    assert (share < 0.6).all()
+
+
+def test_sickness_is_as_asked() -> None:
+    people = [Person(jax.random.key(n), np.float32(0)) for n in range(200)]
+    mean = {
+        name: np.mean([fat_fractions(p, np.asarray(grades)) for p in people])
+        for name, grades in SEVERITIES.items()
+    }
+    assert mean["mild"] < 0.1 < mean["mixed"] < mean["severe"]
+    assert 0.2 < mean["severe"] < 0.5
+    both = np.stack([fat_fractions(p, np.asarray(SEVERITIES["mixed"])) for p in people])
+    assert np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1] > 0.7  # the two sides
+
+
+def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
+    plain = Settings(size=(256, 512), deformation=0.0, artefacts=0.0)
+    shown = Phantom(held_out, "mild", 1, plain)
+    best = []
+    for number in range(8):
+        labels = np.asarray(shown.draw(0, number).labels)
+        sizes = np.bincount(labels[labels != IGNORE].ravel(), minlength=13)[1:]
+        best.append(sizes)
+    tile = held_out.tiles.packed[0] & 255
+    expected = np.bincount(tile[tile <= 12].ravel(), minlength=13)[1:]
+    present = expected > 150
+    # Two limbs, or one; wasting and closing gaps change areas a little.
+    ratio = np.median(np.stack(best)[:, present] / expected[present])
+    assert 1.3 < ratio < 2.5
+
+
+def test_the_plan_is_the_papers() -> None:
+    scans = plan("thigh", 44, 10, "mixed")
+    training = [s for s in scans if not s.split]
+    assert (len(training), sum(len(s.heights) for s in training)) == (110, 770)
+    assert sum(len(s.heights) for s in plan("leg", 44, 0, "mixed")) == 330
+    test = [s for s in scans if s.split == "test"]
+    assert sorted(s.severity for s in test) == ["mild"] * 5 + ["severe"] * 5
+    assert not {s.subject for s in test} & {s.subject for s in training}
+    assert [len(s.heights) for s in scans if s.split == "unseen"] == [4, 4]
+
+
+def test_command_writes_a_dataset_that_is_fit_for_training(tmp_path: Path) -> None:
+    command = ["phantom", "-o", str(tmp_path), "--region", "leg", "--subjects", "2", "--test", "2"]
+    done = CliRunner().invoke(main, [*command, "--seed", "5"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "8 scans, 25 slices, 2 people to train on, 2 to test on" in done.output
+    reports, findings = check_dataset(read_dataset(tmp_path, 0), lambda case: None)
+    assert not [f for f in findings if f.serious]
+    assert {r.region for r in reports} == {"leg"}
+    rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
+    assert {r["split"] for r in rows} == {"", "test", "unseen"}
+    image = tmp_path / "imagesTr" / "leg_001_t1_0000.nii.gz"
+    assert nib.aff2axcodes(nib.load(image).affine) == ("L", "P", "S")
+    first, when = nib.load(image).get_fdata(), image.stat().st_mtime_ns
+    again = CliRunner().invoke(main, [*command, "--seed", "5"], catch_exceptions=False)
+    assert again.exit_code == 0
+    assert image.stat().st_mtime_ns == when  # it goes on where it was
+    (tmp_path / "labelsTr" / "leg_001_t1.nii.gz").unlink()
+    CliRunner().invoke(main, [*command, "--seed", "5"], catch_exceptions=False)
+    np.testing.assert_array_equal(nib.load(image).get_fdata(), first)
+
+
+def test_visits_of_a_person_share_anatomy() -> None:
+    from musclejax.phantom.cohort import draw_scan
+
+    legs = load_anatomy("leg", "train")
+    scans = plan("leg", 2, 0, "severe")
+    first, second = [s for s in scans if s.subject == 1][:2]
+    stranger = next(s for s in scans if s.subject == 2)
+    areas = [
+        np.bincount(draw_scan(legs, s, 0, SMALL)[1].ravel(), minlength=256)[1:7] + 1
+        for s in (first, second, stranger)
+    ]
+    apart = [np.abs(np.log(areas[0] / other)).mean() for other in areas[1:]]
+    assert apart[0] < apart[1]
+
+
+@pytest.mark.parametrize("task", ["thigh", "region"])
+def test_training_draws_new_slices_for_ever(task: str) -> None:
+    changes = [f"task={task}", "data.crop_px=(192, 336)", "phantom.validation_slices=4"]
+    config = apply_settings(load_recipe("phantom"), changes)
+    feeds = phantom_feeds(config)
+    assert len(feeds["validation"]) == 4
+    classes = np.ones(13, np.float32)
+    items, numbers = training_items(feeds["train"], 0, 2)
+    later = training_items(feeds["train"], 1, 2)[1]
+    assert not set(numbers) & set(later)
+    batch = make_batch(feeds["train"], items, numbers, classes, config)
+    again = make_batch(feeds["train"], items, numbers, classes, config)
+    np.testing.assert_array_equal(batch["image"], again["image"])
+    if task == "region":
+        assert batch["image"].shape == (2, 128, 128, 1)
+        regions = [feeds["train"].region(n) for n in range(20)]
+        assert regions.count("thigh") == regions.count("leg") == 10
+    else:
+        assert batch["image"].shape == (2, 192, 336, 1)
+        assert batch["weights"].max() > 0
+    assert "template" in feeds["train"].origin(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [("phantom.severity=bad", "mild, severe, mixed"), ("phantom.contrast=x", "any, narrow")],
+)
+def test_unknown_settings_are_told(change: str, accepted: str) -> None:
+    with pytest.raises(InputError, match=accepted):
+        phantom_feeds(apply_settings(load_recipe("phantom"), [change]))

@@ -1,0 +1,248 @@
+"""Build the thigh templates from the open label maps.
+
+    python tools/anatomy/build_thigh.py --data ../shared/data
+
+Writes `musclejax/data/anatomy/thigh.nii.gz` and `thigh.csv`, and the contact sheet
+`docs/anatomy/thigh_templates.png`. The label maps are Apache-2.0, see their PROVENANCE.md.
+
+Source: ours.
+"""
+
+import argparse
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+from matplotlib.patches import Patch
+from scipy import ndimage as ndi
+from thigh_tissues import (
+    AM,
+    BFS,
+    BONE,
+    CM2,
+    GAP,
+    GRA,
+    PIXEL_MM,
+    RF,
+    SAR,
+    SM,
+    UNKNOWN,
+    VESSEL,
+    VI,
+    VL,
+    VM,
+    complete,
+)
+
+from musclejax.anatomy import COLORS, REGIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMB_PX = 224
+HUASHAN_TO_OURS = np.array([0, 5, 4, 1, 3, 2, 7, 6, 10, 9, 8, 11], np.uint8)
+HELD_OUT = ("THIGH_056", "THIGH_061", "HV005", "THIGH_119", "THIGH_024", "THIGH_038")
+"""Subjects for validation; THIGH_038 is Thigh_002, a test subject."""
+SECOND_MAPS = ("T1_THIGH_022", "Fat_THIGH_026", "Fat_THIGH_031")
+"""The same person once more, with nearly the same labels."""
+DENSE = 30
+"""Of a series with more labelled slices, every second is taken."""
+FEMUR_CM2 = 3.4
+"""Where the femur found is smaller, vastus intermedius is labelled too little to tell its place."""
+DOUBT = 0.3
+"""Tiles with more than this share unknown are left out."""
+DROPPED: dict[tuple[str, str], tuple[int, ...]] = {
+    ("THIGH_029", "left"): (0,),  # vastus intermedius a sliver, femur misplaced
+    ("THIGH_031", "left"): (0,),  # the same
+    ("THIGH_059", "right"): (0,),  # vastus medialis cut off
+    ("THIGH_062", "right"): (2,),  # vastus intermedius a sliver, femur misplaced
+    ("THIGH_114", "left"): (11,),  # vastus lateralis in shreds
+    ("THIGH_119", "right"): (4,),  # intermedius and medialis cut off, femur misplaced
+    ("THIGH_119", "left"): (4, 30),  # the same; highest slice, muscles fragmentary
+    ("THIGH_123", "left"): (0, 11, 12),  # femur misplaced; highest, muscles fragmentary
+    ("THIGH_123", "right"): (11, 12),  # vastus lateralis in shreds
+}
+"""Slices dropped by eye: (subject, limb) -> slice numbers, from the foot, in the file."""
+EXTRA = {UNKNOWN: (110, 110, 110), BONE: (235, 235, 215), GAP: (45, 45, 45), VESSEL: (255, 0, 0)}
+EXTRA_NAMES = {UNKNOWN: "unknown", BONE: "femur", GAP: "gap", VESSEL: "vessels"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One limb at one level: tissues [row, column] and where they come from."""
+
+    tissues: np.ndarray
+    subject: str
+    limb: str
+    index: int
+    level_mm: float
+
+
+def read_slices(path: Path) -> tuple[np.ndarray, float, float]:
+    """Return our labels as [slice, anterior to posterior, right to left], pixel size, spacing."""
+    image = nib.as_closest_canonical(nib.load(path))
+    array = np.asanyarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
+    dx, _, dz = image.header.get_zooms()
+    return HUASHAN_TO_OURS[array], float(dx), float(dz)
+
+
+def limbs(labels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the right and the left limb of a slice, both as right limbs."""
+    middle = int(np.median([np.nonzero(labels == m)[1].mean() for m in np.unique(labels)[1:]]))
+    right, left = labels.copy(), labels.copy()
+    right[:, middle:], left[:, :middle] = 0, 0
+    yield "right", right
+    yield "left", left[:, ::-1]
+
+
+def crop(limb: np.ndarray) -> np.ndarray:
+    """Cut to the labelled box and a margin."""
+    if not limb.any():
+        return limb
+    rows, cols = np.nonzero(np.pad(limb, 8))
+    box = slice(rows.min() - 8, rows.max() + 9), slice(cols.min() - 8, cols.max() + 9)
+    return np.pad(limb, 8)[box]
+
+
+def clean(limb: np.ndarray, pixel: float) -> np.ndarray:
+    """Keep the main part of every muscle, fill its holes, drop crumbs."""
+    out = np.zeros_like(limb)
+    for muscle in np.unique(limb)[1:]:
+        mask = ndi.binary_opening(limb == muscle) if (limb == muscle).sum() > 60 else limb == muscle
+        parts, count = ndi.label(mask)
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:] * (pixel / PIXEL_MM) ** 2
+        keep = [i + 1 for i in range(count) if sizes[i] > 25 and sizes[i] >= 0.25 * sizes.max()]
+        mask = ndi.binary_fill_holes(np.isin(parts, keep[:2]) & (parts > 0))
+        out[mask & (out == 0)] = muscle
+    return out
+
+
+def to_tile(limb: np.ndarray, pixel: float) -> np.ndarray:
+    """Resample one limb by signed distances, centred on the middle of its box."""
+    rows, cols = np.nonzero(limb)
+    centre = [(a.min() + a.max()) / 2 for a in (rows, cols)]
+    offsets = (np.arange(LIMB_PX) - (LIMB_PX - 1) / 2) * PIXEL_MM / pixel
+    grid = np.meshgrid(centre[0] + offsets, centre[1] + offsets, indexing="ij")
+    best = np.full((LIMB_PX, LIMB_PX), 0.15, np.float32)
+    out = np.zeros((LIMB_PX, LIMB_PX), np.uint8)
+    for muscle in np.unique(limb)[1:]:
+        mask = limb == muscle
+        signed = ndi.distance_transform_edt(~mask) - ndi.distance_transform_edt(mask)
+        signed = ndi.gaussian_filter(signed.astype(np.float32), 0.9 * PIXEL_MM / pixel)
+        signed = ndi.map_coordinates(signed, grid, order=1, mode="nearest")
+        out[signed < best] = muscle
+        best = np.minimum(best, signed)
+    return out
+
+
+def area(tile: np.ndarray, muscle: int) -> float:
+    """Return the cross-section of a muscle or tissue in square centimetres."""
+    return float((tile == muscle).sum() / CM2)
+
+
+def usable(tile: np.ndarray) -> bool:
+    """Tell whether the muscles that must exist at this level are there and on their side."""
+    found = set(np.unique(tile)) - {0}
+    knee = area(tile, AM) < 2 and area(tile, VM) > 3
+    if len(found) < (7 if knee else 8) or not {VL, VI, SAR} <= found:
+        return False
+    if knee and not {VM, SM, BFS} <= found:
+        return False
+    if not knee and not {RF, GRA, AM} <= found:
+        return False
+    columns = {m: np.nonzero(tile == m)[1].mean() for m in found}
+    medial = [columns[m] for m in (SAR, GRA, VM) if m in found]
+    return columns[VL] < min(medial) and area(tile, VL) > 1.5
+
+
+def subject_of(path: Path) -> str:
+    """Return the subject's name."""
+    return re.search(r"(THIGH_\d+|HV\d+)", path.name)[0]
+
+
+def read_subject(path: Path) -> list[Tile]:
+    """Return the usable limbs of one label map, limb by limb from the knee up."""
+    volume, pixel, spacing = read_slices(path)
+    labelled = np.nonzero(volume.any((1, 2)))[0]
+    taken = labelled[:: 2 if len(labelled) > DENSE else 1]
+    found: dict[str, list[tuple[int, np.ndarray]]] = {"right": [], "left": []}
+    for index in taken:
+        for limb, labels in limbs(volume[index]):
+            labels = clean(crop(labels), pixel)
+            if not labels.any() or index in DROPPED.get((subject_of(path), limb), ()):
+                continue
+            tile = to_tile(labels, pixel)
+            if usable(tile):
+                found[limb].append((int(index), tile))
+    tiles = []
+    for limb, levels in found.items():
+        largest_vm = max((area(t, VM) for _, t in levels), default=1)
+        for index, tile in levels:
+            tissues = complete(tile, area(tile, VM) / largest_vm)
+            doubt = area(tissues, UNKNOWN) * CM2 / (tissues > 0).sum()
+            if area(tissues, BONE) < FEMUR_CM2 or doubt > DOUBT:
+                continue
+            level = float((index - labelled[0]) * spacing)
+            tiles.append(Tile(tissues, subject_of(path), limb, index, level))
+    return tiles
+
+
+def read_all(data: Path) -> list[Tile]:
+    """Return the tiles of all subjects, one label map each, by name."""
+    paths = (data / "huashan_thigh" / "labels_only").glob("*.nii.gz")
+    kept = [p for p in paths if not any(name in p.name for name in SECOND_MAPS)]
+    return [t for path in sorted(kept, key=subject_of) for t in read_subject(path)]
+
+
+def write(tiles: list[Tile], folder: Path) -> None:
+    """Write the stack and its table."""
+    stack = np.stack([t.tissues.T for t in tiles], axis=2)
+    image = nib.Nifti1Image(stack, np.diag([-PIXEL_MM, -PIXEL_MM, 1, 1]))
+    folder.mkdir(parents=True, exist_ok=True)
+    nib.save(image, folder / "thigh.nii.gz")
+    with (folder / "thigh.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["tile", "subject", "limb", "level_mm", "group", "source"])
+        for i, t in enumerate(tiles):
+            group = "held_out" if t.subject in HELD_OUT else "train"
+            table.writerow([i, t.subject, t.limb, f"{t.level_mm:g}", group, "Apache-2.0"])
+
+
+def draw(tiles: list[Tile], path: Path, columns: int = 10, names: bool = True) -> None:
+    """Draw tiles with colours and a legend."""
+    lut = np.zeros((256, 3), np.uint8)
+    for code, color in (COLORS | EXTRA).items():
+        lut[code] = color
+    rows = -(-len(tiles) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 1.5, rows * 1.4 + 0.5))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, t in zip(axes.flat, tiles, strict=False):
+        axis.imshow(lut[t.tissues[27:-27, 17:-17]], interpolation="nearest")
+        if names:
+            axis.set_title(f"{t.subject} {t.limb[0]} {t.index} {t.level_mm:.0f}", fontsize=6, pad=2)
+    keys = [(m.abbreviation, m.color) for m in REGIONS["thigh"].muscles]
+    keys += [(EXTRA_NAMES[code], color) for code, color in EXTRA.items()]
+    handles = [Patch(color=np.divide(color, 255), label=name) for name, color in keys]
+    figure.legend(handles=handles, loc="lower center", ncol=len(handles), fontsize=7)
+    figure.subplots_adjust(0, 0.5 / (rows * 1.4 + 0.5), 1, 0.97, 0.02, 0.12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=140)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Build everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    tiles = read_all(parser.parse_args().data)
+    write(tiles, ROOT / "musclejax" / "data" / "anatomy")
+    draw(tiles[:: max(1, len(tiles) // 60)][:60], ROOT / "docs" / "anatomy" / "thigh_templates.png")
+    print(f"{len(tiles)} tiles of {len({t.subject for t in tiles})} subjects")
+
+
+if __name__ == "__main__":
+    main()

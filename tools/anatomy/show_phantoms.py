@@ -1,0 +1,49 @@
+"""Draw a sheet of synthetic slices with their labels: docs/anatomy/phantoms.png."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from musclejax.anatomy import REGIONS
+from musclejax.drawing import draw_slice, legend
+from musclejax.phantom.draw import Phantom
+from musclejax.phantom.slice import IGNORE, Settings
+from musclejax.phantom.templates import load_anatomy
+
+SIZE, COLUMNS, ROWS = (240, 384), 4, 3
+"""Of a slice in pixels, and of the sheet of each region; a row of images, a row of labels."""
+
+
+def main() -> None:
+    """Draw both regions, one above the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/anatomy/phantoms.png"))
+    args = parser.parse_args()
+    rows = 2 * ROWS
+    figure = Figure(figsize=(14, 14 / (2 * COLUMNS) * SIZE[0] / SIZE[1] * rows + 0.7))
+    panels = figure.subplots(rows, 2 * COLUMNS)
+    figure.subplots_adjust(0, 0.08, 1, 1, 0.02, 0.02)
+    for number, region in enumerate(REGIONS):
+        phantom = Phantom(load_anatomy(region), "mixed", args.seed, Settings(SIZE))
+        rng = np.random.default_rng(args.seed)
+        own = panels[number * ROWS : (number + 1) * ROWS].reshape(-1, 2)
+        for n, pair in enumerate(own):
+            sample = phantom.draw(int(rng.integers(len(phantom))), n)
+            image, labels = (np.asarray(part) for part in sample)
+            shown = np.where(labels == IGNORE, 0, labels).astype(np.uint8)
+            white = float(np.percentile(image[image > image.mean()], 99))
+            for axes, drawn in zip(pair, (None, shown), strict=True):
+                draw_slice(axes, image, drawn, white=white)
+                axes.set_axis_off()
+    legend(figure, REGIONS["thigh"], np.arange(13))
+    FigureCanvasAgg(figure)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.output, dpi=90, facecolor="black")
+
+
+if __name__ == "__main__":
+    main()

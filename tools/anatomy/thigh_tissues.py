@@ -1,0 +1,175 @@
+"""Complete the muscle labels of one thigh: femur, fascia, gaps, vessels, adductor longus.
+
+The label maps name eleven muscles. What lies between them is inferred here from its
+neighbours, with rules that were tuned by eye on enlarged pictures. Every array is one limb as
+[row, column], anterior up, a right limb in radiological view (lateral on the left).
+
+Source: ours.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+from skimage.morphology import convex_hull_image
+
+PIXEL_MM = 1.037037
+VL, VM, VI, RF, SAR, GRA, AM, SM, ST, BFL, BFS, AL = range(1, 13)
+UNKNOWN, BONE, GAP, VESSEL = 20, 23, 24, 27
+CM2 = 100 / PIXEL_MM**2
+"""Pixels in a square centimetre."""
+VESSEL_RADIUS = 3.0
+"""Femoral artery and vein together, in pixels."""
+AL_AREA = (0.7 * CM2, 10.0 * CM2)
+"""A hole in front of adductor magnus of this size may be adductor longus. The atlas has up to
+8 cm2; a larger hole also holds adductor brevis or pectineus."""
+AL_SHARE = 0.5
+"""It is at most this large compared with adductor magnus (atlas: 0.38)."""
+HIGH = 0.3
+"""Where vastus medialis has this share of its largest area or less, adductor brevis and pectineus
+lie in the hole too, and it stays unknown (atlas: brevis is as large as longus at 0.1)."""
+LOW = 0.9
+"""Above this share no longus is expected (atlas: 0.2 cm2 at 0.88)."""
+SLACK = 0.25
+"""Where wide holes behind magnus are larger than this share of it, fat has replaced muscle, or a
+hamstring is unlabelled, and a hole in front of it says little."""
+BREVIS_FROM = 0.5
+BREVIS_REACH = 13.0
+"""From this share on (atlas: 0.47) brevis may lie in the hole, so many pixels from the femur."""
+
+
+def disc(radius: float) -> np.ndarray:
+    """Return a round structuring element."""
+    r = int(np.ceil(radius))
+    y, x = np.mgrid[-r : r + 1, -r : r + 1]
+    return x * x + y * y <= radius * radius
+
+
+def away_from(mask: np.ndarray) -> np.ndarray:
+    """Return the distance to a mask in pixels; large where the mask is empty."""
+    return ndi.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e3)
+
+
+def smooth(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooth the outline of a mask."""
+    return ndi.gaussian_filter(mask.astype(np.float32), sigma) > 0.5
+
+
+def largest(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected component of a mask."""
+    components, count = ndi.label(mask)
+    if count < 2:
+        return mask
+    return components == 1 + np.argmax(np.bincount(components.ravel())[1:])
+
+
+def fascia(muscle: np.ndarray) -> np.ndarray:
+    """Return the region inside the deep fascia: a smooth outline, nearly convex."""
+    hull = ndi.distance_transform_edt(convex_hull_image(muscle)) > 1.5
+    return smooth(hull | muscle, 2.5)
+
+
+def find_femur(labels: np.ndarray) -> np.ndarray:
+    """Return the femur: the largest upright or flat ellipse free of muscle behind the quadriceps.
+
+    The shaft is round and wrapped by vastus intermedius; towards the knee it widens to a flat
+    oval with fat behind it. An ellipse is a circle in a stretched picture.
+    """
+    free = labels == 0
+    quads = np.isin(labels, (VL, VM, VI))
+    near = convex_hull_image(labels == VI) if (labels == VI).sum() > 9 else np.zeros_like(free)
+    near |= ndi.binary_dilation(labels == VI, disc(6))
+    near &= convex_hull_image(quads)
+    size, best = 0.0, np.zeros_like(free)
+    shaft = (labels == AM).sum() > 4 * CM2
+    y, x = np.mgrid[: labels.shape[0], : labels.shape[1]].astype(np.float32)
+    for flat in (1.0,) if shaft else (1.0, 0.85, 0.72):
+        depth = ndi.distance_transform_edt(free, sampling=(1 / flat, 1))
+        depth = np.where(near & free, np.minimum(depth, 17 if shaft else 27), 0)
+        row, col = np.unravel_index(np.argmax(depth), depth.shape)
+        radius = depth[row, col]
+        if flat * radius**2 > size:
+            size = flat * radius**2
+            best = ((y - row) / flat) ** 2 + (x - col) ** 2 < (1.15 * radius) ** 2
+    if size < 7**2:
+        return np.zeros_like(free)
+    bone = best & (ndi.distance_transform_edt(free) > 0.5)
+    bone = smooth(largest(ndi.binary_opening(bone, disc(4))), 1.5) & free
+    return bone | (free & (away_from(bone) < 2.5) & (away_from(quads) < 1.5))
+
+
+def find_vessels(labels: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Return a disc in the adductor canal, where sartorius and vastus medialis meet, or nothing."""
+    depth = ndi.distance_transform_edt(room)
+    to_sar, to_vm = away_from(labels == SAR), away_from(labels == VM)
+    behind = np.nonzero(labels == SAR)[0].mean() if (labels == SAR).any() else 1e3
+    rows = np.arange(labels.shape[0])[:, None]
+    fits = (depth >= VESSEL_RADIUS - 0.5) & (to_sar < 12) & (to_vm < 12) & (rows > behind - 6)
+    if not fits.any():
+        return np.zeros_like(room)
+    cost = np.where(fits, to_sar + to_vm, np.inf)
+    row, col = np.unravel_index(np.argmin(cost), cost.shape)
+    y, x = np.ogrid[: room.shape[0], : room.shape[1]]
+    return ((y - row) ** 2 + (x - col) ** 2 <= VESSEL_RADIUS**2) & room
+
+
+def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
+    """Add femur, vessels, adductor longus or doubt, and gaps to the labels of one thigh.
+
+    Args:
+        labels: Muscle labels 0-11.
+        vm_share: Vastus medialis here as a share of its largest area in this limb: says how
+            high the level is.
+
+    Returns:
+        Tissues, uint8.
+    """
+    tissues = labels.copy()
+    femur = find_femur(labels)
+    inside = fascia((labels > 0) | femur)
+    room = inside & (labels == 0) & ~femur
+    tissues[room] = GAP
+    tissues[femur] = BONE
+    magnus = (labels == AM).sum()
+    if magnus > 4 * CM2 and magnus > (labels == BFS).sum():
+        vessels = find_vessels(labels, room)
+        tissues[vessels] = VESSEL
+        room &= ~vessels
+        loose = room & (ndi.distance_transform_edt(room) > 1)
+        front = front_of_magnus(labels)
+        slack = ndi.binary_opening(loose & ~front, disc(4))
+        sure = HIGH < vm_share < LOW and slack.sum() < SLACK * magnus
+        doubt = name_longus(tissues, loose & front, room, vm_share, sure)
+        if vm_share < HIGH or doubt.sum() > AL_AREA[1]:
+            doubt |= ndi.binary_opening(loose, disc(4))
+        elif not {BFL, SM, BFS} <= set(np.unique(labels)):
+            doubt |= slack
+        tissues[doubt & (tissues == GAP)] = UNKNOWN
+    return tissues
+
+
+def front_of_magnus(labels: np.ndarray) -> np.ndarray:
+    """Return where adductor longus may lie: between magnus, medialis, sartorius and gracilis."""
+    rows = np.arange(labels.shape[0])[:, None]
+    canal = convex_hull_image(np.isin(labels, (AM, VM, SAR, GRA)))
+    return canal & (rows < np.nonzero(labels == AM)[0].mean() + 4)
+
+
+def name_longus(
+    tissues: np.ndarray, hole: np.ndarray, room: np.ndarray, vm_share: float, sure: bool
+) -> np.ndarray:
+    """Write adductor longus where the hole in front of magnus is clearly it; return doubts."""
+    magnus = tissues == AM
+    longus = ndi.binary_opening(hole, disc(2.5))
+    longus = largest(longus & (away_from(magnus) < 30))
+    size = longus.sum()
+    nothing = np.zeros_like(hole)
+    if size < AL_AREA[0]:
+        return nothing
+    near = away_from(longus)[magnus].min() < 4
+    if not near or not sure or size > min(AL_AREA[1], AL_SHARE * magnus.sum()):
+        return longus
+    doubt = nothing
+    if vm_share < BREVIS_FROM:
+        doubt = longus & (away_from(tissues == BONE) < BREVIS_REACH)
+        longus = ndi.binary_opening(longus & ~doubt, disc(2.5))
+    tissues[smooth(longus, 1.2) & room & ~doubt] = AL
+    return doubt
