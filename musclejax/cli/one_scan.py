@@ -21,8 +21,8 @@ Advance = Callable[[int], None]
 """Called with the number of slices just segmented."""
 Watch = Callable[[str, int], AbstractContextManager[Advance]]
 """Scan's name and slices -> what is entered around its segmentation."""
-BEFORE_ENGINES = {"engine": "jax", "precision": "float32"}
-"""What the settings of a run record that does not tell its engine are."""
+BEFORE = {"engine": "jax", "precision": "float32", "tidy": False}
+"""What the settings of a run record that does not tell them are."""
 
 
 @contextmanager
@@ -60,13 +60,14 @@ class Settings:
     threads: int | None = None
     scheduler: str | None = None
     probabilities: bool = False
+    tidy: bool = True
     dicom_seg: bool = False
     fat_fraction: Path | None = None
     overwrite: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change the result; the weights have a hash of their own."""
-        kept = ("region", "geometry", "engine", "precision", "probabilities", "dicom_seg")
+        kept = ("region", "geometry", "engine", "precision", "probabilities", "tidy", "dicom_seg")
         identity = {name: value for name, value in asdict(self).items() if name in kept}
         return {**identity, "fat_fraction": str(self.fat_fraction or "")}
 
@@ -119,7 +120,7 @@ def finished_before(scan: Scan, session: Session) -> str:
     record = None if settings.overwrite else read_record(settings.output, scan.name)
     if record is None:
         return ""
-    same = {**BEFORE_ENGINES, **record.get("settings", {})} == session.identity
+    same = {**BEFORE, **record.get("settings", {})} == session.identity
     same = same and record.get("weights_hash") == session.weights.hash
     note = "" if same else ", with other settings; --overwrite segments it again"
     return f"{scan.name}: finished before{note}"
@@ -182,6 +183,7 @@ def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentatio
             engine=settings.engine,
             precision=settings.precision,
             probabilities=settings.probabilities,
+            tidy=settings.tidy,
             hooks=Hooks(clock.stage, advance),
         )
 
@@ -216,7 +218,7 @@ def _say(
     slices = volume.data.shape[volume.axial_axis]
     by = segmentation.engine, segmentation.precision
     # What everybody has needs no mention.
-    engine = "" if by == tuple(BEFORE_ENGINES.values()) else f", {' '.join(by)}"
+    engine = "" if by == (BEFORE["engine"], BEFORE["precision"]) else f", {' '.join(by)}"
     line = f"{name}: {segmentation.region} ({how}), {slices} slices, {seconds['total']:.1f} s"
     notes = [w for w in segmentation.warnings if w != session.weights.caution]
     return "\n".join(

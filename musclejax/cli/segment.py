@@ -54,6 +54,12 @@ _PATH = click.Path(path_type=Path)
     help="Fat-fraction map of the scan (NIfTI, 0-1 or percent), or a folder with a "
     "NAME.nii.gz for each scan.",
 )
+@click.option(
+    "--tidy/--no-tidy",
+    default=True,
+    show_default=True,
+    help="Take islands and holes of muscles away (not with --geometry 2021).",
+)
 @click.option("--overwrite", is_flag=True, help="Segment finished scans again.")
 def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
     """Label the muscles of each SCAN and measure them.

@@ -1,12 +1,12 @@
 """Post-processing of labels: what no muscle looks like is taken away."""
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage as ndi
 
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
 ISLAND_SHARE = 0.2
 """A part of a muscle smaller than this share of its largest part is an island. Source: ours."""
+_ALL_AROUND = np.ones((3, 3, 3), bool)
 
 
 def clean(
@@ -20,19 +20,24 @@ def clean(
         axial_axis: Axis along which slices follow one another.
     """
     cleaned = labels.copy()
+    within_slice = np.moveaxis(_cross(), 0, axial_axis)
     for side in np.unique(sides):
         own = np.where(sides == side, labels, 0)
-        for label in np.unique(own[own > 0]):
-            islands = _islands(own == label)
-            cleaned[islands] = 0
-    return _fill(cleaned, axial_axis)
+        for label, box in enumerate(ndi.find_objects(own), 1):
+            if box is None:
+                continue
+            muscle = own[box] == label
+            islands = find_islands(muscle)
+            inside = ndi.binary_fill_holes(muscle & ~islands, within_slice)
+            part = cleaned[box]
+            part[islands] = 0
+            part[inside & (part == 0)] = label
+    return cleaned
 
 
-def _islands(muscle: np.ndarray) -> np.ndarray:
+def find_islands(muscle: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Return the parts that are far smaller than the largest one."""
-    parts, count = ndi.label(muscle, _NEIGHBOURS)
-    if count < 2:
-        return np.zeros_like(muscle)
+    parts, _ = ndi.label(muscle, _ALL_AROUND)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     small = sizes < ISLAND_SHARE * sizes.max()
@@ -40,12 +45,8 @@ def _islands(muscle: np.ndarray) -> np.ndarray:
     return np.asarray(small[parts])
 
 
-def _fill(labels: np.ndarray, axial_axis: int) -> np.ndarray:
-    """Fill what a muscle encloses in a slice, and nothing else is."""
-    slices = np.moveaxis(labels, axial_axis, 0)
-    filled = slices.copy()
-    for before, after in zip(slices, filled, strict=True):
-        for label in np.unique(before[before > 0]):
-            hole = ndi.binary_fill_holes(before == label) & (before == 0)
-            after[hole] = label
-    return np.asarray(np.moveaxis(filled, 0, axial_axis))
+def _cross() -> np.ndarray:
+    """Return neighbours within a slice, slices along the first axis."""
+    neighbours = np.zeros((3, 3, 3), bool)
+    neighbours[1] = ndi.generate_binary_structure(2, 1)
+    return neighbours

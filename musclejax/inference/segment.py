@@ -1,6 +1,6 @@
 """The tree: tell the region, apply its network, bring the labels back onto the scan."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import InputError
+from musclejax.inference.clean import clean
+from musclejax.inference.domain import Signs, doubts, measure
 from musclejax.inference.engines import resolve
 from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels, predict_regions
 from musclejax.models.weights import Network, Weights, load_weights
@@ -64,6 +66,7 @@ class Segmentation:
         precision: "float32" or "bfloat16".
         probabilities: Of every class in steps of 1/255, if they were asked for.
         warnings: What a user should know before relying on the labels.
+        signs: What was measured to tell whether the weights know such a scan.
     """
 
     volume: Volume
@@ -79,6 +82,7 @@ class Segmentation:
     precision: str = "float32"
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
     warnings: tuple[str, ...] = field(default=())
+    signs: Signs | None = None
 
     @property
     def anatomy(self) -> anatomy.Region:
@@ -114,6 +118,7 @@ def segment(
     engine: str = "jax",
     precision: str = "float32",
     probabilities: bool = False,
+    tidy: bool = True,
     hooks: Hooks | None = None,
 ) -> Segmentation:
     """Label the muscles of a scan.
@@ -130,6 +135,8 @@ def segment(
             takes the fastest one here. The classifier is always computed by JAX in float32.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
         probabilities: Whether to keep those of every class.
+        tidy: Whether to take islands and holes away, as the 2021 code did not; see
+            `inference.clean`.
         hooks: Follow stages and progress.
 
     Raises:
@@ -163,6 +170,10 @@ def segment(
     with hooks.stage("restore"):
         restored = _restore(prediction, transform)
         sides = find_sides(volume, restored["labels"], anatomy.REGIONS[region])
+        if tidy and geometry != "2021":
+            restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis)
+    limbs = 2 if sides.method == "gap" else 1
+    signs = measure(volume, restored["labels"], restored["confidence"], certainty, limbs)
     return Segmentation(
         volume=volume,
         sides=sides,
@@ -172,7 +183,8 @@ def segment(
         trained=weights.trained,
         engine=engine,
         precision=precision,
-        warnings=tuple(_warnings(volume, sides, weights)),
+        warnings=(*_warnings(volume, sides, weights), *doubts(signs)),
+        signs=signs,
         **restored,
     )
 
@@ -215,7 +227,7 @@ def _network(weights: Weights, task: str) -> Network:
     return weights.networks[task]
 
 
-def _restore(prediction: Prediction, transform: GridTransform) -> Mapping[str, Any]:
+def _restore(prediction: Prediction, transform: GridTransform) -> dict[str, Any]:
     labels, confidence, probabilities = prediction
     seen = from_model_grid(np.ones_like(labels), transform).astype(bool)
     return {

@@ -1,0 +1,53 @@
+"""Islands and holes are taken away, and nothing else."""
+
+import numpy as np
+import pytest
+
+from musclejax.inference.clean import clean
+
+
+def bodies() -> tuple[np.ndarray, np.ndarray]:
+    """Return two limbs with one muscle of two neighbours each, and their sides."""
+    labels = np.zeros((40, 30, 4), np.uint8)
+    for first in (2, 22):
+        labels[first : first + 8, 5:15] = 1
+        labels[first + 8 : first + 14, 5:15] = 2
+    sides = np.ones(labels.shape, np.uint8)
+    sides[20:] = 2
+    return labels, sides
+
+
+def test_sound_labels_stay() -> None:
+    labels, sides = bodies()
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
+
+
+def test_islands_and_holes_go_but_a_hole_through_a_slice_edge_stays() -> None:
+    labels, sides = bodies()
+    sound = labels.copy()
+    labels[4:7, 8:11, 1] = 0  # a hole
+    labels[15:17, 25:27, 2] = 1  # an island in the right limb
+    labels[13, 8, 0] = 1  # an island in its neighbour
+    found = clean(labels, sides, 2)
+    np.testing.assert_array_equal(found[4:7, 8:11], sound[4:7, 8:11])
+    assert not found[15:17, 25:27].any()
+    assert found[13, 8, 0] == 2
+    open_to_the_side = sound.copy()
+    open_to_the_side[2:5, 8:11, 1] = 0
+    np.testing.assert_array_equal(clean(open_to_the_side, sides, 2), open_to_the_side)
+
+
+def test_a_muscle_of_one_limb_does_not_count_as_an_island_of_the_other() -> None:
+    labels, sides = bodies()
+    labels[22:36] = 0
+    labels[24:26, 5:8] = 1  # small, but all that there is on that side
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_may_follow_one_another_along_any_axis(axis: int) -> None:
+    labels, sides = bodies()
+    labels[4:7, 8:11, 1] = 0
+    moved = [np.ascontiguousarray(np.moveaxis(a, 2, axis)) for a in (labels, sides)]
+    found = np.moveaxis(clean(*moved, axis), axis, 2)
+    np.testing.assert_array_equal(found, clean(labels, sides, 2))
