@@ -60,11 +60,14 @@ def test_templates_look_like_a_right_limb(held_out: Anatomy) -> None:
     lateral, medial = ([m.number for m in muscles if m.laterality == s] for s in (1, -1))
     sides = []
     for centres, sizes in zip(held_out.tiles.centres, held_out.tiles.sizes, strict=True):
+        if not (sizes[lateral].any() and sizes[medial].any()):
+            continue  # too low in the leg for the gastrocnemius
         columns = [
             np.average(centres[own, 1], weights=sizes[own] ** 2) for own in (lateral, medial)
         ]
         sides.append(columns[0] < columns[1])
-    assert np.mean(sides) == 1
+    assert all(sides)
+    assert len(sides) > 0.7 * len(held_out.tiles.sizes)
 
 
 def test_distances_of_a_template() -> None:
@@ -91,7 +94,7 @@ def test_same_number_same_slice_and_another_differs(phantom: Phantom) -> None:
 
 def test_slices_show_the_muscles_of_the_region(phantom: Phantom) -> None:
     count = SEGMENTED[phantom.anatomy.region]
-    samples = [phantom.draw(n % len(phantom), n) for n in range(12)]
+    samples = [phantom.draw(11 * n % len(phantom), n) for n in range(16)]
     labels = np.stack([np.asarray(s.labels) for s in samples])
     assert set(np.unique(labels)) - {IGNORE} == set(range(count + 1))
     assert np.isfinite([np.asarray(s.image) for s in samples]).all()
@@ -148,7 +151,7 @@ def test_command_writes_a_dataset_that_is_fit_for_training(tmp_path: Path) -> No
     reports, findings = check_dataset(read_dataset(tmp_path, 0), lambda case: None)
     assert not [f for f in findings if f.serious]
     assert {r.region for r in reports} == {"leg"}
-    rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "cases.csv").read_text().splitlines()))
     assert {r["split"] for r in rows} == {"", "test", "unseen"}
     image = tmp_path / "imagesTr" / "leg_001_t1_0000.nii.gz"
     assert nib.aff2axcodes(nib.load(image).affine) == ("L", "P", "S")

@@ -47,15 +47,19 @@ def test_result_is_on_the_scans_own_grid(short: Volume, segmented: musclejax.Seg
 
 
 def test_labels_and_confidence_follow_from_probabilities(
-    segmented: musclejax.Segmentation,
+    short: Volume, segmented: musclejax.Segmentation, weights: Weights
 ) -> None:
-    steps = segmented.probabilities
+    plain = segment(short, weights, region="thigh", batch_size=3, probabilities=True, tidy=False)
+    steps = plain.probabilities
     assert steps is not None
-    inside = segmented.covered
+    inside = plain.covered
     assert np.abs(steps[inside].astype(int).sum(-1) - 255).max() <= 7
-    chosen = np.take_along_axis(steps, segmented.labels[..., None], -1)[..., 0]
+    chosen = np.take_along_axis(steps, plain.labels[..., None], -1)[..., 0]
     np.testing.assert_array_equal(chosen[inside], steps.max(-1)[inside])
-    assert np.abs(segmented.confidence.astype(int) - chosen)[inside].max() <= 1
+    assert np.abs(plain.confidence.astype(int) - chosen)[inside].max() <= 1
+    # Tidying changes labels, not what the network said of them.
+    np.testing.assert_array_equal(segmented.confidence, plain.confidence)
+    assert (segmented.labels != plain.labels).any()
 
 
 def test_all_48_orientations_of_a_real_scan_give_the_same_labels(

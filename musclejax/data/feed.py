@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ BACKENDS = ("jax", "imgaug", "none")
 """Values of `config.augment.backend`."""
 
 
+@runtime_checkable
 class Feed(Protocol):
     """An endless or fixed sequence of slices to learn from or to validate on.
 

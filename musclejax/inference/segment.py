@@ -54,7 +54,8 @@ class Segmentation:
         volume: The scan.
         labels: Muscle numbers of `anatomy.REGIONS[region]`, on the scan's own grid; the same
             number on both sides.
-        confidence: Probability of the label in steps of 1/255, same grid.
+        confidence: Probability of the network's label in steps of 1/255, same grid; islands and
+            holes, which have another label now, keep it.
         sides: Which side each voxel is on, and how that was told.
         covered: Voxels that a network has seen; the rest is 0 in `labels`.
         region: "thigh" or "leg".

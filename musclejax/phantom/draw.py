@@ -68,7 +68,8 @@ class Phantom:
             if (s != subjects[own] if mixed else s == subjects[own])
         ]
         other = int(rng.choice(fits)) if fits else own
-        return nearest(self.anatomy.limbs[other].tiles, self._height, self._height[template])
+        height = float(self._height[template])
+        return nearest(self.anatomy.limbs[other].tiles, self._height, height)
 
 
 def relative_heights(levels_mm: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
 from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
@@ -27,15 +29,15 @@ class Person(NamedTuple):
     """
 
     key: PRNGKeyArray
-    wasting: Array
+    wasting: ArrayLike
 
 
 def compose(
     tiles: Tiles,
-    chosen: Int[Array, " 2"],
+    chosen: Int[Array | np.ndarray, " 2"],
     person: Person,
     visit: PRNGKeyArray,
-    level: Array,
+    level: ArrayLike,
     size: tuple[int, int],
     amount: float = 1.0,
 ) -> UInt8[Array, "h w"]:
@@ -54,7 +56,9 @@ def compose(
     return _place(limbs, visit, size)
 
 
-def _limbs(tiles: Tiles, chosen: Array, person: Person, level: Array, amount: float) -> list[Array]:
+def _limbs(
+    tiles: Tiles, chosen: Array | np.ndarray, person: Person, level: ArrayLike, amount: float
+) -> list[Array]:
     body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
     share, which = jax.random.uniform(body, (2,))
     low, high = jnp.select([which < shares for shares in _FAT_SHARES], list(jnp.array(_FAT_PX)))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
@@ -42,7 +43,7 @@ class Shape(NamedTuple):
     vessels: Float[Array, "v 3"]
 
 
-def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: Array) -> Shape:
+def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike) -> Shape:
     """Draw the shape of a limb.
 
     Args:
@@ -56,13 +57,13 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: Array) 
     def normal(*shape: int) -> Array:
         return jax.random.normal(next(keys), shape)
 
-    def uniform(low: float, high: float, *shape: int) -> Array:
+    def uniform(low: float | int, high: float | int, *shape: int) -> Array:
         return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
 
     angle, size, stretch, shear = normal(4) * jnp.array([0.2, 0.1, 0.07, 0.08]) * amount
     rotation = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
     scaling = jnp.diag(jnp.exp(-size + jnp.array([-1, 1]) * stretch))
-    shrunk = wasting * uniform(0, 1, 32) ** 2 * 4
+    shrunk = 4 * jnp.asarray(wasting) * uniform(0, 1, 32) ** 2
     return Shape(
         affine=scaling @ rotation + jnp.array([[0, 0], [1, 0]]) * shear,
         growth=normal(MUSCLES + 1) * 0.15 * amount,
@@ -84,7 +85,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: Array) 
 def deform(
     template: Tiles,
     shape: Shape,
-    level: Array,
+    level: ArrayLike,
 ) -> UInt8[Array, "LIMB_PX LIMB_PX"]:
     """Return the tissues of a limb; it looks like a right one.
 

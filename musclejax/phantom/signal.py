@@ -51,7 +51,9 @@ def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Fl
     return jax.image.resize(small, size, "cubic")
 
 
-def fat_fractions(person: Person, grades: Float[Array, " 5"]) -> Float[Array, "2 CODES"]:
+def fat_fractions(
+    person: Person, grades: Float[Array | np.ndarray, " 5"]
+) -> Float[Array, "2 CODES"]:
     """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
     keys = jax.random.split(jax.random.fold_in(person.key, 3), 4)
     # One person is of one severity: all muscles share half of their rank.
@@ -71,7 +73,7 @@ def water_and_fat(
     person: Person,
     texture: PRNGKeyArray,
     visit: PRNGKeyArray,
-    grades: Float[Array, " 5"],
+    grades: Float[Array | np.ndarray, " 5"],
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
     """Return how much water and fat every pixel holds.
 

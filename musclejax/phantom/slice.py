@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from musclejax.phantom.scanner import scan
@@ -64,10 +66,10 @@ class Sample(NamedTuple):
 @partial(jax.jit, static_argnames="settings")
 def draw_slice(
     tiles: Tiles,
-    chosen: Int[Array, " 2"],
-    level: Array,
+    chosen: Int[Array | np.ndarray, " 2"],
+    level: ArrayLike,
     keys: Keys,
-    grades: Float[Array, " 5"],
+    grades: Float[Array | np.ndarray, " 5"],
     settings: Settings,
 ) -> Sample:
     """Draw a slice.
