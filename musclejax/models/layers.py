@@ -67,7 +67,7 @@ class ConvolutionUnit(nn.Module):
         kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Layer = partial(self._convolve, train)
-        if train and not self.spec.reference:
+        if train and self.spec.recompute and not self.spec.reference:
             convolve = recomputed(convolve)
         return self._normalise(convolve(parts, kernel), bias, train)
 

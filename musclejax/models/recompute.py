@@ -16,7 +16,8 @@ def recomputed(layer: Layer) -> Layer:
 
     `jax.checkpoint` does not do it on a CPU: XLA drops its barriers, finds the two computations
     equal, and keeps the first one's result after all. Here the second one is different: zero times
-    the gradient is added to its inputs, which also keeps it from being done too early.
+    the gradient is added to its inputs, which also keeps it from being done too early. For one
+    device: several would have to send that element around, in no fixed order among the rest.
 
     Args:
         layer: (pytree of arrays, kernel) -> [b, h, w, c]. What it does with its inputs before the

@@ -26,6 +26,8 @@ class NetworkSpec:
             Keras's default).
         reference: Use the plain forms of all layers, which are slow, instead of the fast ones.
         convolutions: What computes the 3x3 convolutions of the fast form: "xla" or "onednn".
+        recompute: Whether training computes a layer's input again for its gradient rather than keep
+            it; on one device only, see `recompute`.
         precision: "float32", or "bfloat16": operands of matrix products while predicting.
 
     Raises:
@@ -42,6 +44,7 @@ class NetworkSpec:
     momentum: float = 0.99
     reference: bool = False
     convolutions: str = "xla"
+    recompute: bool = True
     precision: str = "float32"
 
     def __post_init__(self) -> None:

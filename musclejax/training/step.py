@@ -87,6 +87,7 @@ def network(config: ConfigDict) -> nn.Module:
         momentum=float(config.optim.batch_norm_momentum),
         reference=bool(config.models.reference),
         convolutions=convolutions(config),
+        recompute=jax.device_count() == 1,
     )
     return build_network(spec, config.task)
 
