@@ -1,15 +1,14 @@
 """Write cohorts of synthetic scans as datasets in nnU-Net's raw layout."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
+import jax
 import numpy as np
 
 from musclejax import anatomy
-from musclejax.config import SLICE_SPACING_MM
-from musclejax.data.write import write_cases, write_index
-from musclejax.files import staging_folder
+from musclejax.data.write import save_slices, write_cases, write_index
 from musclejax.phantom.cohort import Scan, cases, draw_scan
 from musclejax.phantom.slice import IGNORE, Settings
 from musclejax.phantom.templates import load_anatomy
@@ -47,21 +46,14 @@ def write_phantoms(
         if not (labels / f"{scan.name}.nii.gz").is_file():  # written last
             group = "held_out" if test else "train"
             if group not in people:
-                people[group] = load_anatomy(region, group)
+                found = load_anatomy(region, group)
+                # Once, not with each slice: a hundred megabytes.
+                people[group] = replace(found, tiles=jax.device_put(found.tiles))
             image, label, step_mm = draw_scan(people[group], scan, seed, settings)
             known = np.where(label == IGNORE, len(anatomy.REGIONS[region].muscles) + 1, label)
             stored = np.clip(np.round(_GAIN * image), 0, 32767).astype(np.int16)
-            _save(images / f"{scan.name}_0000.nii.gz", stored, step_mm)
-            _save(labels / f"{scan.name}.nii.gz", known.astype(np.uint8), step_mm)
+            save_slices(images / f"{scan.name}_0000.nii.gz", stored, step_mm)
+            save_slices(labels / f"{scan.name}.nii.gz", known.astype(np.uint8), step_mm)
         advance()
     write_cases(folder, cases(scans, region))
     write_index(folder, region, sum(not s.split for s in scans), None)
-
-
-def _save(path: Path, volume: np.ndarray, step_mm: float) -> None:
-    """Write [slice, row, column] as NIfTI in LPS order, slices from the feet up."""
-    mm = SLICE_SPACING_MM
-    affine = np.diag([-mm, -mm, step_mm, 1.0])
-    image = nib.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
-    with staging_folder(path.parent, path.name) as stage:
-        nib.save(image, stage / path.name)

@@ -15,8 +15,9 @@ from musclejax.data.batches import SliceFeed, batch_origins, make_batch
 from musclejax.data.dataset import COLUMNS
 from musclejax.data.slices import Origin
 from musclejax.errors import InputError
-from musclejax.files import write_json, write_text
+from musclejax.files import staging_folder, write_json, write_text
 
+_SLICE_MM = 5.0
 _STEP = 1 / 8192
 """Intensities are stored in steps of this; 1 is the 99th percentile of the scan's body."""
 
@@ -117,17 +118,24 @@ def _write(
     image, labels = batch["image"][0, ..., 0], batch["labels"][0]
     labels = np.where(batch["weights"][0] > 0, labels, len(classes))
     steps = np.clip(np.round(image / _STEP), -32768, 32767)
-    _save(folder / "imagesTr" / f"{name}_0000.nii.gz", steps.astype(np.int16), _STEP)
-    _save(label_path, labels.astype(np.uint8), 1.0)
+    image_path = folder / "imagesTr" / f"{name}_0000.nii.gz"
+    save_slices(image_path, steps.astype(np.int16)[None], _SLICE_MM, _STEP)
+    save_slices(label_path, labels.astype(np.uint8)[None], _SLICE_MM)
 
 
-def _save(path: Path, plane: np.ndarray, step: float) -> None:
-    """Write one slice as NIfTI, rows from anterior to posterior, under a temporary name first."""
+def save_slices(path: Path, slices: np.ndarray, slice_mm: float, step: float = 1.0) -> None:
+    """Write [slice, row, column] as NIfTI, under a temporary name first.
+
+    Args:
+        path: File to write.
+        slices: On the model grid: from the feet up, rows from anterior to posterior.
+        slice_mm: Distance between slices.
+        step: Intensity that a stored 1 stands for.
+    """
     mm = SLICE_SPACING_MM
-    # [row, column] -> [left, posterior, slice]; world RAS.
-    affine = np.diag([-mm, -mm, 5.0, 1.0])
-    image = nib.Nifti1Image(np.ascontiguousarray(plane.T[..., None]), affine)
+    # [slice, row, column] -> [left, posterior, slice]; world RAS.
+    affine = np.diag([-mm, -mm, slice_mm, 1.0])
+    image = nib.Nifti1Image(np.ascontiguousarray(slices.transpose(2, 1, 0)), affine)
     image.header.set_slope_inter(step, 0)
-    partial = path.with_name(f".{path.name}")
-    nib.save(image, partial)
-    partial.replace(path)
+    with staging_folder(path.parent, path.name) as stage:
+        nib.save(image, stage / path.name)

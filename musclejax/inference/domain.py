@@ -10,7 +10,7 @@ from musclejax.scan.grid import lps_spacing_mm, to_lps
 from musclejax.scan.intensity import body_mask
 from musclejax.scan.volume import Volume
 
-# All of these: ours, set between the real scans in docs/weights.md and what they must not pass for.
+# All of these: ours, chosen by what limbs are like; not yet measured on scans of other kinds.
 MIN_REGION_PROBABILITY = 0.8
 MIN_CONFIDENCE = 0.7
 LIMB_AREA_CM2 = (20.0, 420.0)

@@ -95,7 +95,6 @@ def draw_scan(
     rng = np.random.default_rng([seed, scan.subject])
     right = anatomy.limbs[rng.integers(len(anatomy.limbs))]
     left = _other(anatomy.limbs, right, rng)
-    # Ranks of one person lie closer together than those of a population: one draw for all.
     person = jax.random.fold_in(jax.random.key(seed), scan.subject)
     visit = jax.random.fold_in(person, 1000 + scan.time_point)
     grades = np.asarray(SEVERITIES[scan.severity], np.float32)
