@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     """Return the default with what learning from synthetic slices needs."""
     config = default_config()
     config.task = "thigh"
-    config.variant = "compact8"
+    config.variant = "half16"
     config.data.source = "phantom"
     config.data.crop_px = (240, 384)  # both limbs, little air
     config.loss.kind = "dice_cross_entropy"

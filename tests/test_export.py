@@ -76,7 +76,7 @@ def test_the_graph_of_every_variant_computes_what_jax_computes(name: str) -> Non
     assert {found[n].dtype for n in ("labels", "confidence", "probabilities")} == {np.dtype("u1")}
 
 
-@pytest.mark.parametrize("name", ["paper", "unet", "groupnorm"])
+@pytest.mark.parametrize("name", ["paper", "unet", "groupnorm", "half16"])
 def test_the_graph_of_the_classifier_computes_what_jax_computes(name: str) -> None:
     spec = shrunk(VARIANTS[name])
     variables = drawn(spec, "region")

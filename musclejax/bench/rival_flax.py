@@ -61,7 +61,11 @@ class Network(nn.Module):
             x = Unit(spec, width, spec.upsampling, spec.strides[level + 1])(x, train)
             joined = jnp.concatenate([skips[level], nn.relu(x)], -1)
             x = self._residual(width, x, joined, train)
-        return nn.Conv(self.num_classes, (1, 1))(x)
+        patch = spec.strides[0]
+        x = nn.Conv(self.num_classes * patch**2, (1, 1))(x)
+        b, h, w, _ = x.shape
+        x = x.reshape(b, h, w, patch, patch, self.num_classes).swapaxes(2, 3)
+        return x.reshape(b, h * patch, w * patch, self.num_classes)
 
     def _residual(self, width: int, shortcut: jax.Array, x: jax.Array, train: bool) -> jax.Array:
         for unit in range(self.spec.units):

@@ -31,7 +31,11 @@ def network(spec: NetworkSpec, classes: int) -> Any:
         width = spec.widths[level]
         x = _unit(spec, x, width, spec.upsampling, spec.strides[level + 1])
         x = _residual(spec, width, x, layers.Concatenate()([skips[level], layers.ReLU()(x)]))
-    return keras.Model(image, layers.Conv2D(classes, 1, kernel_regularizer=_l2())(x))
+    patch = spec.strides[0]
+    x = layers.Conv2D(classes * patch**2, 1, kernel_regularizer=_l2())(x)
+    if patch > 1:
+        x = layers.Lambda(lambda y: tf.nn.depth_to_space(y, patch))(x)
+    return keras.Model(image, x)
 
 
 def _unit(spec: NetworkSpec, x: Any, width: int, kind: str = "plain", stride: int = 1) -> Any:

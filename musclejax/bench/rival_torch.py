@@ -91,7 +91,7 @@ class Network(nn.Module):
             for n in reversed(range(len(w) - 1))
         ]
         self.contract, self.expand = nn.ModuleList(contract), nn.ModuleList(expand)
-        self.head = nn.Conv2d(w[0], classes, 1)
+        self.head = nn.Sequential(nn.Conv2d(w[0], classes * s[0] ** 2, 1), nn.PixelShuffle(s[0]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits."""

@@ -12,6 +12,8 @@ from musclejax.bench.job import Job
 
 Call = Callable[[], object]
 TASK = "thigh"
+DISTINCT = 8
+"""Slices of noise that an inference cycles through."""
 CLASSES = REGIONS[TASK].num_classes
 RIVALS = {name: f"musclejax.bench.rival_{name}" for name in ("flax", "torch", "keras")}
 
@@ -39,24 +41,24 @@ def prepare(job: Job) -> Call:
         label = rival.inference(find(job.variant), CLASSES, job.threads, job.precision)
     else:
         label = _own_inference(job)
-    slices = _images(job.slices, job)
-    return lambda: run_batches(label, slices, job.batch_size)
+    some = _images(min(job.slices, DISTINCT), job)
+    return lambda: run_batches(label, some, job.slices, job.batch_size)
 
 
 def run_batches(
-    label: Callable[[np.ndarray], Any], slices: np.ndarray, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Label slices in batches of one fixed shape, the last one padded; labels and confidence."""
-    labels, confidence = (np.empty(slices.shape, np.uint8) for _ in range(2))
-    for start in range(0, len(slices), batch_size):
-        batch = slices[start : start + batch_size, ..., None]
-        stop = start + len(batch)
-        if len(batch) < batch_size:
-            batch = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
-        outputs = label(batch)
-        for whole, part in zip((labels, confidence), outputs[:2], strict=True):
-            whole[start:stop] = np.asarray(part)[: stop - start]
-    return labels, confidence
+    label: Callable[[np.ndarray], Any], some: np.ndarray, slices: int, batch_size: int
+) -> None:
+    """Label so many slices in batches of one fixed shape, the last one padded.
+
+    The same few are given over and over and no result is kept, so that the peak of memory is the
+    network's: what a whole scan takes beside it is measured by `bench segment`.
+    """
+    for start in range(0, slices, batch_size):
+        real = min(batch_size, slices - start)
+        batch = np.zeros((batch_size, *some.shape[1:], 1), np.float32)
+        batch[:real, ..., 0] = some[np.arange(start, start + real) % len(some)]
+        for part in label(batch)[:2]:
+            np.asarray(part)
 
 
 def _own_inference(job: Job) -> Callable[[np.ndarray], Any]:
@@ -122,6 +124,4 @@ def _batch(job: Job) -> dict[str, np.ndarray]:
 
 
 def _images(slices: int, job: Job) -> np.ndarray:
-    """Return noise; the same few slices over and over, which costs a network nothing less."""
-    some = np.random.default_rng(0).random((min(slices, 8), job.height, job.width), np.float32)
-    return np.resize(some, (slices, job.height, job.width))
+    return np.random.default_rng(0).random((slices, job.height, job.width), np.float32)

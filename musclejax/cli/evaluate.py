@@ -48,6 +48,12 @@ _PATH = click.Path(path_type=Path)
     help="With --weights: as for segment.",
 )
 @click.option(
+    "--tidy/--no-tidy",
+    default=True,
+    show_default=True,
+    help="With --weights: as for segment.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=4,
@@ -107,6 +113,7 @@ class Settings:
     all_slices: bool
     save_labels: bool
     geometry: str
+    tidy: bool
     batch_size: int
     threads: int | None
 
@@ -208,7 +215,8 @@ def _source(settings: Settings, weights: "Weights | None", scratch: Path) -> "So
         return from_folders(settings.reference, settings.prediction, settings.region or "")
     assert weights is not None  # as _check has found
     assert settings.data is not None
-    options: dict[str, Any] = {"geometry": settings.geometry, "batch_size": settings.batch_size}
+    names = ("geometry", "tidy", "batch_size")
+    options: dict[str, Any] = {name: getattr(settings, name) for name in names}
     return from_weights(weights, settings.data, scratch, **options)
 
 

@@ -76,6 +76,7 @@ def predict(
     folder: Path,
     *,
     geometry: str = "world",
+    tidy: bool = True,
     batch_size: int = BATCH_SIZE,
     hooks: Hooks | None = None,
 ) -> Decision | None:
@@ -87,6 +88,7 @@ def predict(
         weights: The networks.
         folder: Where to write.
         geometry: As for `inference.segment.segment`.
+        tidy: As for `inference.segment.segment`.
         batch_size: Slices at once.
         hooks: Follow stages and progress.
 
@@ -101,7 +103,13 @@ def predict(
     check(volume, case.image)
     region = case.region or to_our_numbers(load_nifti(case.labels).data, dataset, case)[1]
     found = segment(
-        volume, weights, region=region, geometry=geometry, batch_size=batch_size, hooks=hooks
+        volume,
+        weights,
+        region=region,
+        geometry=geometry,
+        tidy=tidy,
+        batch_size=batch_size,
+        hooks=hooks,
     )
     path = folder / f"{case.name}_labels.nii.gz"
     save_labels(path, found.labels, volume, anatomy.REGIONS[region])

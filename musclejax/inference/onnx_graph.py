@@ -81,7 +81,8 @@ def build(
         shapes |= {"confidence": size, "probabilities": [*size, "classes"]}
     for name in outputs:
         OUTPUTS[name](graph)
-    classes = params["head"]["kernel"].shape[-1]
+    patch = 1 if task == "region" else spec.strides[0]
+    classes = params["head"]["kernel"].shape[-1] // patch**2
 
     def value(name: str) -> onnx.ValueInfoProto:
         kind = np.dtype(np.float32 if name in (IMAGE, LOGITS) else np.uint8)
@@ -114,7 +115,10 @@ def _segmenter(graph: Graph, spec: NetworkSpec, params: Mapping[str, Any]) -> No
         x = _residual_units(graph, spec, name, up, joined, params[name])
     head = params["head"]
     weights = _weights(graph, "head", head["kernel"].T[:, :, None, None], head["bias"])
-    graph.add("Conv", x, *weights, name=LOGITS)
+    patch = spec.strides[0]
+    logits = graph.add("Conv", x, *weights, name=LOGITS if patch == 1 else "head/conv")
+    if patch > 1:
+        graph.add("DepthToSpace", logits, name=LOGITS, blocksize=patch, mode="DCR")
 
 
 def _classifier(graph: Graph, spec: NetworkSpec, params: Mapping[str, Any]) -> None:

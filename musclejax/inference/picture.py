@@ -21,7 +21,9 @@ COLUMNS = 4
 _DPI = 110
 
 
-def draw(segmentation: "Segmentation", path: Path) -> None:
+def draw(
+    segmentation: "Segmentation", path: Path, *, panels: int = PANELS, columns: int = COLUMNS
+) -> None:
     """Draw slices with their labels, side marks, legend and the decision on the region.
 
     Slices run from feet to head, are shown as a radiologist reads them (anterior up, the
@@ -29,7 +31,9 @@ def draw(segmentation: "Segmentation", path: Path) -> None:
 
     Args:
         segmentation: A segmented scan.
-        path: PNG file to write.
+        path: Picture to write; its ending tells the format.
+        panels: Slices to show at most.
+        columns: Panels in a row.
     """
     volume = segmentation.volume
     orientation = to_lps(volume)
@@ -38,23 +42,24 @@ def draw(segmentation: "Segmentation", path: Path) -> None:
     x_mm, y_mm, _ = lps_spacing_mm(volume)
     body = body_mask(image)
     box = body_box(body | (labels > 0), x_mm, y_mm)
-    shown = np.unique(np.linspace(0, image.shape[2] - 1, PANELS).round().astype(int))
-    figure, panels = _figure(len(shown), image[box[0], box[1], 0].shape, x_mm, y_mm)
+    shown = np.unique(np.linspace(0, image.shape[2] - 1, panels).round().astype(int))
+    shape = image[box[0], box[1], 0].shape
+    figure, places = _figure(len(shown), shape, x_mm, y_mm, columns)
     white = float(np.percentile(image[body], 99))
-    for axes, z in zip(panels, shown, strict=True):
+    for axes, z in zip(places, shown, strict=True):
         draw_slice(axes, image[(*box, z)].T, labels[(*box, z)].T, white, y_mm / x_mm)
         index = z if orientation[volume.axial_axis, 1] > 0 else image.shape[2] - 1 - z
         axes.text(0.5, 0.97, f"slice {index}", **mark(axes, "center"))
     legend(figure, segmentation.anatomy, np.unique(segmentation.labels))
     _title(figure, segmentation)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, facecolor="black", format="png")
+    figure.savefig(path, dpi=_DPI, facecolor="black")
 
 
 def _figure(
-    count: int, shape: tuple[int, int], x_mm: float, y_mm: float
+    count: int, shape: tuple[int, int], x_mm: float, y_mm: float, columns: int
 ) -> tuple[Figure, list[Axes]]:
-    columns = min(COLUMNS, count)
+    columns = min(columns, count)
     rows = -(-count // columns)
     width = 14.0
     height = width / columns * shape[1] * y_mm / (shape[0] * x_mm)

@@ -16,7 +16,8 @@ class NetworkSpec:
     Attributes:
         widths: Channels of each level, finest first.
         strides: Downsampling factor into each level (= kernel size of the resampling
-            convolution); the first is 1.
+            convolution). The paper's first is 1; with s, the finest level sees patches of s x s
+            pixels and the last layer gives the classes of a patch at once.
         units: 3x3 convolutions in a block.
         norm: "batch", "group", or "none" (a network with its batch norm folded).
         residual: Whether a block adds its shortcut; without it the network is a U-Net.
@@ -57,8 +58,7 @@ class NetworkSpec:
             > 0,
             f"strides={self.strides}: give one per width, {len(self.widths)}": len(self.strides)
             == len(self.widths),
-            f"strides={self.strides}: start with 1, all at least 1": self.strides[:1] == (1,)
-            and min(self.strides) > 0,
+            f"strides={self.strides}: all at least 1": min(self.strides, default=0) > 0,
             f"units={self.units}: give at least 1": self.units > 0,
             f"norm={self.norm!r}: use one of {NORMS}": self.norm in NORMS,
             f"upsampling={self.upsampling!r}: use one of {UPSAMPLINGS}": self.upsampling

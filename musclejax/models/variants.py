@@ -2,7 +2,9 @@
 
 import difflib
 import math
+import operator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -16,8 +18,9 @@ from musclejax.models.region import RegionClassifier
 from musclejax.models.spec import NetworkSpec
 from musclejax.models.vnet import VNet
 
-CLASSIFIER_LEVELS = 5
-"""The classifier has the first five levels of the segmentation network (paper, Fig. 3)."""
+CLASSIFIER_STRIDE = 16
+"""The classifier has the levels of the segmentation network down to a sixteenth of the input: the
+first five (paper, Fig. 3)."""
 _PAPER = NetworkSpec()
 
 
@@ -33,6 +36,11 @@ VARIANTS: dict[str, NetworkSpec] = {
     "compact4": _width(4),
     "compact8": _width(8),
     "compact16": _width(16),
+    # Compact, and its finest level sees patches of 2 x 2 pixels: no narrow layers at full
+    # resolution, which fill half of a processor's vectors. What musclejax ships. Ours; patches
+    # as in Shi et al. 2016, "Real-time single image super-resolution".
+    "half16": replace(_PAPER, widths=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2, 3)),
+    "half32": replace(_PAPER, widths=(32, 64, 128, 256, 512), strides=(2, 2, 2, 2, 3)),
     # No shortcut inside the blocks: a U-Net (Ronneberger et al. 2015; paper, section "Deep
     # learning analysis", names it as the alternative).
     "unet": replace(_PAPER, residual=False),
@@ -93,7 +101,7 @@ def task_spec(spec: NetworkSpec, task: str) -> NetworkSpec:
     """Return what `task` uses of a variant: the classifier takes its first levels only."""
     if task != "region":
         return spec
-    levels = CLASSIFIER_LEVELS
+    levels = sum(stride <= CLASSIFIER_STRIDE for stride in accumulate(spec.strides, operator.mul))
     return replace(spec, widths=spec.widths[:levels], strides=spec.strides[:levels])
 
 
@@ -186,7 +194,7 @@ def _multiply_accumulates(spec: NetworkSpec, params: Any, px: int) -> int:
     total = 0
     for block_name, block in params.items():
         if block_name == "head":
-            outputs = 1 if px == THUMBNAIL_PX else px * px
+            outputs = 1 if px == THUMBNAIL_PX else (px // spec.strides[0]) ** 2
             total += math.prod(block["kernel"].shape) * outputs
             continue
         kind, level = block_name.split("_")

@@ -3,6 +3,7 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from musclejax.models.convolution import depth_to_space
 from musclejax.models.layers import ConvolutionUnit, relu
 from musclejax.models.normalisation import Pending
 from musclejax.models.spec import NetworkSpec
@@ -99,6 +100,8 @@ class VNet(nn.Module):
         for level in reversed(range(len(skips))):
             block = ExpandingBlock(self.spec, level, name=f"expand_{level}")
             x = block(x, skips[level], train=train)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(
-            x
+        patch = self.spec.strides[0]
+        head = nn.Dense(
+            self.num_classes * patch**2, kernel_init=nn.initializers.glorot_normal(), name="head"
         )
+        return depth_to_space(head(x), patch) if patch > 1 else head(x)

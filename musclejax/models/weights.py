@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
-from scipy.stats import truncnorm
 
 import musclejax
 from musclejax import anatomy
@@ -118,6 +117,9 @@ def draw_variables(spec: NetworkSpec, task: str, seed: int) -> dict[str, Any]:
     The same distribution as `module.init` (a test compares them); drawn by NumPy, because XLA
     needs a minute to compile the random numbers of so many shapes.
     """
+    # Half a second to import, and nobody who labels scans needs it.
+    from scipy.stats import truncnorm
+
     rng = np.random.default_rng(seed)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Segment every real scan and draw every slice of it, to be looked at.
+
+    python tools/contact_sheets.py --weights NAME --data ../shared/data -o docs/weights
+
+Writes a picture for each scan and classifier.csv: for each slice, the probability that it shows
+the scan's region. Source of the scans: ../shared/data/PROVENANCE.md.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from real_tests import SUBJECTS, echoes
+
+import musclejax
+from musclejax.anatomy import REGIONS
+from musclejax.inference.picture import draw
+from musclejax.inference.predictor import predict_regions
+from musclejax.inference.segment import segment
+from musclejax.models.weights import load_weights
+from musclejax.scan.grid import to_model_grid, to_thumbnails
+from musclejax.scan.intensity import normalise
+from musclejax.scan.volume import Volume
+
+SCANS = {
+    "test_up.nii.gz": "thigh",
+    "test_low.nii.gz": "leg",
+    "musclemap_dixon/thighA_siemens_TE3.45.nii.gz": "thigh",
+    "musclemap_dixon/thighA_siemens_TE4.60.nii.gz": "thigh",
+    "musclemap_dixon/thighB_siemens_TE3.45.nii.gz": "thigh",
+    "musclemap_dixon/calfA_siemens_TE3.45.nii.gz": "leg",
+}
+ECHO = "te345"
+"""Of the two thighs with fat and water images."""
+
+
+def main() -> None:
+    """Draw the pictures and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", required=True, metavar="NAME_OR_DIR")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    weights, rows = load_weights(args.weights), []
+    network = weights.networks["region"]
+    for volume, region in scans(args.data):
+        found = segment(volume, weights)
+        picture = args.output / f"{volume.name}.jpg"
+        draw(found, picture, panels=volume.data.shape[volume.axial_axis], columns=6)
+        slices, _ = to_model_grid(volume)
+        scaled = normalise(slices, network.config.intensity)
+        right = predict_regions(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
+        rows += [
+            {"scan": volume.name, "region": region, "slice": z, "probability": round(float(p), 3)}
+            for z, p in enumerate(right)
+        ]
+        wrong = int((right < 0.5).sum())
+        print(f"{volume.name}: {found.region}, {wrong} of {len(right)} slices wrong; ", end="")
+        print(*found.warnings, sep="; ", flush=True)
+    pd.DataFrame(rows).to_csv(args.output / "classifier.csv", index=False)
+
+
+def scans(data: Path) -> list[tuple[Volume, str]]:
+    """Return every scan with what it shows."""
+    found = [(musclejax.load(data / name), region) for name, region in SCANS.items()]
+    for subject in SUBJECTS:
+        image = echoes(data / "huashan_thigh" / subject)[ECHO]
+        name = f"{subject}_{ECHO}"
+        found.append((Volume(image.get_fdata(dtype="float32"), image.affine, name), "thigh"))
+    return [
+        (replace(volume, name=volume.name.split(".nii")[0]), region) for volume, region in found
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Make the test sets of real scans, in nnU-Net's raw layout: echoes, thigh_levels, leg_levels.
+
+    python tools/real_tests.py --data ../shared/data -o real
+    musclejax evaluate --weights NAME --data real/echoes -o results
+
+echoes: gradient echoes from the fat and water images of two thighs, |W + F exp(i phi)|,
+phi = 2 pi TE / 2.3 ms (3 T, one fat peak, no decay). The masks are those of another group's
+network, without adductor longus; slices that lack a muscle of theirs on either side are left out,
+as upper slices are only partly labelled there.
+levels: the slices of `tests/annotations`, drawn by this project's developers; see
+`tools/anatomy/annotate_thigh.py` and `annotate_leg.py`.
+
+Source: Huashan thighs, Apache-2.0; QMRITools, BSD-3; MuscleMap, MIT.
+"""
+
+import argparse
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from musclejax.anatomy import REGIONS
+from musclejax.data.write import write_cases, write_index
+
+ROOT = Path(__file__).resolve().parents[1]
+SUBJECTS = ("Thigh_001", "Thigh_002")
+ECHOES_MS = {"te170": 1.7, "te230": 2.3, "te345": 3.45, "te460": 4.6}
+PERIOD_MS = 2.3
+THEIR_LABELS = ("SAR", "RF", "VL", "VI", "VM", "AM", "GRA", "BFL", "ST", "SM", "BFS")
+"""Numbers from 1 in the masks of the two thighs."""
+LEAST_PX = 10
+"""Pixels of a muscle in a slice, both sides together, below which it counts as missing."""
+SCANS = {
+    "test_up": "test_up.nii.gz",
+    "test_low": "test_low.nii.gz",
+    "thighA_siemens_TE3.45": "musclemap_dixon/thighA_siemens_TE3.45.nii.gz",
+    "calfA_siemens_TE3.45": "musclemap_dixon/calfA_siemens_TE3.45.nii.gz",
+}
+"""Scans of which levels are drawn."""
+
+
+def main() -> None:
+    """Write the datasets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    write_echoes(args.data, args.output / "echoes")
+    for region in REGIONS:
+        write_levels(args.data, args.output / f"{region}_levels", region)
+
+
+def write_echoes(data: Path, folder: Path) -> None:
+    """Write two thighs at five contrasts, with the slices that are fully labelled."""
+    rows = []
+    for subject in SUBJECTS:
+        source = data / "huashan_thigh" / subject
+        masks = np.asanyarray(nib.load(f"{source}_seg.nii.gz").dataobj)
+        labels = to_our_numbers(fully_labelled(masks))
+        for name, image in echoes(source).items():
+            rows.append(write_case(folder, subject, name, image, labels, "thigh"))
+    finish(folder, "thigh", rows)
+
+
+def echoes(source: Path) -> dict[str, nib.Nifti1Image]:
+    """Return the water image and one for each echo time."""
+    fat, water = (nib.load(f"{source}_000{channel}.nii.gz") for channel in (0, 1))
+    found = {"water": water.get_fdata()}
+    for name, echo in ECHOES_MS.items():
+        phase = np.exp(2j * np.pi * echo / PERIOD_MS)
+        found[name] = np.abs(water.get_fdata() + fat.get_fdata() * phase)
+    return {
+        name: nib.Nifti1Image(array.astype(np.float32), water.affine)
+        for name, array in found.items()
+    }
+
+
+def fully_labelled(labels: np.ndarray) -> np.ndarray:
+    """Return the labels of slices that show all muscles; 0 elsewhere, which counts for nothing."""
+    counts = np.stack([(labels == n).sum((0, 1)) for n in range(1, len(THEIR_LABELS) + 1)])
+    return np.where((counts >= LEAST_PX).all(0), labels, 0)
+
+
+def to_our_numbers(labels: np.ndarray) -> np.ndarray:
+    """Return the same labels in the numbers of `musclejax.anatomy`."""
+    ours = {muscle.abbreviation: muscle.number for muscle in REGIONS["thigh"].muscles}
+    table = np.array([0, *(ours[name] for name in THEIR_LABELS)], np.uint8)
+    return table[labels]
+
+
+def write_levels(data: Path, folder: Path, region: str) -> None:
+    """Write the scans of a region with the levels that were drawn on them; 0 on all others."""
+    rows = []
+    for path in sorted((ROOT / "tests" / "annotations" / region).glob("*.nii.gz")):
+        name = path.name.removesuffix(".nii.gz")
+        labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
+        rows.append(write_case(folder, name, "", nib.load(data / SCANS[name]), labels, region))
+    finish(folder, region, rows)
+
+
+def write_case(
+    folder: Path,
+    subject: str,
+    variation: str,
+    image: nib.Nifti1Image,
+    labels: np.ndarray,
+    region: str,
+) -> dict[str, str]:
+    """Write a scan and its labels; return its row of `cases.csv`."""
+    case = f"{subject}_{variation}" if variation else subject
+    for name in ("imagesTs", "labelsTs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    nib.save(image, folder / "imagesTs" / f"{case}_0000.nii.gz")
+    nib.save(nib.Nifti1Image(labels, image.affine), folder / "labelsTs" / f"{case}.nii.gz")
+    return {
+        "case": case,
+        "subject": subject,
+        "time_point": variation,
+        "region": region,
+        "split": "test",
+    }
+
+
+def finish(folder: Path, region: str, rows: list[dict[str, str]]) -> None:
+    """Write what makes the folder a dataset."""
+    write_cases(folder, rows)
+    write_index(folder, region, 0, None)
+
+
+if __name__ == "__main__":
+    main()
