@@ -80,6 +80,7 @@ def _add_data_settings(config: ConfigDict) -> None:
     config.phantom = ConfigDict()
     config.phantom.severity = "mixed"  # of the fat replacement: mild, severe, mixed
     config.phantom.contrast = "any"  # or "narrow": out-of-phase images only
+    config.phantom.people = 0  # whose templates are trained on, the first so many; 0: all
     config.phantom.deformation = 1.0  # of limbs and muscles; 0: as the templates are
     config.phantom.artefacts = 1.0  # noise, shading, motion, wrap; 0: none
     config.phantom.validation_slices = 120  # of people that are not trained on

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.cli.options import memory_option, threads_option
 
 
@@ -29,7 +30,7 @@ def demo(output: Path, threads: int | None, memory_gb: float | None) -> None:
 
     samples = Path(musclejax.__file__).parent / "samples"
     settings = Settings(
-        output, weights="preview", threads=threads, memory_gb=memory_gb, overwrite=True
+        output, weights=DEFAULT_WEIGHTS, threads=threads, memory_gb=memory_gb, overwrite=True
     )
     code = run([samples], settings)
     if not code:

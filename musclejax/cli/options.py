@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from musclejax.bundled import DEFAULT_WEIGHTS
+
 weights_option = click.option(
     "--weights",
-    default="preview",
+    default=DEFAULT_WEIGHTS,
     show_default=True,
     metavar="NAME_OR_DIR",
     help="Bundled weights (see `musclejax weights list`) or a weights folder.",

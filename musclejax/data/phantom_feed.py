@@ -102,8 +102,10 @@ def phantom_feeds(config: ConfigDict) -> dict[str, PhantomFeed]:
     feeds = {}
     for split, group in GROUP_OF.items():
         seed = int(config.seed) + 1_000_003 * (split == "validation")
+        people = int(chosen.people) if split == "train" else 0
         phantoms = [
-            Phantom(load_anatomy(name, group), chosen.severity, seed, settings) for name in names
+            Phantom(load_anatomy(name, group, people), chosen.severity, seed, settings)
+            for name in names
         ]
         items, numbers = _items(phantoms), None
         if split == "validation":

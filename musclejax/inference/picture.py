@@ -53,7 +53,8 @@ def draw(
     legend(figure, segmentation.anatomy, np.unique(segmentation.labels))
     _title(figure, segmentation)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, facecolor="black")
+    # Level 3 is twice as fast as the default and as small.
+    figure.savefig(path, dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 3})
 
 
 def _figure(

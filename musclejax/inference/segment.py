@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
+from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.inference.clean import clean
 from musclejax.inference.domain import Signs, doubts, measure
@@ -29,8 +30,6 @@ from musclejax.scan.volume import Volume, check
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DEFAULT_WEIGHTS = "preview"
 
 
 @dataclass(frozen=True)

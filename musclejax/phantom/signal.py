@@ -129,7 +129,7 @@ def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
 def _septa(scene: Array, muscle: Array, keys: Iterator[PRNGKeyArray]) -> Array:
     """Return the share of fat in the borders of neighbouring muscles: some clear, some unseen."""
     size = scene.shape
-    seen = jax.random.uniform(next(keys), (), minval=0.1)
+    seen = jax.random.uniform(next(keys), (), minval=0.25)
     across, down = (
         (scene != jnp.roll(scene, 1, axis)) & muscle & jnp.roll(muscle, 1, axis) for axis in (0, 1)
     )

@@ -69,12 +69,13 @@ class Anatomy:
     limbs: tuple[Limb, ...]
 
 
-def load_anatomy(region: str, group: str = "train") -> Anatomy:
+def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
     """Load the templates that the package ships.
 
     Args:
         region: "thigh" or "leg".
         group: One of `GROUPS`.
+        people: How many of them, the first in the table; 0 for all.
 
     Raises:
         InputError: If there is no such region or group.
@@ -87,6 +88,8 @@ def load_anatomy(region: str, group: str = "train") -> Anatomy:
         folder = files("musclejax") / "data" / "anatomy"
         with (folder / f"{name}.csv").open(encoding="utf-8") as file:
             listed = [row for row in csv.DictReader(file) if row["group"] == group]
+        chosen = list(dict.fromkeys(row["subject"] for row in listed))[: people or None]
+        listed = [row for row in listed if row["subject"] in chosen]
         stack = np.asanyarray(nib.load(str(folder / f"{name}.nii.gz")).dataobj)  # type: ignore
         tissues += [np.ascontiguousarray(stack[:, :, int(row["tile"])].T) for row in listed]
         rows += listed

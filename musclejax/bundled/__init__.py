@@ -1,0 +1,4 @@
+"""Weights that ship with the package, a folder each."""
+
+DEFAULT_WEIGHTS = "preview"
+"""What `segment` and `demo` use if nothing else is asked for."""
