@@ -51,3 +51,21 @@ def test_slices_may_follow_one_another_along_any_axis(axis: int) -> None:
     moved = [np.ascontiguousarray(np.moveaxis(a, 2, axis)) for a in (labels, sides)]
     found = np.moveaxis(clean(*moved, axis), axis, 2)
     np.testing.assert_array_equal(found, clean(labels, sides, 2))
+
+
+def test_an_island_that_other_slices_join_to_its_muscle_goes_too() -> None:
+    labels, sides = bodies()
+    labels[15:17, 20:22, 1] = 1  # apart in its slice
+    labels[9:17, 14:22, 2] = 1  # joined to the muscle one slice higher
+    found = clean(labels, sides, 2)
+    assert not found[15:17, 20:22, 1].any()
+    assert (found[9:17, 15:22, 2] == 1).all()
+    kept = clean(labels, sides, 2, ("islands", "holes"))
+    assert (kept[15:17, 20:22, 1] == 1).all()
+
+
+def test_an_island_inside_another_muscle_becomes_that_muscle() -> None:
+    labels, sides = bodies()
+    sound = labels.copy()
+    labels[4:6, 8:10, 1] = 2
+    np.testing.assert_array_equal(clean(labels, sides, 2), sound)
