@@ -2,7 +2,7 @@
 
     python benchmarks/cohort.py --scans 8 --repeats 3 -o benchmarks/cohort.csv
 
-Copies of a sample scan are segmented with the bundled `preview` weights by one process, by a
+Copies of a sample scan are segmented with the bundled weights by one process, by a
 cluster of several workers with one processor each, and by a cluster of one worker with all of
 them. Each worker is bound to its processors with `taskset`. Every run is a command of its own;
 the three take turns, so that a noisy minute of the machine hits all of them. Clusters stay up

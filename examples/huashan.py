@@ -1,7 +1,7 @@
 """Fine-tune the compact thigh network on one real scan; validate on another person's.
 
     musclejax train --config examples/huashan.py --data examples/huashan_thigh --workdir run \
-        --init preview
+        --init phantom
 
 About two minutes on two cores. See docs/training.md.
 """
@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     """Return the default with what suits two short scans."""
     config = default_config()
     config.task = "thigh"
-    config.variant = "compact8"
+    config.variant = "half16"
     config.data.crop_px = (192, 384)
     config.data.min_muscles = 8
     config.data.absent = "AL"

@@ -78,7 +78,7 @@ def _add_data_settings(config: ConfigDict) -> None:
 
     # What synthetic slices look like; see `phantom`.
     config.phantom = ConfigDict()
-    config.phantom.severity = "mixed"  # of the fat replacement: mild, severe, mixed
+    config.phantom.severity = "mixed"  # of the fat replacement: mild, severe, mixed, any
     config.phantom.contrast = "any"  # or "narrow": out-of-phase images only
     config.phantom.people = 0  # whose templates are trained on, the first so many; 0: all
     config.phantom.deformation = 1.0  # of limbs and muscles; 0: as the templates are

@@ -247,7 +247,7 @@ def test_segment_is_a_process_each_run(tmp_path: Path) -> None:
     """With another engine where there is one: --engine and --precision reach the command."""
     engine = "jax" if jobs.missing_package("onnxruntime") else "onnxruntime"
     done = call(
-        "bench", "segment", "--variant", "compact8", "--slices", 1, "--batch-size", 1,
+        "bench", "segment", "--variant", "half16", "--slices", 1, "--batch-size", 1,
         "--threads", 1, "--repeats", 1, "--engine", engine, "-o", tmp_path,
     )  # fmt: skip
     assert done.exit_code == 0, done.output

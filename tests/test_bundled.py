@@ -13,5 +13,5 @@ from musclejax.scan.volume import load
 @pytest.mark.parametrize(("name", "region"), [("test_up", "thigh"), ("test_low", "leg")])
 def test_the_region_of_the_sample_scans(name: str, region: str, thigh_path: Path) -> None:
     slices, _ = to_model_grid(load(thigh_path.with_name(f"{name}.nii.gz")))
-    found = classify(load_weights("preview").networks["region"], slices)
+    found = classify(load_weights("phantom").networks["region"], slices)
     assert found[region] > 0.8

@@ -176,8 +176,8 @@ def test_describe() -> None:
 
 def test_weights_list_and_init(tmp_path: Path) -> None:
     names = json.loads(call("weights", "list", "--json").stdout)
-    assert "preview" in names
-    assert "preview" in call("weights", "list").stdout
+    assert "phantom" in names
+    assert "phantom" in call("weights", "list").stdout
     result = call("weights", "init", "--variant", "compact4", "-o", tmp_path / "w")
     assert "not trained" in result.stdout
     assert (tmp_path / "w" / "weights.json").is_file()

@@ -17,7 +17,7 @@ ABLE = [e for e in ("onnxruntime", "openvino") if not engines.missing_packages(e
 
 @pytest.fixture(scope="module")
 def network():
-    return load_weights("preview").networks["thigh"]
+    return load_weights("phantom").networks["thigh"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np
         assert (found == expected).mean() > 0.999
     labels, confidence = engines.labeller(network, engine)(slices[:1, ..., None])
     np.testing.assert_array_equal(labels, theirs.labels[:1])
-    np.testing.assert_array_equal(confidence, theirs.confidence[:1])
+    # Another batch size may sum in another order.
+    assert np.abs(np.asarray(confidence).astype(int) - theirs.confidence[:1]).max() <= 1
 
 
 def test_a_labeller_is_made_once(network) -> None:

@@ -143,15 +143,15 @@ def test_weights_on_a_dataset(dataset: Path, weights_folder: Path, tmp_path: Pat
         ([], "found neither; accepted: --reference and --prediction, or --weights and --data."),
         (["--reference", "."], "found --reference; accepted"),
         (["--reference", ".", "--data", "."], "found --reference and --data; accepted"),
-        (["--weights", "preview"], "found --weights; accepted"),
+        (["--weights", "phantom"], "found --weights; accepted"),
         (
-            ["--reference", ".", "--prediction", ".", "--weights", "preview"],
+            ["--reference", ".", "--prediction", ".", "--weights", "phantom"],
             "found --reference and --prediction and --weights; accepted",
         ),
-        (["--weights", "preview", "--data", "nowhere"], "--data: found no folder nowhere"),
+        (["--weights", "phantom", "--data", "nowhere"], "--data: found no folder nowhere"),
         (["--weights", "nothing", "--data", "."], "no such weights"),
-        (["--weights", "preview", "--data", "."], "no dataset.json"),
-        (["--weights", "preview", "--data", ".", "--region", "leg"], "--region: found with --data"),
+        (["--weights", "phantom", "--data", "."], "no dataset.json"),
+        (["--weights", "phantom", "--data", ".", "--region", "leg"], "--region: found with --data"),
         (["--reference", ".", "--prediction", ".", "--save-labels"], "--save-labels: found with"),
         (["--reference", ".", "--prediction", "."], "accepted: --region thigh or --region leg"),
         (["--reference", ".", "--prediction", ".", "--region", "arm"], "'arm' is not one of"),
@@ -179,5 +179,5 @@ def test_nothing_is_written_when_every_case_fails(dataset: Path, tmp_path: Path)
 
 def test_help_teaches() -> None:
     shown = call("evaluate", "--help").stdout
-    assert "  musclejax evaluate --weights preview --data DATASET -o scores" in shown
+    assert "  musclejax evaluate --weights phantom --data DATASET -o scores" in shown
     assert "  muscles.csv           a row per case, muscle and side (left, right, both):" in shown

@@ -43,7 +43,7 @@ def positions(volume: Volume, labels: np.ndarray, number: int) -> np.ndarray:
 def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
     assert "27 annotated slices: fit for training" in run("dataset", "check", DATA)
     work = tmp_path / "run"
-    train = ("train", "--config", RECIPE, "--data", DATA, "--workdir", work, "--init", "preview")
+    train = ("train", "--config", RECIPE, "--data", DATA, "--workdir", work, "--init", "phantom")
     train += ("--set=train.epochs=3",)
     first = subprocess.Popen(command(*train), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
@@ -53,7 +53,7 @@ def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
     first.send_signal(signal.SIGKILL)
     first.wait()
     output = run(*train, "--resume")
-    assert "from the thigh network of preview" in output
+    assert "from the thigh network of phantom" in output
     assert "epoch 3/3" in output
     assert max(m["validation_dsc"] for m in read_metrics(work)) > REACHED
 

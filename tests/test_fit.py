@@ -309,8 +309,13 @@ def test_the_classifier_trains_on_both_regions(folder: Path, tmp_path: Path) -> 
 
 
 def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -> None:
-    assert call("weights", "export", whole, "-o", tmp_path / "w").exit_code == 0
-    network = load_weights(tmp_path / "w").networks["leg"]
+    export = ("weights", "export", whole, "-o", tmp_path / "w")
+    assert call(*export).exit_code == 0
+    weights = load_weights(tmp_path / "w")
+    network = weights.networks["leg"]
+    assert weights.caution == ""
+    assert call(*export, "--caution", "look twice").exit_code == 0
+    assert load_weights(tmp_path / "w").caution == "look twice"
     best = checkpoint.load(whole, "best")
     assert best is not None
     for a, b in zip(

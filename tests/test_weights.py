@@ -148,7 +148,7 @@ def test_missing_weights_name_the_bundled_ones(tmp_path: Path) -> None:
 
 def test_bundled_weights_load_and_say_what_they_are() -> None:
     bundled = list_weights()
-    assert "preview" in bundled
+    assert "phantom" in bundled
     for name, index in bundled.items():
         assert index["provenance"]["description"]
         assert index["provenance"]["licence"]

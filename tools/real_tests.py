@@ -14,6 +14,8 @@ Source: Huashan thighs, Apache-2.0; QMRITools, BSD-3; MuscleMap, MIT.
 """
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -59,7 +61,7 @@ def write_echoes(data: Path, folder: Path) -> None:
         labels = to_our_numbers(fully_labelled(masks))
         for name, image in echoes(source).items():
             rows.append(write_case(folder, subject, name, image, labels, "thigh"))
-    finish(folder, "thigh", rows)
+    finish(folder, "thigh", rows, THEIR_LABELS)
 
 
 def echoes(source: Path) -> dict[str, nib.Nifti1Image]:
@@ -95,7 +97,7 @@ def write_levels(data: Path, folder: Path, region: str) -> None:
         name = path.name.removesuffix(".nii.gz")
         labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
         rows.append(write_case(folder, name, "", nib.load(data / SCANS[name]), labels, region))
-    finish(folder, region, rows)
+    finish(folder, region, rows, [m.abbreviation for m in REGIONS[region].muscles])
 
 
 def write_case(
@@ -121,10 +123,15 @@ def write_case(
     }
 
 
-def finish(folder: Path, region: str, rows: list[dict[str, str]]) -> None:
-    """Write what makes the folder a dataset."""
+def finish(folder: Path, region: str, rows: list[dict[str, str]], named: Sequence[str]) -> None:
+    """Write what makes the folder a dataset; muscles that are not named are not compared."""
     write_cases(folder, rows)
     write_index(folder, region, 0, None)
+    path = folder / "dataset.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    kept = {"background", "ignore", *named}
+    index["labels"] = {name: n for name, n in index["labels"].items() if name in kept}
+    path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

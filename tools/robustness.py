@@ -10,6 +10,7 @@ Source: ours.
 """
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ import pandas as pd
 from nibabel.processing import resample_from_to, resample_to_output
 
 from musclejax.data.dataset import read_dataset
-from musclejax.data.write import write_cases, write_index
+from musclejax.data.write import write_cases
 from musclejax.evaluation.run import evaluate, from_weights
 from musclejax.models.weights import load_weights
 
@@ -138,7 +139,7 @@ def write_changed(source: Path, folder: Path, change: Change) -> None:
             {"case": case.name, "subject": case.subject, "region": case.region, "split": "test"}
         )
     write_cases(folder, rows)
-    write_index(folder, dataset.cases[0].region, 0, None)
+    shutil.copyfile(source / "dataset.json", folder / "dataset.json")
 
 
 if __name__ == "__main__":

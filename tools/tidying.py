@@ -39,7 +39,10 @@ def main() -> None:
             for steps, folder in folders.items():
                 found = evaluate(from_folders(data, folder))
                 assert found is not None
-                row = {"data": data.name, "steps": " + ".join(steps) or "none"}
+                row = {
+                    "data": f"{data.parent.name}/{data.name}",
+                    "steps": " + ".join(steps) or "none",
+                }
                 row["dsc"] = found.comparison.slices["dsc"].mean()
                 row["hd95_mm"] = found.comparison.cases["hd95_mm"].mean()
                 rows.append(row)

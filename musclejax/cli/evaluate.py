@@ -95,7 +95,7 @@ def evaluate(**options: Any) -> None:
       musclejax segment DATASET/imagesTs -o out
       musclejax evaluate --reference DATASET --prediction out -o scores
       musclejax evaluate --reference manual/ --prediction out --region thigh -o scores
-      musclejax evaluate --weights preview --data DATASET -o scores
+      musclejax evaluate --weights phantom --data DATASET -o scores
     """
     raise SystemExit(_run(Settings(**options)))
 

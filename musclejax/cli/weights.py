@@ -85,7 +85,10 @@ def init(variant: str, seed: int, output: Path) -> None:
     help="best: the epoch with the highest validation figure.",
 )
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
-def export(runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str) -> None:
+@click.option("--caution", default="", help="What every result made with them shall say.")
+def export(
+    runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str, caution: str
+) -> None:
     """Make weights for `musclejax segment` from training runs.
 
     RUN is the --workdir of `musclejax train`; give up to three, one a network of the tree.
@@ -97,5 +100,5 @@ def export(runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str) 
     """
     from musclejax.training.export import export_runs
 
-    for line in export_runs(runs, output, checkpoint, licence):
+    for line in export_runs(runs, output, checkpoint, licence, caution):
         click.echo(line)

@@ -1,5 +1,6 @@
 """The contact sheet on which a person checks a segmentation."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 PANELS = 16
 COLUMNS = 4
 _DPI = 110
+_NOTE_CHARACTERS, _NOTE_INCHES = 170, 0.15
+"""Characters and height of a line of notes under the title."""
 
 
 def draw(
@@ -44,27 +47,29 @@ def draw(
     box = body_box(body | (labels > 0), x_mm, y_mm)
     shown = np.unique(np.linspace(0, image.shape[2] - 1, panels).round().astype(int))
     shape = image[box[0], box[1], 0].shape
-    figure, places = _figure(len(shown), shape, x_mm, y_mm, columns)
+    notes = textwrap.wrap(" · ".join(_notes(segmentation)), _NOTE_CHARACTERS)
+    top = 0.6 + _NOTE_INCHES * len(notes)
+    figure, places = _figure(len(shown), shape, x_mm, y_mm, columns, top)
     white = float(np.percentile(image[body], 99))
     for axes, z in zip(places, shown, strict=True):
         draw_slice(axes, image[(*box, z)].T, labels[(*box, z)].T, white, y_mm / x_mm)
         index = z if orientation[volume.axial_axis, 1] > 0 else image.shape[2] - 1 - z
         axes.text(0.5, 0.97, f"slice {index}", **mark(axes, "center"))
     legend(figure, segmentation.anatomy, np.unique(segmentation.labels))
-    _title(figure, segmentation)
+    _title(figure, segmentation, notes)
     FigureCanvasAgg(figure)
     # Level 3 is twice as fast as the default and as small.
     figure.savefig(path, dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 3})
 
 
 def _figure(
-    count: int, shape: tuple[int, int], x_mm: float, y_mm: float, columns: int
+    count: int, shape: tuple[int, int], x_mm: float, y_mm: float, columns: int, top: float
 ) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = -(-count // columns)
     width = 14.0
     height = width / columns * shape[1] * y_mm / (shape[0] * x_mm)
-    top, bottom = 0.75, 0.65
+    bottom = 0.65
     total = rows * height + top + bottom
     figure = Figure(figsize=(width, total))
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -75,13 +80,16 @@ def _figure(
     return figure, panels[:count]
 
 
-def _title(figure: Figure, segmentation: "Segmentation") -> None:
+def _notes(segmentation: "Segmentation") -> list[str]:
+    return [f"weights: {segmentation.weights}", *segmentation.warnings]
+
+
+def _title(figure: Figure, segmentation: "Segmentation", notes: list[str]) -> None:
     certainty = segmentation.region_probability
     how = "given" if certainty is None else f"probability {certainty:.3f}"
     title = f"{segmentation.volume.name}: {segmentation.anatomy.title.lower()} ({how})"
     height = figure.get_figheight()
     figure.text(0.5, 1 - 0.1 / height, title, color="white", fontsize=14, ha="center", va="top")
-    lines = [f"weights: {segmentation.weights}", *segmentation.warnings]
     color = "orange" if segmentation.warnings else "white"
     where: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9}
-    figure.text(0.5, 1 - 0.42 / height, " · ".join(lines), color=color, **where)
+    figure.text(0.5, 1 - 0.42 / height, "\n".join(notes), color=color, **where)

@@ -87,12 +87,14 @@ def _place(limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int]) -> Ar
     gap = jnp.where(choice < 0.5, -3 + 18 * close, 60 * apart)
     gap = jnp.clip(gap, -3, jnp.maximum(width - 6 - spread, -3))
     drift = jax.random.normal(next(keys), (2,)) * jnp.array([0.06 * height, 0.03 * width])
-    begin = (width - spread - gap) / 2 + drift[1]
+    alone = jax.random.uniform(next(keys)) < ONE_LIMB
+    hidden = jnp.where(alone, jax.random.bernoulli(next(keys)).astype(jnp.int32), -1)
+    # A limb that is scanned alone may lie anywhere, often in the middle.
+    inwards = jnp.where(hidden == 0, -1, 1) * width / 4 * jnp.minimum(1.5 * apart, 1)
+    begin = (width - spread - gap) / 2 + drift[1] + jnp.where(alone, inwards, 0)
     top = (height - LIMB_PX) / 2 + drift[0] + 4 * jax.random.normal(next(keys), (2,))
     left = jnp.array([begin, begin + extents[0][1] - extents[0][0] + gap])
     left = left - jnp.array([first for first, _ in extents])
-    alone = jax.random.uniform(next(keys)) < ONE_LIMB
-    hidden = jnp.where(alone, jax.random.bernoulli(next(keys)).astype(jnp.int32), -1)
     canvas = jnp.zeros((height + 2 * LIMB_PX, width + 2 * LIMB_PX), jnp.uint8)
     for side, limb in enumerate(limbs):
         limb = jnp.where(hidden == side, 0, limb)

@@ -51,14 +51,16 @@ def _draw(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
         values = [m[f"{split}_{name}"] for m in history]
         marker = "o" if len(epochs) < 30 else None
         axes.plot(epochs, values, color=color, label=label, marker=marker, markersize=3)
-    for before, after in pairwise(history):
-        if after["learning_rate"] < before["learning_rate"]:
-            axes.axvline(after["epoch"] - 0.5, color="#999999", linestyle=":", linewidth=1)
+    falls = [b["epoch"] for a, b in pairwise(history) if b["learning_rate"] < a["learning_rate"]]
+    # A rate that falls with every epoch, as a cosine does, is no event.
+    steady = len(falls) == len(history) - 1 > 1
+    for epoch in () if steady else falls:
+        axes.axvline(epoch - 0.5, color="#999999", linestyle=":", linewidth=1)
     best = [m["epoch"] for m in history if m["best"]]
     if name != "loss" and best:
         axes.axvline(best[-1], color="#2ca02c", linewidth=1, label=f"best: epoch {best[-1]}")
     axes.set_title(_TITLES[name], fontsize=9)
-    axes.set_xlabel("epoch (dotted: learning rate halved)", fontsize=8)
+    axes.set_xlabel("epoch" if steady else "epoch (dotted: learning rate halved)", fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

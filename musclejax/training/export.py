@@ -10,7 +10,9 @@ from musclejax.training import checkpoint
 from musclejax.training.run import read_metrics, read_run
 
 
-def export_runs(runs: Sequence[Path], folder: Path, kind: str, licence: str) -> list[str]:
+def export_runs(
+    runs: Sequence[Path], folder: Path, kind: str, licence: str, caution: str = ""
+) -> list[str]:
     """Write the networks of training runs as one set of weights.
 
     Args:
@@ -18,6 +20,7 @@ def export_runs(runs: Sequence[Path], folder: Path, kind: str, licence: str) -> 
         folder: Weights folder to write.
         kind: "best" or "last" checkpoint.
         licence: What the provenance says of it.
+        caution: What every result made with the weights shall say, if anything.
 
     Returns:
         A line for each network.
@@ -33,12 +36,14 @@ def export_runs(runs: Sequence[Path], folder: Path, kind: str, licence: str) -> 
             accepted = "one run for each of thigh, leg and region"
             raise InputError(run, f"a second {network.task} run", accepted)
         networks[network.task], report[network.task] = network, figures
-    provenance = {
+    provenance: dict[str, Any] = {
         "trained": True,
         "description": "; ".join(f"{task}: {_describe(r)}" for task, r in report.items()),
         "licence": licence,
         "report": report,
     }
+    if caution:
+        provenance["caution"] = caution
     save_weights(folder, networks, provenance)
     return [f"{folder}: {task}, {_describe(figures)}" for task, figures in report.items()]
 
