@@ -14,11 +14,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from musclejax.evaluation.run import evaluate, from_weights
-from musclejax.models.weights import load_weights
+from musclejax.models.weights import Weights, load_weights
+from musclejax.training.export import export_runs
 from musclejax.training.run import read_metrics
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -54,7 +56,8 @@ def main() -> None:
         last = read_metrics(work)[-1]
         row = {"run": name, "settings": " ".join(changes), "slices": args.slices}
         row |= {"synthetic_dsc": last["validation_dsc"], "minutes": minutes(work)}
-        row |= {path.name + "_dsc": judge(work, path) for path in sets}
+        weights = export(work)
+        row |= {path.name + "_dsc": judge(weights, path) for path in sets}
         rows.append(row)
         pd.DataFrame(rows).round(3).to_csv(args.output, index=False)
         print(row, flush=True)
@@ -73,13 +76,16 @@ def minutes(work: Path) -> float:
     return sum(m["seconds"] for m in read_metrics(work)) / 60
 
 
-def judge(work: Path, data: Path) -> float:
+def export(work: Path) -> Weights:
+    """Return the last state of a run as weights."""
+    export_runs([work], work / "weights", "last", "not stated")
+    return load_weights(work / "weights")
+
+
+def judge(weights: Weights, data: Path) -> float:
     """Return the mean DSC over slices of a dataset's scans."""
-    weights, labels = work / "weights", work / "labels"
-    labels.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "musclejax", "weights", "export", str(work)]
-    subprocess.run([*command, "--checkpoint", "last", "-o", str(weights)], check=True)
-    found = evaluate(from_weights(load_weights(weights), data, labels))
+    with TemporaryDirectory() as labels:
+        found = evaluate(from_weights(weights, data, Path(labels)))
     assert found is not None
     return float(found.comparison.slices["dsc"].mean())
 

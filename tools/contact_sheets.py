@@ -7,11 +7,10 @@ the scan's region. Source of the scans: ../shared/data/PROVENANCE.md.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from real_tests import SUBJECTS, echoes
+from real_tests import SCANS, SUBJECTS, echoes
 
 import musclejax
 from musclejax.anatomy import REGIONS
@@ -23,25 +22,13 @@ from musclejax.scan.grid import to_model_grid, to_thumbnails
 from musclejax.scan.intensity import normalise
 from musclejax.scan.volume import Volume
 
-SCANS = {
-    "test_up.nii.gz": "thigh",
-    "test_low.nii.gz": "leg",
-    "musclemap_dixon/thighA_siemens_TE3.45.nii.gz": "thigh",
-    "musclemap_dixon/thighA_siemens_TE4.60.nii.gz": "thigh",
-    "musclemap_dixon/thighB_siemens_TE3.45.nii.gz": "thigh",
-    "musclemap_dixon/calfA_siemens_TE3.45.nii.gz": "leg",
-}
 ECHO = "te345"
 """Of the two thighs with fat and water images."""
 
 
 def main() -> None:
     """Draw the pictures and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", required=True, metavar="NAME_OR_DIR")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = arguments(__doc__)
     args.output.mkdir(parents=True, exist_ok=True)
     weights, rows = load_weights(args.weights), []
     network = weights.networks["region"]
@@ -62,6 +49,15 @@ def main() -> None:
     pd.DataFrame(rows).to_csv(args.output / "classifier.csv", index=False)
 
 
+def arguments(description: str) -> argparse.Namespace:
+    """Return what the tools that go over all real scans are told."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--weights", required=True, metavar="NAME_OR_DIR")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    return parser.parse_args()
+
+
 def scans(data: Path) -> list[tuple[Volume, str]]:
     """Return every scan with what it shows."""
     found = [(musclejax.load(data / name), region) for name, region in SCANS.items()]
@@ -69,9 +65,7 @@ def scans(data: Path) -> list[tuple[Volume, str]]:
         image = echoes(data / "huashan_thigh" / subject)[ECHO]
         name = f"{subject}_{ECHO}"
         found.append((Volume(image.get_fdata(dtype="float32"), image.affine, name), "thigh"))
-    return [
-        (replace(volume, name=volume.name.split(".nii")[0]), region) for volume, region in found
-    ]
+    return found
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ bottles and an ellipse of the size of an abdomen. A row per scan: the signs of
 Source: ours.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from contact_sheets import scans
+from contact_sheets import arguments, scans
 from scipy import ndimage as ndi
 
 import musclejax
@@ -32,11 +31,7 @@ ARM = 0.45
 
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", required=True, metavar="NAME_OR_DIR")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = arguments(__doc__)
     weights, rows = load_weights(args.weights), []
     known = [volume for volume, _ in scans(args.data)]
     for kind, volumes in (("known", known), ("foreign", foreign(args.data))):

@@ -23,6 +23,7 @@ import numpy as np
 
 from musclejax.anatomy import REGIONS
 from musclejax.data.write import write_cases, write_index
+from musclejax.scan.volume import scan_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBJECTS = ("Thigh_001", "Thigh_002")
@@ -33,12 +34,14 @@ THEIR_LABELS = ("SAR", "RF", "VL", "VI", "VM", "AM", "GRA", "BFL", "ST", "SM", "
 LEAST_PX = 10
 """Pixels of a muscle in a slice, both sides together, below which it counts as missing."""
 SCANS = {
-    "test_up": "test_up.nii.gz",
-    "test_low": "test_low.nii.gz",
-    "thighA_siemens_TE3.45": "musclemap_dixon/thighA_siemens_TE3.45.nii.gz",
-    "calfA_siemens_TE3.45": "musclemap_dixon/calfA_siemens_TE3.45.nii.gz",
+    "test_up.nii.gz": "thigh",
+    "test_low.nii.gz": "leg",
+    "musclemap_dixon/thighA_siemens_TE3.45.nii.gz": "thigh",
+    "musclemap_dixon/thighA_siemens_TE4.60.nii.gz": "thigh",
+    "musclemap_dixon/thighB_siemens_TE3.45.nii.gz": "thigh",
+    "musclemap_dixon/calfA_siemens_TE3.45.nii.gz": "leg",
 }
-"""Scans of which levels are drawn."""
+"""Scans without labels, and what they show; levels of some are drawn."""
 
 
 def main() -> None:
@@ -92,11 +95,11 @@ def to_our_numbers(labels: np.ndarray) -> np.ndarray:
 
 def write_levels(data: Path, folder: Path, region: str) -> None:
     """Write the scans of a region with the levels that were drawn on them; 0 on all others."""
-    rows = []
+    rows, scans = [], {scan_name(data / path): data / path for path in SCANS}
     for path in sorted((ROOT / "tests" / "annotations" / region).glob("*.nii.gz")):
-        name = path.name.removesuffix(".nii.gz")
+        name = scan_name(path)
         labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
-        rows.append(write_case(folder, name, "", nib.load(data / SCANS[name]), labels, region))
+        rows.append(write_case(folder, name, "", nib.load(scans[name]), labels, region))
     finish(folder, region, rows, [m.abbreviation for m in REGIONS[region].muscles])
 
 

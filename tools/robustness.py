@@ -19,6 +19,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.processing import resample_from_to, resample_to_output
+from real_tests import write_case
 
 from musclejax.data.dataset import read_dataset
 from musclejax.data.write import write_cases
@@ -128,16 +129,11 @@ def main() -> None:
 def write_changed(source: Path, folder: Path, change: Change) -> None:
     """Write a dataset with every scan and its labels changed."""
     dataset = read_dataset(source, 0)
-    for name in ("imagesTs", "labelsTs"):
-        (folder / name).mkdir(parents=True)
     rows = []
     for case in dataset.cases:
         image, labels = change(nib.load(case.image), nib.load(case.labels))
-        nib.save(image, folder / "imagesTs" / f"{case.name}_0000.nii.gz")
-        nib.save(labels, folder / "labelsTs" / f"{case.name}.nii.gz")
-        rows.append(
-            {"case": case.name, "subject": case.subject, "region": case.region, "split": "test"}
-        )
+        numbers = np.asanyarray(labels.dataobj)
+        rows.append(write_case(folder, case.name, "", image, numbers, case.region))
     write_cases(folder, rows)
     shutil.copyfile(source / "dataset.json", folder / "dataset.json")
 

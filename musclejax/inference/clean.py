@@ -15,11 +15,37 @@ in a slice. Source: ours."""
 Muscle = Bool[np.ndarray, "z i j"]
 
 
+def without_islands(muscle: Muscle) -> Muscle:
+    """Return a muscle without the parts that are far smaller than its largest one."""
+    parts, _ = ndi.label(muscle, np.ones((3, 3, 3), bool))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return muscle & (sizes >= ISLAND_SHARE * sizes.max())[parts]
+
+
+def without_slice_islands(muscle: Muscle) -> Muscle:
+    """Return a muscle without the parts that are far smaller than the largest in their slice."""
+    return np.stack([without_islands(s[None])[0] for s in muscle])
+
+
+def without_holes(muscle: Muscle) -> Muscle:
+    """Return a muscle whose holes within slices are filled."""
+    return np.stack([np.asarray(ndi.binary_fill_holes(s)) for s in muscle])
+
+
+STEPS: dict[str, Callable[[Muscle], Muscle]] = {
+    "islands": without_islands,
+    "slice_islands": without_slice_islands,
+    "holes": without_holes,
+}
+"""In the order in which they are taken."""
+
+
 def clean(
     labels: UInt8[np.ndarray, "i j k"],
     sides: Shaped[np.ndarray, "i j k"],
     axial_axis: int,
-    steps: Collection[str] = ("islands", "slice_islands", "holes"),
+    steps: Collection[str] = tuple(STEPS),
 ) -> UInt8[np.ndarray, "i j k"]:
     """Return labels without islands and holes.
 
@@ -48,29 +74,3 @@ def _take(step: Callable[[Muscle], Muscle], slices: np.ndarray, here: np.ndarray
         after, part = step(before), slices[box]
         part[before & ~after] = 0
         part[after & (part == 0)] = label
-
-
-def without_islands(muscle: Muscle) -> Muscle:
-    """Return a muscle without the parts that are far smaller than its largest one."""
-    parts, _ = ndi.label(muscle, np.ones((3, 3, 3), bool))
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return muscle & (sizes >= ISLAND_SHARE * sizes.max())[parts]
-
-
-def without_slice_islands(muscle: Muscle) -> Muscle:
-    """Return a muscle without the parts that are far smaller than the largest in their slice."""
-    return np.stack([without_islands(s[None])[0] if s.any() else s for s in muscle])
-
-
-def without_holes(muscle: Muscle) -> Muscle:
-    """Return a muscle whose holes within slices are filled."""
-    return np.stack([np.asarray(ndi.binary_fill_holes(s)) for s in muscle])
-
-
-STEPS: dict[str, Callable[[Muscle], Muscle]] = {
-    "islands": without_islands,
-    "slice_islands": without_slice_islands,
-    "holes": without_holes,
-}
-"""In the order in which they are taken."""
