@@ -85,7 +85,7 @@ def water_and_fat(
         visit: Key of the visit: what else differs from scan to scan.
         grades: Probability of each grade; see `SEVERITIES`.
     """
-    size, keys = scene.shape, iter(jax.random.split(texture, 12))
+    size, keys = scene.shape, iter(jax.random.split(texture, 14))
     tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, grades))
     water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
     code = scene % CODES
@@ -95,6 +95,11 @@ def water_and_fat(
     patches = smooth(next(keys), size, size[0] // 18, size[1] // 18)
     fine = smooth(next(keys), size, size[0] // 5, size[1] // 5)
     pattern = spread * (0.6 * streaky + 0.6 * patches) + 0.5 * finer * fine
+    # Advanced disease leaves strands and islands of either, with sharp borders.
+    winding = smooth(next(keys), size, size[0] // 7, size[1] // 7)
+    strands = 2 * jnp.exp(-((winding / 0.4) ** 2)) - 0.8
+    distinct = 2 * jax.random.uniform(next(keys)) ** 1.5 * jnp.minimum(5 * fat, 1)
+    pattern = pattern + distinct * (0.7 * strands + 0.6 * fine + 0.6 * patches)
     # More fat in some places and less in others, at about the same mean.
     logit = jnp.log(jnp.clip(fat, 0.005, 0.97)) - jnp.log1p(-jnp.clip(fat, 0.005, 0.97))
     mottled = jax.nn.sigmoid(logit + 1.6 * pattern)
