@@ -13,6 +13,16 @@ ISLAND_SHARE = 0.2
 """A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
 in a slice. Source: ours."""
 Muscle = Bool[np.ndarray, "z i j"]
+Labels = UInt8[np.ndarray, "z i j"]
+Sides = Shaped[np.ndarray, "z i j"]
+
+
+def agreeing_through_plane(labels: Labels, _: Sides) -> Labels:
+    """Return labels that give way where the slices before and after agree on another one."""
+    before, after = labels[:-2], labels[2:]
+    agreed = labels.copy()
+    np.copyto(agreed[1:-1], before, where=before == after)
+    return agreed
 
 
 def without_islands(muscle: Muscle) -> Muscle:
@@ -33,10 +43,31 @@ def without_holes(muscle: Muscle) -> Muscle:
     return np.stack([np.asarray(ndi.binary_fill_holes(s)) for s in muscle])
 
 
-STEPS: dict[str, Callable[[Muscle], Muscle]] = {
-    "islands": without_islands,
-    "slice_islands": without_slice_islands,
-    "holes": without_holes,
+def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Callable[[Labels, Sides], Labels]:
+    """Return what takes a step for every muscle of either side by itself."""
+
+    def take(labels: Labels, sides: Sides) -> Labels:
+        changed = labels.copy()
+        for side in np.unique(sides):
+            own = np.where(sides == side, changed, 0)
+            for label, box in enumerate(ndi.find_objects(own), 1):
+                if box is None:
+                    continue
+                before = own[box] == label
+                after, part = step(before), changed[box]
+                part[before & ~after] = 0
+                part[after & (part == 0)] = label
+        return changed
+
+    return take
+
+
+STEPS: dict[str, Callable[[Labels, Sides], Labels]] = {
+    "through_plane": agreeing_through_plane,
+    "islands": of_each_muscle(without_islands),
+    "slice_islands": of_each_muscle(without_slice_islands),
+    # After islands, which may lie in another muscle.
+    "holes": of_each_muscle(without_holes),
 }
 """In the order in which they are taken."""
 
@@ -47,7 +78,7 @@ def clean(
     axial_axis: int,
     steps: Collection[str] = tuple(STEPS),
 ) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without islands and holes.
+    """Return labels without islands, holes and slices that differ from both neighbours.
 
     Args:
         labels: Muscle numbers, 0 elsewhere.
@@ -55,22 +86,7 @@ def clean(
         axial_axis: Axis along which slices follow one another.
         steps: Which of `STEPS` to take.
     """
-    cleaned = labels.copy()
-    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (cleaned, sides))
-    # Islands of all muscles go before holes are filled: the one may lie in the other.
-    for name in (name for name in STEPS if name in steps):
-        for side in np.unique(side_of):
-            _take(STEPS[name], slices, side_of == side)
-    return cleaned
-
-
-def _take(step: Callable[[Muscle], Muscle], slices: np.ndarray, here: np.ndarray) -> None:
-    """Change every muscle of one side in place."""
-    own = np.where(here, slices, 0)
-    for label, box in enumerate(ndi.find_objects(own), 1):
-        if box is None:
-            continue
-        before = own[box] == label
-        after, part = step(before), slices[box]
-        part[before & ~after] = 0
-        part[after & (part == 0)] = label
+    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
+    for step in (STEPS[name] for name in STEPS if name in steps):
+        slices = step(slices, side_of)
+    return np.ascontiguousarray(np.moveaxis(slices, 0, axial_axis))
