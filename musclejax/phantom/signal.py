@@ -106,7 +106,7 @@ def water_and_fat(
     line = _septa(scene, muscle, keys)
     inside = jnp.clip(mottled + line * (1 - mottled), 0, 1)
     web = jnp.exp(-((smooth(next(keys), size, size[0] // 11, size[1] // 11) / 0.15) ** 2))
-    thin = 1 - jnp.where(code == FAT, 0.5 * finer * web, 0)
+    thin = 1 - jnp.where(code == FAT, 0.3 * finer * web, 0)
     healthy = 1 + 0.05 * fine
     water = jnp.where(muscle, water * healthy * (1 - inside), water)
     return water, jnp.where(muscle, inside, fat * thin)
@@ -153,13 +153,14 @@ def signal(
 ) -> Complex[Array, "h w"]:
     """Return the complex signal of an image of random contrast; 1 is about healthy muscle.
 
-    |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase.
+    |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase. Fat is up to
+    twice as bright as muscle, as in real scans (0.5 to 2), or suppressed.
     """
     keys = iter(jax.random.split(jax.random.fold_in(visit, 2), 8))
     kind, weak, free, angle = jax.random.uniform(next(keys), (4,))
     bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
     phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
-    strength = jnp.where(weak < 0.22, 0.15 * free, 0.35 + 1.0 * free)
+    strength = jnp.where(weak < 0.22, 0.15 * free, 0.35 + 1.7 * free)
     dark = jax.random.uniform(next(keys)) < contrast.fat_only
     echo = jnp.where(dark, 0.1, 1.0) * water + strength * fat * jnp.exp(1j * phase)
     values = jax.random.uniform(next(keys), (2 * CODES,), minval=0.05, maxval=1.3)
