@@ -7,7 +7,7 @@ musclejax bench infer --engine all --precision float32,bfloat16 --repeats "${REP
 musclejax bench infer --engine jax,onednn --threads 1,2 --repeats "${REPEATS:-10}" --plot -o threads
 musclejax bench train --engine jax,onednn,torch --repeats "${REPEATS:-10}" -o .
 musclejax bench train --engine onednn,keras --repeats "${REPEATS:-10}" -o keras
-musclejax bench train --engine jax,onednn,flax --repeats "${REPEATS:-10}" -o flax
+musclejax bench train --engine onednn,flax --repeats "${REPEATS:-10}" -o flax
 musclejax bench segment --variant paper,compact8 --repeats "${REPEATS:-10}" -o .
 musclejax bench segment --variant half16 --repeats "${REPEATS:-10}" -o compact
 musclejax bench infer --variant half16 --slices 4,31 --batch-size 4 --repeats "${REPEATS:-10}" -o compact
