@@ -85,7 +85,7 @@ def water_and_fat(
         visit: Key of the visit: what else differs from scan to scan.
         grades: Probability of each grade; see `SEVERITIES`.
     """
-    size, keys = scene.shape, iter(jax.random.split(texture, 14))
+    size, keys = scene.shape, iter(jax.random.split(texture, 16))
     tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, grades))
     water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
     code = scene % CODES
@@ -133,15 +133,18 @@ def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
 
 
 def _septa(scene: Array, muscle: Array, keys: Iterator[PRNGKeyArray]) -> Array:
-    """Return the share of fat in the borders of neighbouring muscles: some clear, some unseen."""
+    """Return the share of fat in thin lines: between muscles, mostly clear; within, short."""
     size = scene.shape
-    seen = jax.random.uniform(next(keys), (), minval=0.25)
+    seen, within = jax.random.uniform(next(keys), (2,), minval=jnp.array([0.35, -0.4]))
     across, down = (
         (scene != jnp.roll(scene, 1, axis)) & muscle & jnp.roll(muscle, 1, axis) for axis in (0, 1)
     )
     border = across.astype(jnp.float32) + down
-    clear = jnp.clip(0.5 + smooth(next(keys), size, size[0] // 14, size[1] // 14), 0, 1)
-    return jnp.clip(border * clear * seen, 0, 0.9)
+    clear = jnp.clip(0.8 + 0.6 * smooth(next(keys), size, size[0] // 14, size[1] // 14), 0, 1)
+    crease = jnp.exp(-((smooth(next(keys), size, size[0] // 10, size[1] // 10) / 0.1) ** 2))
+    short = crease * jnp.clip(smooth(next(keys), size, size[0] // 7, size[1] // 7), 0, 1)
+    lines = border * clear * seen + jnp.clip(within, 0, 1) * short * muscle
+    return jnp.clip(lines, 0, 0.9)
 
 
 def signal(
