@@ -12,6 +12,8 @@ from scipy import ndimage as ndi
 ISLAND_SHARE = 0.2
 """A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
 in a slice. Source: ours."""
+NEAR_MM = 12.0
+"""Slices further apart show different anatomy and say nothing of each other. Source: ours."""
 Muscle = Bool[np.ndarray, "z i j"]
 Labels = UInt8[np.ndarray, "z i j"]
 Sides = Shaped[np.ndarray, "z i j"]
@@ -76,6 +78,7 @@ def clean(
     labels: UInt8[np.ndarray, "i j k"],
     sides: Shaped[np.ndarray, "i j k"],
     axial_axis: int,
+    slice_mm: float,
     steps: Collection[str] = tuple(STEPS),
 ) -> UInt8[np.ndarray, "i j k"]:
     """Return labels without islands, holes and slices that differ from both neighbours.
@@ -84,9 +87,11 @@ def clean(
         labels: Muscle numbers, 0 elsewhere.
         sides: Side of every voxel: a muscle has one body in each limb.
         axial_axis: Axis along which slices follow one another.
+        slice_mm: Distance between them; "through_plane" is taken up to `NEAR_MM`.
         steps: Which of `STEPS` to take.
     """
     slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
-    for step in (STEPS[name] for name in STEPS if name in steps):
-        slices = step(slices, side_of)
+    for name, step in STEPS.items():
+        if name in steps and (name != "through_plane" or slice_mm <= NEAR_MM):
+            slices = step(slices, side_of)
     return np.ascontiguousarray(np.moveaxis(slices, 0, axial_axis))
