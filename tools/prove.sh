@@ -28,6 +28,6 @@ cp "$work/scores/synthetic_leg/table4.md" $out/synthetic_leg_table4.md
 python tools/tidying.py --weights "$weights" --data "${paths[@]}" -o $out/tidying.csv
 python tools/contact_sheets.py --weights "$weights" --data "$data" -o $out
 python tools/foreign_scans.py --weights "$weights" --data "$data" -o $out/signs.csv
-for name in echoes thigh_levels leg_levels; do
+for name in thigh_levels leg_levels; do
     python tools/robustness.py --weights "$weights" --data "$work/real/$name" -o $out/robustness_$name.csv
 done
