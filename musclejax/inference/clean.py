@@ -17,10 +17,14 @@ NEAR_MM = 12.0
 Muscle = Bool[np.ndarray, "z i j"]
 Labels = UInt8[np.ndarray, "z i j"]
 Sides = Shaped[np.ndarray, "z i j"]
+Step = Callable[[Labels, Sides, float], Labels]
+"""Labels, sides and the distance between slices in mm -> labels."""
 
 
-def agreeing_through_plane(labels: Labels, _: Sides) -> Labels:
-    """Return labels that give way where the slices before and after agree on another one."""
+def agreeing_through_plane(labels: Labels, _: Sides, slice_mm: float) -> Labels:
+    """Return labels that give way where the slices before and after, if near, agree on another."""
+    if slice_mm > NEAR_MM:
+        return labels
     before, after = labels[:-2], labels[2:]
     agreed = labels.copy()
     np.copyto(agreed[1:-1], before, where=before == after)
@@ -45,10 +49,10 @@ def without_holes(muscle: Muscle) -> Muscle:
     return np.stack([np.asarray(ndi.binary_fill_holes(s)) for s in muscle])
 
 
-def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Callable[[Labels, Sides], Labels]:
+def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
     """Return what takes a step for every muscle of either side by itself."""
 
-    def take(labels: Labels, sides: Sides) -> Labels:
+    def take(labels: Labels, sides: Sides, _: float) -> Labels:
         changed = labels.copy()
         for side in np.unique(sides):
             own = np.where(sides == side, changed, 0)
@@ -64,7 +68,7 @@ def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Callable[[Labels, Sides]
     return take
 
 
-STEPS: dict[str, Callable[[Labels, Sides], Labels]] = {
+STEPS: dict[str, Step] = {
     "through_plane": agreeing_through_plane,
     "islands": of_each_muscle(without_islands),
     "slice_islands": of_each_muscle(without_slice_islands),
@@ -87,11 +91,11 @@ def clean(
         labels: Muscle numbers, 0 elsewhere.
         sides: Side of every voxel: a muscle has one body in each limb.
         axial_axis: Axis along which slices follow one another.
-        slice_mm: Distance between them; "through_plane" is taken up to `NEAR_MM`.
+        slice_mm: Distance between them.
         steps: Which of `STEPS` to take.
     """
     slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
     for name, step in STEPS.items():
-        if name in steps and (name != "through_plane" or slice_mm <= NEAR_MM):
-            slices = step(slices, side_of)
+        if name in steps:
+            slices = step(slices, side_of, slice_mm)
     return np.ascontiguousarray(np.moveaxis(slices, 0, axial_axis))
