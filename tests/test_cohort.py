@@ -184,7 +184,9 @@ def test_the_estimate_lies_above_what_was_measured(
     """Origin: peak_memory_mib of `musclejax segment musclejax/samples/test_up.nii.gz`."""
     spec, voxels = VARIANTS[variant], 320 * 320 * 31
     estimate = estimate_peak_mib(spec, 13, weights_mib, batch_size, voxels, engine=engine)
-    assert peak_mib < estimate < 1.65 * peak_mib
+    # One margin covers processes that compile and those that do not; for half16 they differ most.
+    margin = 1.65 if variant == "half16" else 1.4
+    assert peak_mib < estimate < margin * peak_mib
 
 
 def test_memory_picks_the_batch_size(scan: Path, weights_folder: Path, tmp_path: Path) -> None:
