@@ -11,7 +11,7 @@ musclejax bench train --engine onednn,flax --repeats "${REPEATS:-10}" -o flax
 musclejax bench segment --variant paper,compact8 --repeats "${REPEATS:-10}" -o .
 musclejax bench segment --variant half16 --repeats "${REPEATS:-10}" -o compact
 musclejax bench infer --variant half16 --slices 4,31 --batch-size 4 --repeats "${REPEATS:-10}" -o compact
-musclejax bench infer --variant half16 --engine jax --slices 4,31,200,500 --batch-size 4 \
+musclejax bench infer --variant paper,half16 --engine jax --slices 1,4,31,500 --batch-size 4 \
     --repeats "${REPEATS:-10}" -o growth
 musclejax bench data --repeats "${REPEATS:-10}" -o .
 python cohort.py --scans 4 --repeats 2 -o cohort.csv

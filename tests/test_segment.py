@@ -1,8 +1,10 @@
 """The tree end to end, with random weights of the smallest variant."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import nibabel as nib
@@ -13,6 +15,7 @@ import pytest
 import musclejax
 from musclejax.config import SLICE_PX
 from musclejax.errors import InputError
+from musclejax.inference import predictor
 from musclejax.inference.predictor import predict_labels
 from musclejax.inference.segment import Hooks, classify, segment
 from musclejax.models.weights import Network, Weights, load_weights
@@ -82,6 +85,24 @@ def test_batches_do_not_matter(weights: Weights) -> None:
     assert (whole.labels == parts.labels).mean() > 0.999
     assert np.abs(whole.confidence.astype(int) - parts.confidence).max() <= 1
     assert done == [2, 2, 1]
+
+
+def test_few_slices_do_not_pay_for_a_whole_batch(
+    weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    labeller = predictor.labeller
+
+    def watched(*args: Any) -> Callable[[np.ndarray], Any]:
+        apply = labeller(*args)
+        return lambda batch: shapes.append(batch.shape) or apply(batch)
+
+    monkeypatch.setattr(predictor, "labeller", watched)
+    slices = np.zeros((5, 48, 48), np.float32)
+    for count in (0, 1, 3, 5):
+        found = predict_labels(weights.networks["leg"], slices[:count], batch_size=4)
+        assert found.labels.shape == (count, 48, 48)
+    assert [shape[0] for shape in shapes] == [1, 3, 4, 4]
 
 
 def region_network(weights: Weights, logits: tuple[float, float]) -> Network:

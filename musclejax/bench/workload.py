@@ -48,11 +48,12 @@ def prepare(job: Job) -> Call:
 def run_batches(
     label: Callable[[np.ndarray], Any], some: np.ndarray, slices: int, batch_size: int
 ) -> None:
-    """Label so many slices in batches of one fixed shape, the last one padded.
+    """Label so many slices in batches of one fixed shape, the last one padded, as `segment` does.
 
     The same few are given over and over and no result is kept, so that the peak of memory is the
     network's: what a whole scan takes beside it is measured by `bench segment`.
     """
+    batch_size = min(batch_size, slices)
     for start in range(0, slices, batch_size):
         real = min(batch_size, slices - start)
         batch = np.zeros((batch_size, *some.shape[1:], 1), np.float32)

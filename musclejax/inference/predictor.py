@@ -49,7 +49,8 @@ def predict_labels(
     Args:
         network: A segmentation network.
         slices: Height and width multiples of the network's `size_multiple`.
-        batch_size: Slices at once; the last batch is padded, so that one shape is compiled.
+        batch_size: Slices at once, or all where they are fewer; the last batch is padded, so that
+            one shape is compiled.
         probabilities: Whether to return those of every class too.
         engine: What computes: see `inference.engines.ENGINES`; "auto" takes the fastest here.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
@@ -63,6 +64,7 @@ def predict_labels(
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     classes = network.module.num_classes
     every = np.empty((*shape, classes), np.uint8) if probabilities else None
+    batch_size = max(1, min(batch_size, len(slices)))  # few do not pay for a whole batch
     for start in range(0, len(slices), batch_size):
         batch = slices[start : start + batch_size]
         stop = start + len(batch)
