@@ -1,27 +1,21 @@
-"""The bundled thigh-or-leg classifier, trained on synthetic slices; see `phantom.py`."""
+"""The bundled thigh-or-leg classifier, trained on synthetic slices: `phantom.py`, but for this."""
 
 from ml_collections import ConfigDict
 
-from musclejax.config import default_config
+from musclejax.config import load_recipe
 
 
 def get_config() -> ConfigDict:
-    """Return the default with what learning from synthetic slices needs."""
-    config = default_config()
+    """Return the recipe of the bundled networks with what the classifier needs."""
+    config = load_recipe("phantom")
     config.task = "region"
-    config.variant = "half16"
-    config.data.source = "phantom"
-    config.phantom.severity = "any"
-    config.loss.reduction = "mean"
+    config.loss.kind = "cross_entropy"
     config.optim.learning_rate = 1.5e-3
-    config.optim.l2 = 0.0  # with so few outputs it is most of the loss
     config.optim.decay = "cosine"
-    config.optim.amsgrad = False
-    config.optim.dropout = 0.0
+    config.optim.ema_decay = 0.0
+    config.optim.l2 = 0.0  # with so few outputs it is most of the loss
     config.optim.batch_norm_momentum = 0.98
-    config.plateau.patience = 1000  # the cosine alone
     config.train.batch_size = 8
     config.train.epoch_slices = 1500
     config.train.epochs = 8
-    config.train.checkpoint_minutes = 5.0
     return config

@@ -141,6 +141,9 @@ def _add_training_settings(config: ConfigDict) -> None:
     # Share of the old running mean that batch norm keeps at each step (2021 code); short runs
     # need less, or their running means lag behind.
     config.optim.batch_norm_momentum = 0.99
+    # Share of a moving average of the variables that each step keeps (ours), as 0.999: the
+    # average is then what validates, is "best" and is exported. 0: no average (paper).
+    config.optim.ema_decay = 0.0
 
     # The learning rate is halved after 4 epochs without lower validation loss (paper); the least
     # change that counts is Keras's default.

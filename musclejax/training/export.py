@@ -7,6 +7,7 @@ from typing import Any
 from musclejax.errors import InputError
 from musclejax.models.weights import Network, save_weights
 from musclejax.training import checkpoint
+from musclejax.training.average import tested_variables
 from musclejax.training.run import read_metrics, read_run
 
 
@@ -60,11 +61,8 @@ def read_network(run: Path, kind: str) -> tuple[Network, dict[str, Any]]:
         found = "no run" if record is None else f"no {kind} checkpoint yet"
         raise InputError(run, found, "the --workdir of `musclejax train`, an epoch old or more")
     state, progress = saved
-    variables = {"params": state["params"]}
-    if state["batch_stats"]:
-        variables["batch_stats"] = state["batch_stats"]
     metrics = [m for m in read_metrics(run) if m["epoch"] == progress["epoch"]]
-    return Network(record["config"], variables), {
+    return Network(record["config"], tested_variables(state)), {
         "checkpoint": kind,
         "start": record.get("start", ""),
         "notes": record.get("notes", []),

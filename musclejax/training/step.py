@@ -19,6 +19,7 @@ from musclejax.errors import InputError
 from musclejax.models import onednn_library
 from musclejax.models.spec import CONVOLUTIONS
 from musclejax.models.variants import build_network, find
+from musclejax.training.average import ema_decay, move_average, tested_variables
 from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
 from musclejax.training.metrics import Counts, count_pixels, soft_dice
 from musclejax.training.optim import optimiser
@@ -32,12 +33,15 @@ class TrainState(NamedTuple):
         params: Trainable parameters.
         batch_stats: Running means and variances; empty without batch norm.
         moments: State of the optimiser.
+        average: Moving average of the variables ("params", "batch_stats"); empty without
+            `optim.ema_decay`.
     """
 
     step: Int[Array, ""]
     params: Any
     batch_stats: Any
     moments: Any
+    average: Any
 
 
 class StepMetrics(NamedTuple):
@@ -123,7 +127,11 @@ def initial_state(config: ConfigDict, variables: dict[str, Any], pixels: int) ->
     params = jax.tree.map(jnp.asarray, variables["params"])
     stats = jax.tree.map(jnp.asarray, variables.get("batch_stats", {}))
     moments = optimiser(config.optim, l2_factor(config, pixels)).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, stats, moments)
+    average = {}
+    if ema_decay(config):
+        # Copies: a step donates its state, and no buffer can be given away twice.
+        average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats})
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, moments, average)
 
 
 def l2_factor(config: ConfigDict, pixels: int) -> float:
@@ -154,7 +162,15 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
     jit = partial(jax.jit, out_shardings=everywhere)
     return Steps(
         jit(
-            partial(train_step, module, optimiser(config.optim, l2), l2, loss, int(config.seed)),
+            partial(
+                train_step,
+                module,
+                optimiser(config.optim, l2),
+                l2,
+                loss,
+                int(config.seed),
+                ema_decay(config),
+            ),
             donate_argnums=0,
         ),
         jit(partial(validation_step, module, l2, loss)),
@@ -171,6 +187,7 @@ def train_step(
     l2: float,
     loss: tuple[str, str],
     seed: int,
+    decay: float,
     state: TrainState,
     batch: Batch,
     learning_rate: Array,
@@ -183,6 +200,7 @@ def train_step(
         l2: Factor of the penalty, for the metrics; its gradient is the optimiser's.
         loss: Kind and reduction.
         seed: Seed of the dropout.
+        decay: Of the moving average; 0 for none.
         state: Before the step.
         batch: As `make_batch` gives it.
         learning_rate: In force now.
@@ -202,14 +220,17 @@ def train_step(
     params = jax.tree.map(lambda p, u: p + learning_rate * u, state.params, updates)
     metrics = _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
     stats = changed.get("batch_stats", {})
-    return TrainState(state.step + 1, params, stats, moments), metrics
+    average = state.average
+    if decay:
+        average = move_average(average, {"params": params, "batch_stats": stats}, state.step, decay)
+    return TrainState(state.step + 1, params, stats, moments, average), metrics
 
 
 def validation_step(
     module: nn.Module, l2: float, loss: tuple[str, str], state: TrainState, batch: Batch
 ) -> StepMetrics:
     """Return what the network, as it would be used, says of one batch."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = tested_variables(state._asdict())
     logits = jnp.asarray(module.apply(variables, batch["image"], train=False))
     value = data_loss(*_loss_inputs(logits, batch), *loss)
     return _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
