@@ -166,7 +166,7 @@ def find_limbs(body: Bool[np.ndarray, "z r c"], size: tuple[int, int]) -> Limbs:
     origins = np.zeros((len(body), 2), np.float32)
     for z, mask in enumerate(body):
         for side, half in enumerate((columns <= splits[z], columns > splits[z])):
-            boxes[z, side] = _limb_box(mask & half)
+            boxes[z, side] = limb_box(mask & half)
         for axis in (0, 1):
             ends = boxes[z, :, 2 * axis : 2 * axis + 2]
             middle = np.nanmean([np.nanmin(ends), np.nanmax(ends)]) if mask.any() else SLICE_PX / 2
@@ -198,7 +198,7 @@ def _box(mask: Bool[np.ndarray, "r c"]) -> tuple[slice, slice]:
     )
 
 
-def _limb_box(mask: Bool[np.ndarray, "r c"]) -> Float[np.ndarray, "4"]:
+def limb_box(mask: Bool[np.ndarray, "r c"]) -> Float[np.ndarray, "4"]:
     """Return first and last row, first and last column; NaN if there is nothing."""
     box = []
     for axis in (1, 0):

@@ -22,6 +22,10 @@ _RESAMPLING = {
     "spacing_mm and scaled as intensity says; then shrink each slice to size_px x size_px, "
     "cubic with anti-aliasing (skimage.transform.resize, order 3), within the slice's own range",
 }
+_WINDOW = (
+    "trained on windows of window_px around the limbs: after scaling, cut one around the body, "
+    "larger by multiples of 48 pixels where it needs more; what lies beyond is background"
+)
 _INTENSITY = {
     "raw": "values as stored",
     "divide": "values / divisor",
@@ -85,4 +89,6 @@ def _input(network: Network) -> dict[str, Any]:
     }
     if task == "region":
         described["slice_px"] = config.grid.size_px
+    elif tuple(config.data.crop_px) != (config.grid.size_px,) * 2:
+        described |= {"window_px": list(config.data.crop_px), "window": _WINDOW}
     return described

@@ -15,7 +15,8 @@ from musclejax.errors import InputError
 from musclejax.inference.clean import clean
 from musclejax.inference.domain import Signs, doubts, measure
 from musclejax.inference.engines import resolve
-from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels, predict_regions
+from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_regions
+from musclejax.inference.window import predict_in_windows
 from musclejax.models.weights import Network, Weights, load_weights
 from musclejax.scan.grid import (
     SKIPPED_2021,
@@ -159,8 +160,9 @@ def segment(
         region, certainty = _region(weights, slices, region, geometry, volume)
     network = _network(weights, region)
     with hooks.stage("network"):
-        prediction = predict_labels(
+        prediction = predict_in_windows(
             network,
+            slices,
             normalise(slices, network.config.intensity),
             batch_size=batch_size,
             probabilities=probabilities,

@@ -1,0 +1,103 @@
+"""The part of a slice that a network is given: as large as what it was trained on.
+
+Air costs as much as muscle, and a network that was trained on windows (`data.crop_px`) has never
+met a wide margin of it.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from musclejax.config import SLICE_PX
+from musclejax.data.slices import limb_box
+from musclejax.inference.engines import STEPS
+from musclejax.inference.predictor import Prediction, predict_labels
+from musclejax.models.weights import Network
+from musclejax.scan.intensity import body_mask
+
+STEP_PX = 48
+"""Windows grow in such steps, or in larger ones that a network needs: few sizes are compiled."""
+
+
+class Windows(NamedTuple):
+    """Windows of the slices of one scan.
+
+    Attributes:
+        size: Rows and columns, the same for all slices.
+        corners: First row and first column in each slice.
+    """
+
+    size: tuple[int, int]
+    corners: Int[np.ndarray, "z 2"]
+
+
+def find_windows(
+    body: Bool[np.ndarray, "z r c"], least: tuple[int, int], step: int = STEP_PX
+) -> Windows:
+    """Return windows around the body, in each slice around its middle there.
+
+    Args:
+        body: Which pixels of the model slices show the body.
+        least: Rows and columns to have at least; more where the body of any slice needs more.
+        step: What larger sizes are multiples of.
+    """
+    whole = np.array([0, SLICE_PX - 1] * 2, np.float32)
+    boxes = np.array([limb_box(mask) if mask.any() else whole for mask in body])
+    first, last = boxes[:, ::2], boxes[:, 1::2]
+    shown = body.any((1, 2))
+    most = (last - first + 1)[shown].max(0, initial=0)
+    size = [
+        min(SLICE_PX, max(axis, step * math.ceil(need / step)))
+        for axis, need in zip(least, most, strict=True)
+    ]
+    corners = np.round((first + last + 1 - size) / 2).astype(int)
+    return Windows((size[0], size[1]), np.clip(corners, 0, SLICE_PX - np.array(size)))
+
+
+def predict_in_windows(
+    network: Network,
+    slices: Float[np.ndarray, "z r c"],
+    scaled: Float[np.ndarray, "z r c"],
+    **options: Any,
+) -> Prediction:
+    """Segment slices in the windows that the network was trained on; beyond is background.
+
+    Args:
+        network: A segmentation network.
+        slices: On the model grid, in the scanner's intensities.
+        scaled: The same, normalised.
+        options: As for `predictor.predict_labels`.
+    """
+    least = tuple(network.config.data.crop_px)
+    if least == slices.shape[1:]:
+        return predict_labels(network, scaled, **options)
+    step = math.lcm(STEP_PX, network.spec.size_multiple)
+    windows = find_windows(body_mask(slices), least, step)
+    seen = predict_labels(network, _cut(scaled, windows), **options)
+    every = None
+    if seen.probabilities is not None:
+        background = STEPS * np.eye(1, seen.probabilities.shape[-1], dtype=np.uint8)[0]
+        every = _paste(seen.probabilities, windows, background)
+    return Prediction(
+        _paste(seen.labels, windows, 0), _paste(seen.confidence, windows, STEPS), every
+    )
+
+
+def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:
+    height, width = windows.size
+    pairs = zip(slices, windows.corners, strict=True)
+    return np.stack([image[r : r + height, c : c + width] for image, (r, c) in pairs])
+
+
+def _paste(
+    seen: Shaped[np.ndarray, "z h w *k"], windows: Windows, fill: Any
+) -> Shaped[np.ndarray, "z r c *k"]:
+    """Put windows back into slices that are `fill` elsewhere."""
+    whole = np.empty((len(seen), SLICE_PX, SLICE_PX, *seen.shape[3:]), seen.dtype)
+    whole[...] = fill
+    height, width = windows.size
+    for slice_values, part, (r, c) in zip(whole, seen, windows.corners, strict=True):
+        slice_values[r : r + height, c : c + width] = part
+    return whole
