@@ -29,7 +29,7 @@ def tested_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         state: A `TrainState` as a mapping, as a checkpoint holds it.
     """
-    chosen = state["average"] or {name: state[name] for name in ("params", "batch_stats")}
+    chosen = state.get("average") or {name: state[name] for name in ("params", "batch_stats")}
     return {name: tree for name, tree in chosen.items() if tree}
 
 
