@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.loss.border_sigma_px = 3.0
     config.optim.learning_rate = 1.5e-3
     # A steady rate, and an average over the last few thousand slices in place of a falling one:
-    # a run can be ended or gone on with at any epoch (--resume --epochs N).
+    # a run can be ended or gone on with at any epoch (--resume --set train.epochs=N).
     config.optim.ema_decay = 0.9995
     config.optim.amsgrad = False
     config.optim.dropout = 0.0

@@ -12,9 +12,9 @@ from musclejax.scan.volume import Volume
 
 # All of these: ours. Eight real scans of limbs raise no doubt, nine foreign ones each do
 # (`tools/foreign_scans.py`, docs/weights/signs.csv); confidence tells other planes apart by a
-# hair, 0.78 against 0.76.
+# hair, 0.80 against 0.78.
 MIN_REGION_PROBABILITY = 0.7
-MIN_CONFIDENCE = 0.77
+MIN_CONFIDENCE = 0.79
 LIMB_AREA_CM2 = (20.0, 420.0)
 MIN_MUSCLE_SHARE = 0.15
 MAX_ANISOTROPY = 2.5
