@@ -73,7 +73,8 @@ def _add_data_settings(config: ConfigDict) -> None:
     # Muscles that are knowingly unlabelled, as "AL" or "AL,BFS": they get no weight. Ours.
     config.data.absent = ""
     # Rows and columns that are trained on, centred on the limbs; the model grid (paper) or less
-    # (ours: air costs as much as muscle). Multiples of the network's size_multiple.
+    # (ours: air costs as much as muscle). Multiples of the network's size_multiple. Segmentation
+    # gives the network windows of this size too, or larger where the limbs need them.
     config.data.crop_px = (SLICE_PX, SLICE_PX)
 
     # What synthetic slices look like; see `phantom`.
