@@ -202,6 +202,26 @@ def test_training_draws_new_slices_for_ever(task: str) -> None:
     assert "template" in feeds["train"].origin(0)
 
 
+@pytest.mark.parametrize("task", ["thigh", "region"])
+def test_slices_drawn_in_one_call_are_the_same(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = apply_settings(load_recipe("phantom"), [f"task={task}", "data.crop_px=(192, 336)"])
+    feed = phantom_feeds(config)["train"]
+    items, numbers = training_items(feed, 0, 3)
+    items[2] = -1  # padding
+    classes = np.ones(13, np.float32)
+    singly = make_batch(feed, items, numbers, classes, config)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    together = make_batch(feed, items, numbers, classes, config)
+    assert isinstance(together["image"], jax.Array)  # it stays on the device
+    assert {k: (v.shape, v.dtype) for k, v in together.items()} == {
+        k: (v.shape, v.dtype) for k, v in singly.items()
+    }
+    np.testing.assert_array_equal(together["mask"], singly["mask"])
+    for name in ("image", "labels", "weights"):
+        close = np.isclose(together[name], singly[name], atol=2e-3)
+        assert close.mean() > 0.999, name  # a rounding may move a border by a pixel
+
+
 @pytest.mark.parametrize(
     ("change", "accepted"),
     [("phantom.severity=bad", "mild, severe, mixed"), ("phantom.contrast=x", "any, narrow")],

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from musclejax import anatomy
@@ -50,8 +53,21 @@ class PhantomFeed:
         phantom, template = self._find(item)
         sample = phantom.draw(template, number)
         image = normalise(np.asarray(sample.image)[None], self.intensity)[0]
-        level = np.exp(_LEVEL * np.random.default_rng([self.seed, number, 1]).normal())
-        return image * np.float32(level), np.asarray(sample.labels)
+        return image * self._brightness(number), np.asarray(sample.labels)
+
+    def draw_many(self, items: np.ndarray, numbers: np.ndarray) -> tuple[Any, Any]:
+        """Return slices as `draw` does, [b, h, w] each, drawn in one call."""
+        owners, templates = zip(*(self._find(int(item)) for item in items), strict=True)
+        # Of every region, so that shapes stay the same; only the classifier has two.
+        drawn = [p.draw_many(np.array(templates) % len(p), numbers) for p in self.phantoms]
+        own = np.array([self.phantoms.index(owner) for owner in owners])
+        images, labels = (jnp.choose(own[:, None, None], parts) for parts in zip(*drawn, strict=True))
+        brightness = np.array([self._brightness(int(n)) for n in numbers])
+        return _normalise_each(images, brightness, self.intensity), labels
+
+    def _brightness(self, number: int) -> np.float32:
+        spread = _LEVEL * np.random.default_rng([self.seed, number, 1]).normal()
+        return np.float32(np.exp(spread))
 
     def plain(self) -> "PhantomFeed":
         """Return itself: there is no slice that is not varied."""
@@ -114,6 +130,23 @@ def phantom_feeds(config: ConfigDict) -> dict[str, PhantomFeed]:
             numbers = np.arange(len(items))
         feeds[split] = PhantomFeed(phantoms, items, numbers, seed, config.intensity)
     return feeds
+
+
+def _normalise_each(
+    images: Float[Array, "b h w"], brightness: Float[np.ndarray, " b"], intensity: ConfigDict
+) -> Float[Array, "b h w"]:
+    """Do what `intensity.normalise` does, slice by slice, where the images are."""
+    if intensity.mode == "percentile":
+        return _to_percentile(images, brightness, float(intensity.percentile))
+    scale = float(intensity.divisor) if intensity.mode == "divide" else 1.0
+    return images * (brightness / np.float32(scale))[:, None, None]
+
+
+@partial(jax.jit, static_argnames="percentile")
+def _to_percentile(images: Array, brightness: Array, percentile: float) -> Array:
+    bright = jnp.where(images > images.mean((1, 2), keepdims=True), images, jnp.nan)
+    scale = jnp.nanpercentile(bright, percentile, axis=(1, 2))
+    return images * (brightness / jnp.where(scale > 0, scale, 1))[:, None, None]
 
 
 def _items(phantoms: Sequence[Phantom]) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Which templates make a slice, and the keys that go with its number."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from musclejax.phantom.signal import SEVERITIES
 from musclejax.phantom.slice import Keys, Sample, Settings, draw_slice
-from musclejax.phantom.templates import Anatomy
+from musclejax.phantom.templates import Anatomy, Tiles
 
 OTHER_PERSON = 0.3
 """Share of slices whose two limbs come from two people."""
@@ -48,14 +50,42 @@ class Phantom:
             template: Of one of the two limbs; the other's is chosen to go with it.
             number: Decides the rest; the same number gives the same slice.
         """
-        rng = np.random.default_rng([self._seed, number])
-        pair = [template, self._partner(template, rng)]
-        rng.shuffle(pair)
-        keys = jax.random.split(jax.random.fold_in(self._key, number), 4)
-        level = self._height[template]
         return draw_slice(
-            self._tiles, np.array(pair), level, Keys(*keys), self._grades, self._settings
+            self._tiles,
+            self._pair(template, number),
+            self._height[template],
+            _keys(self._key, number),
+            self._grades,
+            self._settings,
         )
+
+    def draw_many(self, templates: Int[np.ndarray, " b"], numbers: Int[np.ndarray, " b"]) -> Sample:
+        """Return several slices drawn in one call: what an accelerator wants.
+
+        Args:
+            templates: As for `draw`, of each slice.
+            numbers: The same.
+
+        Returns:
+            image [b, h, w] and labels [b, h, w]; up to rounding those of `draw`.
+        """
+        asked = zip(templates.tolist(), numbers.tolist(), strict=True)
+        return _draw_many(
+            self._tiles,
+            np.stack([self._pair(template, number) for template, number in asked]),
+            self._height[templates],
+            self._key,
+            numbers,
+            self._grades,
+            self._settings,
+        )
+
+    def _pair(self, template: int, number: int) -> Int[np.ndarray, " 2"]:
+        """Return the templates of the right and of the left limb."""
+        rng = np.random.default_rng([self._seed, number])
+        pair = np.array([template, self._partner(template, rng)])
+        rng.shuffle(pair)
+        return pair
 
     def _partner(self, template: int, rng: np.random.Generator) -> int:
         """Return a template for the other limb: of the same person, or of another."""
@@ -70,6 +100,26 @@ class Phantom:
         other = int(rng.choice(fits)) if fits else own
         height = float(self._height[template])
         return nearest(self.anatomy.limbs[other].tiles, self._height, height)
+
+
+def _keys(key: PRNGKeyArray, number: int | Array) -> Keys:
+    return Keys(*jax.random.split(jax.random.fold_in(key, number), 4))
+
+
+@partial(jax.jit, static_argnames="settings")
+def _draw_many(
+    tiles: Tiles,
+    pairs: Int[Array, "b 2"],
+    levels: Float[Array, " b"],
+    key: PRNGKeyArray,
+    numbers: Int[Array, " b"],
+    grades: Float[Array, " 5"],
+    settings: Settings,
+) -> Sample:
+    def one(pair: Array, level: Array, number: Array) -> Sample:
+        return draw_slice(tiles, pair, level, _keys(key, number), grades, settings)
+
+    return jax.vmap(one)(pairs, levels, numbers)
 
 
 def relative_heights(levels_mm: np.ndarray) -> np.ndarray:

@@ -89,7 +89,8 @@ def network(config: ConfigDict) -> nn.Module:
         find(config.variant),
         dropout=float(config.optim.dropout),
         momentum=float(config.optim.batch_norm_momentum),
-        reference=bool(config.models.reference),
+        # The fast forms are fast on a CPU.
+        reference=bool(config.models.reference) or jax.default_backend() != "cpu",
         convolutions=convolutions(config),
         recompute=jax.device_count() == 1,
     )
@@ -103,6 +104,8 @@ def convolutions(config: ConfigDict) -> str:
         InputError: If there is no such choice, or it cannot be had here.
     """
     chosen, obstacle = str(config.models.convolutions), onednn_library.obstacle()
+    if jax.default_backend() != "cpu":
+        obstacle = f"a {jax.default_backend()}"
     if chosen not in ("auto", *CONVOLUTIONS):
         raise InputError("models.convolutions", repr(chosen), ", ".join(("auto", *CONVOLUTIONS)))
     # XLA cannot split a foreign call over devices.
@@ -112,7 +115,8 @@ def convolutions(config: ConfigDict) -> str:
     if chosen == "onednn" and (obstacle or several):
         found = "several devices" if several else obstacle
         remedy = "Run: pip install 'musclejax[onednn]', or leave models.convolutions at auto."
-        raise InputError("models.convolutions=onednn", found, "oneDNN and one device", remedy)
+        accepted = "oneDNN and one device, a CPU"
+        raise InputError("models.convolutions=onednn", found, accepted, remedy)
     return chosen
 
 
@@ -174,11 +178,17 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
             donate_argnums=0,
         ),
         jit(partial(validation_step, module, l2, loss)),
-        lambda batch: jax.tree.map(partial(jax.make_array_from_process_local_data, rows), batch),
+        partial(_to_global, rows),
         lambda tree: jax.tree.map(
             lambda a: jax.make_array_from_process_local_data(everywhere, np.asarray(a)), tree
         ),
     )
+
+
+def _to_global(rows: NamedSharding, batch: Batch) -> Batch:
+    if jax.process_count() == 1:
+        return jax.device_put(batch, rows)  # what was made on the device stays there
+    return jax.tree.map(partial(jax.make_array_from_process_local_data, rows), batch)
 
 
 def train_step(
