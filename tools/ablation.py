@@ -2,6 +2,7 @@
 
     python tools/ablation.py --real real -o ablation.csv --workdir ablation
     python tools/ablation.py --real real -o ablation.csv --workdir ablation --only width
+    python tools/ablation.py ... --slices 18000 --set train.batch_size=16    with a GPU
 
 Each row is a run of `musclejax train --config phantom`, cut short, judged on synthetic slices of
 held-out people and on the real test sets of `tools/real_tests.py`. Runs that are done are not done
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--slices", type=int, default=6000, help="to learn from, in each run")
     parser.add_argument("--only", default="", help="runs whose name holds this")
+    parser.add_argument("--set", action="append", default=[], help="setting of all runs, KEY=VALUE")
     args = parser.parse_args()
     sets = sorted(path for path in args.real.iterdir() if path.name in ("echoes", "thigh_levels"))
     rows = []
@@ -52,7 +54,7 @@ def main() -> None:
         if args.only not in name:
             continue
         work = args.workdir / f"run{number}"
-        train(work, changes, args.slices)
+        train(work, (*args.set, *changes), args.slices)
         last = read_metrics(work)[-1]
         row = {"run": name, "settings": " ".join(changes), "slices": args.slices}
         row |= {"synthetic_dsc": last["validation_dsc"], "minutes": minutes(work)}

@@ -61,7 +61,8 @@ class PhantomFeed:
         # Of every region, so that shapes stay the same; only the classifier has two.
         drawn = [p.draw_many(np.array(templates) % len(p), numbers) for p in self.phantoms]
         own = np.array([self.phantoms.index(owner) for owner in owners])
-        images, labels = (jnp.choose(own[:, None, None], parts) for parts in zip(*drawn, strict=True))
+        each = zip(*drawn, strict=True)
+        images, labels = (jnp.choose(own[:, None, None], parts) for parts in each)
         brightness = np.array([self._brightness(int(n)) for n in numbers])
         return _normalise_each(images, brightness, self.intensity), labels
 

@@ -61,7 +61,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
     def uniform(low: float | int, high: float | int, *shape: int) -> Array:
         return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
 
-    angle, size, stretch, shear = normal(4) * jnp.array([0.15, 0.1, 0.06, 0.05]) * amount
+    angle, size, stretch, shear = normal(4) * jnp.array([0.22, 0.1, 0.06, 0.05]) * amount
     rotation = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
     scaling = jnp.diag(jnp.exp(-size + jnp.array([-1, 1]) * stretch))
     shrunk = 4 * jnp.asarray(wasting) * uniform(0, 1, 32) ** 2

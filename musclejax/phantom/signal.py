@@ -21,7 +21,25 @@ SEVERITIES = {
     "mixed": (0.6, 0.12, 0.12, 0.1, 0.06),
     "any": (0.35, 0.15, 0.2, 0.17, 0.13),
 }
-"""Probability of each grade for a muscle. Source: ours."""
+"""Probability of each grade for a muscle, before some are spared. Source: ours."""
+_ALIKE, _SPARED = 0.6, 0.2
+"""Largest share of a muscle's rank of disease that all muscles of a person have in common; share of
+muscles that disease spares, as it often does sartorius and gracilis. Source: ours."""
+_AROUND = tuple(
+    (r * down, r * across)
+    for r in (4, 9)
+    for down, across in (
+        (0, 1),
+        (1, 0),
+        (0, -1),
+        (-1, 0),
+        (0.7, 0.7),
+        (0.7, -0.7),
+        (-0.7, 0.7),
+        (-0.7, -0.7),
+    )
+)
+"""Rows and columns from a pixel to those around it."""
 _WATER, _FAT = (tissues.ranges(part) for part in ("water", "fat"))
 _IS_MUSCLE = tissues.is_muscle(np.arange(CODES))
 
@@ -56,17 +74,25 @@ def fat_fractions(
     person: Person, grades: Float[Array | np.ndarray, " 5"]
 ) -> Float[Array, "2 CODES"]:
     """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
-    keys = jax.random.split(jax.random.fold_in(person.key, 3), 4)
-    # One person is of one severity: all muscles share half of their rank.
+    keys = jax.random.split(jax.random.fold_in(person.key, 3), 6)
+    # One person is of one severity, more or less, and disease chooses among the muscles.
     common = jax.random.uniform(keys[0], (1, 1))
     own = jax.random.uniform(keys[1], (2, CODES))
     own = own.at[1].set(jnp.where(jax.random.bernoulli(keys[2], 0.7, (CODES,)), own[0], own[1]))
-    rank = jnp.clip(0.5 * common + 0.5 * own, 0, 1)
-    # The mean of two uniform numbers has this distribution function; its value is uniform again.
-    rank = jnp.where(rank < 0.5, 2 * rank**2, 1 - 2 * (1 - rank) ** 2)
+    alike = jax.random.uniform(keys[4], minval=0.05, maxval=_ALIKE)
+    rank = _rank(alike * common + (1 - alike) * own, alike)
+    rank = jnp.where(jax.random.bernoulli(keys[5], _SPARED, (CODES,)), 0.4 * rank, rank)
     grade = jnp.minimum((rank[..., None] > jnp.cumsum(grades)).sum(-1), len(GRADES) - 1)
     low, high = jnp.asarray(GRADES)[grade].transpose(2, 0, 1)
     return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
+
+
+def _rank(mixed: Array, share: Array) -> Array:
+    """Return what `share` of one uniform number and the rest of another come to, uniform again."""
+    less, more = jnp.minimum(share, 1 - share), jnp.maximum(share, 1 - share)
+    low, high = mixed**2 / (2 * less * more), 1 - (1 - mixed) ** 2 / (2 * less * more)
+    rank = jnp.select([mixed < less, mixed < more], [low, (mixed - less / 2) / more], high)
+    return jnp.clip(rank, 0, 1)
 
 
 def water_and_fat(
@@ -96,10 +122,17 @@ def water_and_fat(
     fine = smooth(next(keys), size, size[0] // 5, size[1] // 5)
     pattern = spread * (0.6 * streaky + 0.6 * patches) + 0.5 * finer * fine
     # Advanced disease leaves strands and islands of either, with sharp borders.
-    winding = smooth(next(keys), size, size[0] // 7, size[1] // 7)
+    drawn_out, winding = jax.random.bernoulli(next(keys)), next(keys)
+    winding = jnp.where(
+        drawn_out, _streaks(winding, size), smooth(winding, size, size[0] // 7, size[1] // 7)
+    )
     strands = 2 * jnp.exp(-((winding / 0.4) ** 2)) - 0.8
     distinct = 2 * jax.random.uniform(next(keys)) ** 1.5 * jnp.minimum(5 * fat, 1)
     pattern = pattern + distinct * (0.7 * strands + 0.6 * fine + 0.6 * patches)
+    # Some muscles waste from the rim, and some from within.
+    rims = 2 * jax.random.normal(jax.random.fold_in(person.key, 5), (2 * CODES,))
+    rim = jnp.take(rims, scene.astype(jnp.int32)) * (_within(scene) - 0.6)
+    pattern = pattern + rim * jnp.minimum(5 * fat, 1)
     # More fat in some places and less in others, at about the same mean.
     logit = jnp.log(jnp.clip(fat, 0.005, 0.97)) - jnp.log1p(-jnp.clip(fat, 0.005, 0.97))
     mottled = jax.nn.sigmoid(logit + 1.6 * pattern)
@@ -132,6 +165,13 @@ def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
     return turn * down + (1 - turn) * across
 
 
+def _within(scene: Array) -> Array:
+    """Return which share of its surroundings is of the pixel's own tissue."""
+    around = [(round(down), round(across)) for down, across in _AROUND]
+    same = [(jnp.roll(scene, shift, (0, 1)) == scene).astype(jnp.float32) for shift in around]
+    return sum(same, start=jnp.zeros(scene.shape)) / len(same)
+
+
 def _septa(scene: Array, muscle: Array, keys: Iterator[PRNGKeyArray]) -> Array:
     """Return the share of fat in thin lines: between muscles, mostly clear; within, short."""
     size = scene.shape
@@ -157,13 +197,13 @@ def signal(
     """Return the complex signal of an image of random contrast; 1 is about healthy muscle.
 
     |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase. Fat is up to
-    twice as bright as muscle, as in real scans (0.5 to 2), or suppressed.
+    twice as bright as muscle, as in real scans (0.3 to 2), or more or less suppressed.
     """
     keys = iter(jax.random.split(jax.random.fold_in(visit, 2), 8))
     kind, weak, free, angle = jax.random.uniform(next(keys), (4,))
     bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
     phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
-    strength = jnp.where(weak < 0.22, 0.15 * free, 0.35 + 1.7 * free)
+    strength = jnp.where(weak < 0.4, 0.08 * 12.5**free, 0.3 + 1.8 * free)
     dark = jax.random.uniform(next(keys)) < contrast.fat_only
     echo = jnp.where(dark, 0.1, 1.0) * water + strength * fat * jnp.exp(1j * phase)
     values = jax.random.uniform(next(keys), (2 * CODES,), minval=0.05, maxval=1.3)
