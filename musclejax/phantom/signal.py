@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom import tissues
 from musclejax.phantom.scene import Person
-from musclejax.phantom.tissues import CODES, FAT, MUSCLES
+from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES
 
 GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
 """Fat fraction of a muscle by grade 0 to 4 of Mercuri et al. 2005: normal; traces; below 30 %; 30
@@ -25,6 +25,9 @@ SEVERITIES = {
 _ALIKE, _SPARED = 0.6, 0.2
 """Largest share of a muscle's rank of disease that all muscles of a person have in common; share of
 muscles that disease spares, as it often does sartorius and gracilis. Source: ours."""
+_GAPS_OF_FAT = 0.65
+"""Share of visits in which what is between the muscles is as bright as the fat under the skin, so
+that the muscles' outlines alone tell them apart. Source: ours."""
 _AROUND = tuple(
     (r * down, r * across)
     for r in (4, 9)
@@ -147,11 +150,15 @@ def water_and_fat(
 
 def _tables(key: PRNGKeyArray, fractions: Array) -> tuple[Array, Array]:
     """Draw water and fat of every code of both limbs; muscle's fat is its fraction."""
-    first, second = jax.random.split(key)
+    first, second, third, fourth = jax.random.split(key, 4)
     water, fat = (
         jax.random.uniform(k, (CODES,), minval=r[:, 0], maxval=r[:, 1])
         for k, r in ((first, _WATER), (second, _FAT))
     )
+    gaps_of_fat = jax.random.bernoulli(third, _GAPS_OF_FAT)
+    almost = jax.random.uniform(fourth, minval=0.85, maxval=1.0)
+    water = water.at[GAP].set(jnp.where(gaps_of_fat, water[FAT], water[GAP]))
+    fat = fat.at[GAP].set(jnp.where(gaps_of_fat, almost * fat[FAT], fat[GAP]))
     both = jnp.stack([water, water]), jnp.stack([fat, fat])
     return both[0], jnp.where(jnp.asarray(_IS_MUSCLE), fractions, both[1])
 
@@ -211,7 +218,8 @@ def signal(
         next(keys), (CODES,)
     )
     values = jnp.where(jnp.asarray(_IS_MUSCLE), values[1] * (1 + own), values[:CODES])
-    values = values.at[0].set(0)
+    gap = jnp.where(jax.random.bernoulli(next(keys), _GAPS_OF_FAT), values[FAT], values[GAP])
+    values = values.at[jnp.array([0, GAP])].set(jnp.array([0, gap]))
     painted = jnp.take(values, (scene % CODES).astype(jnp.int32))
     infiltrated = painted * water + values[FAT] * fat
     drawn = jnp.where(jnp.asarray(_IS_MUSCLE)[scene % CODES], infiltrated, painted)
