@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
 from musclejax.phantom.cohort import plan
 from musclejax.phantom.draw import Phantom
+from musclejax.phantom.scanner import scan
 from musclejax.phantom.scene import Person
-from musclejax.phantom.signal import SEVERITIES, fat_fractions
+from musclejax.phantom.signal import SEVERITIES, _rank, _within, fat_fractions
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import Anatomy, load_anatomy, pack
 from musclejax.phantom.tissues import GAP, MARROW
@@ -113,7 +115,37 @@ def test_sickness_is_as_asked() -> None:
     assert mean["mild"] < 0.1 < mean["mixed"] < mean["severe"]
     assert 0.2 < mean["severe"] < 0.5
     both = np.stack([fat_fractions(p, np.asarray(SEVERITIES["mixed"])) for p in people])
-    assert np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1] > 0.7  # the two sides
+    assert (
+        np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1] > 0.6
+    )  # the two sides: alike for 7 of 10 muscles
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.6])
+def test_ranks_of_disease_are_uniform(share: float) -> None:
+    common, own = np.random.default_rng(1).uniform(size=(2, 20000)).astype(np.float32)
+    ranks = np.sort(_rank(jnp.asarray(share * common + (1 - share) * own), jnp.asarray(share)))
+    np.testing.assert_allclose(ranks, np.linspace(0, 1, len(ranks)), atol=0.02)
+
+
+def test_within_is_least_at_borders() -> None:
+    scene = np.zeros((40, 40), np.uint8)
+    scene[10:30, 5:35] = 3
+    share = np.asarray(_within(jnp.asarray(scene)))
+    assert share[20, 20] == 1  # far from borders
+    assert share[10, 5] < share[10, 20] < share[14, 20] < 1  # corner, border, near it
+
+
+def test_out_of_phase_borders_are_black() -> None:
+    """A blurred border between water and as much fat passes through zero, as real ones do."""
+    signal = jnp.where(jnp.arange(96) < 48, 1, -1) * jnp.ones((96, 1), jnp.complex64)
+    keys = [jax.random.split(jax.random.key(n)) for n in range(12)]
+    images = np.stack([scan(signal, *pair, 0.0) for pair in keys])
+    middle = images[:, 48]
+    # The width below half of full signal: up to a few pixels, as the blur differs.
+    width = (middle[:, 38:58] < 0.5).sum(1)
+    assert width.max() >= 2
+    assert len(set(width)) > 1
+    assert (middle[:, 24] > 0.8).all()
 
 
 def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:

@@ -4,9 +4,10 @@
     python tools/ablation.py --real real -o ablation.csv --workdir ablation --only width
     python tools/ablation.py ... --slices 18000 --set train.batch_size=16    with a GPU
 
-Each row is a run of `musclejax train --config phantom`, cut short, judged on synthetic slices of
-held-out people and on the real test sets of `tools/real_tests.py`. Runs that are done are not done
-again; a stopped one resumes. Short runs tell what matters early, not where each would end.
+Each row is a run of `musclejax train --config phantom`, cut short, judged on the real test sets of
+`tools/real_tests.py`. validation_dsc is of each run's own kind of slices: no measure between rows.
+Runs that are done are not done again; a stopped one resumes. Short runs tell what matters early,
+not where each would end.
 
 Source: ours.
 """
@@ -57,7 +58,7 @@ def main() -> None:
         train(work, (*args.set, *changes), args.slices)
         last = read_metrics(work)[-1]
         row = {"run": name, "settings": " ".join(changes), "slices": args.slices}
-        row |= {"synthetic_dsc": last["validation_dsc"], "minutes": minutes(work)}
+        row |= {"validation_dsc": last["validation_dsc"], "minutes": minutes(work)}
         weights = export(work)
         row |= {path.name + "_dsc": judge(weights, path) for path in sets}
         rows.append(row)
