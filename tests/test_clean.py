@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from musclejax.inference.clean import STEPS, clean
-
-WITHIN = tuple(name for name in STEPS if name != "through_plane")
+from musclejax.inference.clean import clean
 
 
 def bodies() -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +19,7 @@ def bodies() -> tuple[np.ndarray, np.ndarray]:
 
 def test_sound_labels_stay() -> None:
     labels, sides = bodies()
-    np.testing.assert_array_equal(clean(labels, sides, 2, 6.0), labels)
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
 
 
 def test_islands_and_holes_go_but_a_hole_through_a_slice_edge_stays() -> None:
@@ -30,20 +28,20 @@ def test_islands_and_holes_go_but_a_hole_through_a_slice_edge_stays() -> None:
     labels[4:7, 8:11, 1] = 0  # a hole
     labels[15:17, 25:27, 2] = 1  # an island in the right limb
     labels[13, 8, 0] = 1  # an island in its neighbour
-    found = clean(labels, sides, 2, 6.0, WITHIN)
+    found = clean(labels, sides, 2)
     np.testing.assert_array_equal(found[4:7, 8:11], sound[4:7, 8:11])
     assert not found[15:17, 25:27].any()
     assert found[13, 8, 0] == 2
     open_to_the_side = sound.copy()
     open_to_the_side[2:5, 8:11, 1] = 0
-    np.testing.assert_array_equal(clean(open_to_the_side, sides, 2, 6.0, WITHIN), open_to_the_side)
+    np.testing.assert_array_equal(clean(open_to_the_side, sides, 2), open_to_the_side)
 
 
 def test_a_muscle_of_one_limb_does_not_count_as_an_island_of_the_other() -> None:
     labels, sides = bodies()
     labels[22:36] = 0
     labels[24:26, 5:8] = 1  # small, but all that there is on that side
-    np.testing.assert_array_equal(clean(labels, sides, 2, 6.0), labels)
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -51,18 +49,18 @@ def test_slices_may_follow_one_another_along_any_axis(axis: int) -> None:
     labels, sides = bodies()
     labels[4:7, 8:11, 1] = 0
     moved = [np.ascontiguousarray(np.moveaxis(a, 2, axis)) for a in (labels, sides)]
-    found = np.moveaxis(clean(*moved, axis, 6.0), axis, 2)
-    np.testing.assert_array_equal(found, clean(labels, sides, 2, 6.0))
+    found = np.moveaxis(clean(*moved, axis), axis, 2)
+    np.testing.assert_array_equal(found, clean(labels, sides, 2))
 
 
 def test_an_island_that_other_slices_join_to_its_muscle_goes_too() -> None:
     labels, sides = bodies()
     labels[15:17, 20:22, 1] = 1  # apart in its slice
     labels[9:17, 14:22, 2] = 1  # joined to the muscle one slice higher
-    found = clean(labels, sides, 2, 6.0, WITHIN)
+    found = clean(labels, sides, 2)
     assert not found[15:17, 20:22, 1].any()
     assert (found[9:17, 15:22, 2] == 1).all()
-    kept = clean(labels, sides, 2, 6.0, ("islands", "holes"))
+    kept = clean(labels, sides, 2, ("islands", "holes"))
     assert (kept[15:17, 20:22, 1] == 1).all()
 
 
@@ -70,24 +68,10 @@ def test_an_island_inside_another_muscle_becomes_that_muscle() -> None:
     labels, sides = bodies()
     sound = labels.copy()
     labels[4:6, 8:10, 1] = 2
-    np.testing.assert_array_equal(clean(labels, sides, 2, 6.0), sound)
-
-
-def test_a_slice_gives_way_where_both_neighbours_agree_on_another_label() -> None:
-    labels, sides = bodies()
-    sound = labels.copy()
-    labels[8, 5:9, 1] = 2  # a border that one slice alone draws elsewhere
-    labels[6, 5:9, 2:] = 2  # two slices: not told which are right
-    found = clean(labels, sides, 2, 6.0, ("through_plane",))
-    np.testing.assert_array_equal(found[8], sound[8])
-    np.testing.assert_array_equal(found[6], labels[6])
-    np.testing.assert_array_equal(clean(labels, sides, 2, 24.0, ("through_plane",)), labels)
-    ends = sound.copy()
-    ends[4, 8, [0, 3]] = 0
-    np.testing.assert_array_equal(clean(ends, sides, 2, 6.0, ("through_plane",)), ends)
+    np.testing.assert_array_equal(clean(labels, sides, 2), sound)
 
 
 def test_no_step_no_change() -> None:
     labels, sides = bodies()
     labels[4:7, 8:11, 1] = 0
-    np.testing.assert_array_equal(clean(labels, sides, 2, 6.0, ()), labels)
+    np.testing.assert_array_equal(clean(labels, sides, 2, ()), labels)

@@ -19,7 +19,6 @@ from musclejax.evaluation.run import evaluate, from_folders
 from musclejax.inference.clean import STEPS, clean
 from musclejax.inference.segment import segment
 from musclejax.models.weights import Weights, load_weights
-from musclejax.scan.grid import lps_spacing_mm
 from musclejax.scan.volume import load_nifti, save_labels
 
 CHOICES = ((), *((name,) for name in STEPS), tuple(STEPS))
@@ -59,8 +58,7 @@ def write_all(dataset: Dataset, weights: Weights, folders: dict[tuple[str, ...],
         volume = load_nifti(case.image)
         found = segment(volume, weights, region=case.region, tidy=False)
         for steps, folder in folders.items():
-            apart_mm = lps_spacing_mm(volume)[2]
-            labels = clean(found.labels, found.sides.voxels, volume.axial_axis, apart_mm, steps)
+            labels = clean(found.labels, found.sides.voxels, volume.axial_axis, steps)
             path = folder / f"{case.name}_labels.nii.gz"
             save_labels(path, labels, volume, REGIONS[case.region])
 

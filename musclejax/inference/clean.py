@@ -12,23 +12,10 @@ from scipy import ndimage as ndi
 ISLAND_SHARE = 0.2
 """A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
 in a slice. Source: ours."""
-NEAR_MM = 12.0
-"""Slices further apart show different anatomy and say nothing of each other. Source: ours."""
 Muscle = Bool[np.ndarray, "z i j"]
 Labels = UInt8[np.ndarray, "z i j"]
 Sides = Shaped[np.ndarray, "z i j"]
-Step = Callable[[Labels, Sides, float], Labels]
-"""Labels, sides and the distance between slices in mm -> labels."""
-
-
-def agreeing_through_plane(labels: Labels, _: Sides, slice_mm: float) -> Labels:
-    """Return labels that give way where the slices before and after, if near, agree on another."""
-    if slice_mm > NEAR_MM:
-        return labels
-    before, after = labels[:-2], labels[2:]
-    agreed = labels.copy()
-    np.copyto(agreed[1:-1], before, where=before == after)
-    return agreed
+Step = Callable[[Labels, Sides], Labels]
 
 
 def without_islands(muscle: Muscle) -> Muscle:
@@ -52,7 +39,7 @@ def without_holes(muscle: Muscle) -> Muscle:
 def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
     """Return what takes a step for every muscle of either side by itself."""
 
-    def take(labels: Labels, sides: Sides, _: float) -> Labels:
+    def take(labels: Labels, sides: Sides) -> Labels:
         changed = labels.copy()
         for side in np.unique(sides):
             own = np.where(sides == side, changed, 0)
@@ -69,7 +56,6 @@ def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
 
 
 STEPS: dict[str, Step] = {
-    "through_plane": agreeing_through_plane,
     "islands": of_each_muscle(without_islands),
     "slice_islands": of_each_muscle(without_slice_islands),
     # After islands, which may lie in another muscle.
@@ -82,20 +68,18 @@ def clean(
     labels: UInt8[np.ndarray, "i j k"],
     sides: Shaped[np.ndarray, "i j k"],
     axial_axis: int,
-    slice_mm: float,
     steps: Collection[str] = tuple(STEPS),
 ) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without islands, holes and slices that differ from both neighbours.
+    """Return labels without islands and holes.
 
     Args:
         labels: Muscle numbers, 0 elsewhere.
         sides: Side of every voxel: a muscle has one body in each limb.
         axial_axis: Axis along which slices follow one another.
-        slice_mm: Distance between them.
         steps: Which of `STEPS` to take.
     """
     slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
     for name, step in STEPS.items():
         if name in steps:
-            slices = step(slices, side_of, slice_mm)
+            slices = step(slices, side_of)
     return np.ascontiguousarray(np.moveaxis(slices, 0, axial_axis))

@@ -22,7 +22,6 @@ from musclejax.scan.grid import (
     SKIPPED_2021,
     GridTransform,
     from_model_grid,
-    lps_spacing_mm,
     to_model_grid,
     to_thumbnails,
 )
@@ -174,9 +173,7 @@ def segment(
         restored = _restore(prediction, transform)
         sides = find_sides(volume, restored["labels"], anatomy.REGIONS[region])
         if tidy and geometry != "2021":
-            restored["labels"] = clean(
-                restored["labels"], sides.voxels, volume.axial_axis, lps_spacing_mm(volume)[2]
-            )
+            restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis)
     limbs = 2 if sides.method == "gap" else 1
     signs = measure(volume, restored["labels"], restored["confidence"], certainty, limbs)
     return Segmentation(
