@@ -11,10 +11,10 @@ from musclejax.scan.intensity import body_mask
 from musclejax.scan.volume import Volume
 
 # All of these: ours. Eight real scans of limbs raise no doubt, nine foreign ones each do
-# (`tools/foreign_scans.py`, docs/weights/signs.csv); confidence tells other planes apart by a
-# hair, 0.80 against 0.78.
+# (`tools/foreign_scans.py`, docs/weights/signs.csv); confidence tells other planes apart, 0.85
+# against 0.69.
 MIN_REGION_PROBABILITY = 0.7
-MIN_CONFIDENCE = 0.79
+MIN_CONFIDENCE = 0.77
 LIMB_AREA_CM2 = (20.0, 420.0)
 MIN_MUSCLE_SHARE = 0.15
 MAX_ANISOTROPY = 2.5
