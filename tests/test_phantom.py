@@ -115,9 +115,8 @@ def test_sickness_is_as_asked() -> None:
     assert mean["mild"] < 0.1 < mean["mixed"] < mean["severe"]
     assert 0.2 < mean["severe"] < 0.5
     both = np.stack([fat_fractions(p, np.asarray(SEVERITIES["mixed"])) for p in people])
-    assert (
-        np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1] > 0.6
-    )  # the two sides: alike for 7 of 10 muscles
+    sides = np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1]
+    assert 0.6 < sides < 0.9  # seven of ten muscles are alike on both
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.6])

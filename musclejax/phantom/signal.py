@@ -28,20 +28,11 @@ muscles that disease spares, as it often does sartorius and gracilis. Source: ou
 _GAPS_OF_FAT = 0.65
 """Share of visits in which what is between the muscles is as bright as the fat under the skin, so
 that the muscles' outlines alone tell them apart. Source: ours."""
-_AROUND = tuple(
-    (r * down, r * across)
-    for r in (4, 9)
-    for down, across in (
-        (0, 1),
-        (1, 0),
-        (0, -1),
-        (-1, 0),
-        (0.7, 0.7),
-        (0.7, -0.7),
-        (-0.7, 0.7),
-        (-0.7, -0.7),
-    )
-)
+_AROUND = [
+    (round(radius * np.sin(angle)), round(radius * np.cos(angle)))
+    for radius in (4, 9)
+    for angle in np.arange(8) * np.pi / 4
+]
 """Rows and columns from a pixel to those around it."""
 _WATER, _FAT = (tissues.ranges(part) for part in ("water", "fat"))
 _IS_MUSCLE = tissues.is_muscle(np.arange(CODES))
@@ -174,8 +165,7 @@ def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
 
 def _within(scene: Array) -> Array:
     """Return which share of its surroundings is of the pixel's own tissue."""
-    around = [(round(down), round(across)) for down, across in _AROUND]
-    same = [(jnp.roll(scene, shift, (0, 1)) == scene).astype(jnp.float32) for shift in around]
+    same = [(jnp.roll(scene, shift, (0, 1)) == scene).astype(jnp.float32) for shift in _AROUND]
     return sum(same, start=jnp.zeros(scene.shape)) / len(same)
 
 
