@@ -20,10 +20,11 @@ from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
 from musclejax.phantom.cohort import plan
+from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
 from musclejax.phantom.draw import Phantom
-from musclejax.phantom.scanner import scan
-from musclejax.phantom.scene import Person
-from musclejax.phantom.signal import SEVERITIES, _rank, _within, fat_fractions
+from musclejax.phantom.scanner import Scanner, scan
+from musclejax.phantom.scene import Limbs, Person
+from musclejax.phantom.signal import _within
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import Anatomy, load_anatomy, pack
 from musclejax.phantom.tissues import GAP, MARROW
@@ -109,14 +110,26 @@ def test_slices_show_the_muscles_of_the_region(phantom: Phantom) -> None:
 def test_sickness_is_as_asked() -> None:
     people = [Person(jax.random.key(n), np.float32(0)) for n in range(200)]
     mean = {
-        name: np.mean([fat_fractions(p, np.asarray(grades)) for p in people])
-        for name, grades in SEVERITIES.items()
+        name: np.mean([fat_fractions(p, disease_of("leg", name)) for p in people])
+        for name in SEVERITIES
     }
     assert mean["mild"] < 0.1 < mean["mixed"] < mean["severe"]
     assert 0.2 < mean["severe"] < 0.5
-    both = np.stack([fat_fractions(p, np.asarray(SEVERITIES["mixed"])) for p in people])
+    both = np.stack([fat_fractions(p, disease_of("leg", "mixed")) for p in people])
     sides = np.corrcoef(both[:, 0].ravel(), both[:, 1].ravel())[0, 1]
     assert 0.6 < sides < 0.9  # seven of ten muscles are alike on both
+
+
+def test_sartorius_and_gracilis_are_spared_most_often() -> None:
+    disease = disease_of("thigh", "severe")
+    people = [Person(jax.random.key(n), np.float32(0)) for n in range(200)]
+    mean = np.mean([fat_fractions(p, disease) for p in people], axis=(0, 1))
+    spared = [
+        m.number for m in anatomy.REGIONS["thigh"].muscles if m.abbreviation in ("SAR", "GRA")
+    ]
+    others = [m.number for m in anatomy.REGIONS["thigh"].muscles if m.number not in spared]
+    assert mean[spared].max() < mean[others].min()
+    assert mean[spared].mean() < 0.9 * mean[others].mean()
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.6])
@@ -138,7 +151,7 @@ def test_out_of_phase_borders_are_black() -> None:
     """A blurred border between water and as much fat passes through zero, as real ones do."""
     signal = jnp.where(jnp.arange(96) < 48, 1, -1) * jnp.ones((96, 1), jnp.complex64)
     keys = [jax.random.split(jax.random.key(n)) for n in range(12)]
-    images = np.stack([scan(signal, *pair, 0.0) for pair in keys])
+    images = np.stack([scan(signal, *pair, Scanner(artefacts=0.0)) for pair in keys])
     middle = images[:, 48]
     # The width below half of full signal: up to a few pixels, as the blur differs.
     width = (middle[:, 38:58] < 0.5).sum(1)
@@ -148,7 +161,7 @@ def test_out_of_phase_borders_are_black() -> None:
 
 
 def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
-    plain = Settings(size=(256, 512), deformation=0.0, artefacts=0.0)
+    plain = Settings(size=(256, 512), limbs=Limbs(deformation=0.0), scanner=Scanner(artefacts=0.0))
     shown = Phantom(held_out, "mild", 1, plain)
     best = []
     for number in range(8):

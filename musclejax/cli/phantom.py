@@ -43,6 +43,15 @@ import click
     help="Of the fat replacement; mixed: every second person is severe.",
 )
 @click.option(
+    "--protocol",
+    type=click.Choice(["paper", "any"]),
+    default="paper",
+    show_default=True,
+    help="Who is scanned and how. paper: both limbs of patients, gradient echoes of any echo time. "
+    "any: whatever the networks learn from, also one limb, limbs of two people, any contrast, "
+    "strong artefacts.",
+)
+@click.option(
     "--slices",
     type=click.IntRange(min=1),
     help="Slices of a scan.  [default: as in the paper, 7 of a thigh, 3 of a leg]",
@@ -54,14 +63,15 @@ def phantom(
     subjects: int,
     test: int,
     severity: str,
+    protocol: str,
     slices: int | None,
     seed: int,
 ) -> None:
     """Draw synthetic scans with their labels: a dataset with a known answer.
 
-    Limbs start from real anatomy (see docs/weights.md), are varied in shape, fat and disease, and
-    are scanned with the contrasts and artefacts of many scanners. The defaults are the cohort of
-    the paper: 44 people to train on, 10 to test on, half of them severe. A stopped run goes on
+    Limbs start from real anatomy (see docs/weights.md) and are varied in shape, fat and disease.
+    The defaults are the cohort of the paper: 44 people to train on, 10 to test on, half of them
+    severe; slices over the middle 160 mm of the thigh and 10 mm of the leg. A stopped run goes on
     where it was; the same options give the same files.
 
     \b
@@ -87,8 +97,7 @@ def phantom(
             raise InputError("--subjects and --test", "0 and 0", "at least one person")
         configure(None)
     from musclejax.data.phantom_write import write_phantoms
-    from musclejax.phantom.cohort import plan
-    from musclejax.phantom.slice import Settings
+    from musclejax.phantom.cohort import PROTOCOLS, plan
 
     for name in ("thigh", "leg") if region == "both" else (region,):
         folder = output / name if region == "both" else output
@@ -97,7 +106,7 @@ def phantom(
             advance = partial(
                 progress.advance, progress.add_task(f"{name} scans", total=len(scans))
             )
-            write_phantoms(folder, name, scans, seed, Settings(), advance)
+            write_phantoms(folder, name, scans, seed, PROTOCOLS[protocol], advance)
         drawn = sum(len(scan.heights) for scan in scans)
         people = f"{subjects} people to train on, {test} to test on"
         click.echo(f"{folder}: {len(scans)} scans, {drawn} slices, {people}")

@@ -14,8 +14,11 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.config import SLICE_PX
 from musclejax.errors import InputError
+from musclejax.phantom.disease import SEVERITIES
 from musclejax.phantom.draw import Phantom
-from musclejax.phantom.signal import NARROW, SEVERITIES, Contrast
+from musclejax.phantom.scanner import Scanner
+from musclejax.phantom.scene import Limbs
+from musclejax.phantom.signal import NARROW, Contrast
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import load_anatomy
 from musclejax.scan.intensity import normalise
@@ -111,8 +114,8 @@ def phantom_feeds(config: ConfigDict) -> dict[str, PhantomFeed]:
     region = config.task == "region"
     settings = Settings(
         (SLICE_PX, SLICE_PX) if region else tuple(config.data.crop_px),
-        float(chosen.deformation),
-        float(chosen.artefacts),
+        Limbs(deformation=float(chosen.deformation)),
+        Scanner(artefacts=float(chosen.artefacts)),
         contrasts[chosen.contrast],
     )
     names = tuple(anatomy.REGIONS) if region else (config.task,)

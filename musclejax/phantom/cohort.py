@@ -7,8 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from musclejax.phantom.disease import disease_of
 from musclejax.phantom.draw import nearest, relative_heights
-from musclejax.phantom.signal import SEVERITIES
+from musclejax.phantom.scanner import Scanner
+from musclejax.phantom.scene import Limbs
+from musclejax.phantom.signal import GRADIENT_ECHO
 from musclejax.phantom.slice import Keys, Settings, draw_slice
 from musclejax.phantom.templates import Anatomy, Limb
 
@@ -18,9 +21,19 @@ UNSEEN_SLICES = 4
 """Further slices of two test subjects. Source: paper, Table 4."""
 TIME_POINTS = (2, 3)
 """Visits of a person, in turns: 110 scans of 44 subjects. Source: paper, "Image segmentation"."""
-RANGE = {"thigh": (0.1, 0.9), "leg": (0.15, 0.85)}
-"""Lowest and highest relative height of an annotated slice. Source: ours."""
-_MIX = 0.3
+RANGE = {"thigh": (0.1, 0.9), "leg": (0.57, 0.64)}
+"""Lowest and highest relative height of an annotated slice on the templates, which cover some
+180 mm of a thigh and 140 mm of a leg: about the middle 160 mm of the thigh and 10 mm of the leg,
+evenly spaced. Source: paper, "Post-processing of MRI sequences"; where a leg's middle is, ours."""
+PROTOCOLS = {
+    "paper": Settings(
+        limbs=Limbs(other_person=0.0, alike=1.0, alone=0.0),
+        scanner=Scanner(artefacts=0.5, narrow=0.0),
+        contrast=GRADIENT_ECHO,
+    ),
+    "any": Settings(),
+}
+"""Both limbs of a patient on a scanner as the paper's; or whatever networks learn from."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +107,17 @@ def draw_scan(
     """
     rng = np.random.default_rng([seed, scan.subject])
     right = anatomy.limbs[rng.integers(len(anatomy.limbs))]
-    left = _other(anatomy.limbs, right, rng)
+    left = _other(anatomy.limbs, right, rng, settings.limbs.other_person)
     person = jax.random.fold_in(jax.random.key(seed), scan.subject)
     visit = jax.random.fold_in(person, 1000 + scan.time_point)
-    grades = np.asarray(SEVERITIES[scan.severity], np.float32)
+    disease = disease_of(anatomy.region, scan.severity)
     samples = []
     for height in scan.heights:
         pair = [nearest(b.tiles, _heights(anatomy, b), height) for b in (right, left)]
         level = jax.random.fold_in(person, int(1e4 * height))
         keys = Keys(person, visit, level, jax.random.fold_in(visit, int(1e4 * height)))
         samples.append(
-            draw_slice(anatomy.tiles, np.array(pair), np.float32(height), keys, grades, settings)
+            draw_slice(anatomy.tiles, np.array(pair), np.float32(height), keys, disease, settings)
         )
     length = float(np.ptp(right.levels_mm))
     step = float(np.diff(scan.heights).mean()) * length if len(scan.heights) > 1 else 5.0
@@ -122,9 +135,11 @@ def _heights(anatomy: Anatomy, limb: Limb) -> np.ndarray:
     return heights
 
 
-def _other(limbs: Sequence[Limb], right: Limb, rng: np.random.Generator) -> Limb:
+def _other(
+    limbs: Sequence[Limb], right: Limb, rng: np.random.Generator, other_person: float
+) -> Limb:
     """Return the limb of the other side: the same person's, or sometimes another's."""
-    mixed = rng.random() < _MIX
+    mixed = rng.random() < other_person
     fits = [b for b in limbs if (b.subject == right.subject) != mixed]
     return fits[rng.integers(len(fits))] if fits else right
 

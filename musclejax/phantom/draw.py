@@ -7,12 +7,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from musclejax.phantom.signal import SEVERITIES
+from musclejax.phantom.disease import Disease, disease_of
 from musclejax.phantom.slice import Keys, Sample, Settings, draw_slice
 from musclejax.phantom.templates import Anatomy, Tiles
-
-OTHER_PERSON = 0.3
-"""Share of slices whose two limbs come from two people."""
 
 
 class Phantom:
@@ -20,7 +17,7 @@ class Phantom:
 
     Args:
         anatomy: Templates.
-        severity: One of `SEVERITIES`.
+        severity: One of `disease.SEVERITIES`.
         seed: Of everything.
         settings: Size and ranges.
     """
@@ -29,7 +26,7 @@ class Phantom:
         """Keep the templates where XLA finds them."""
         self.anatomy = anatomy
         self._tiles = jax.device_put(anatomy.tiles)
-        self._grades = np.asarray(SEVERITIES[severity], np.float32)
+        self._disease = disease_of(anatomy.region, severity)
         self._key = jax.random.key(seed)
         self._seed, self._settings = seed, settings
         limbs = anatomy.limbs
@@ -55,7 +52,7 @@ class Phantom:
             self._pair(template, number),
             self._height[template],
             _keys(self._key, number),
-            self._grades,
+            self._disease,
             self._settings,
         )
 
@@ -76,7 +73,7 @@ class Phantom:
             self._height[templates],
             self._key,
             numbers,
-            self._grades,
+            self._disease,
             self._settings,
         )
 
@@ -91,7 +88,7 @@ class Phantom:
         """Return a template for the other limb: of the same person, or of another."""
         subjects = [limb.subject for limb in self.anatomy.limbs]
         own = self._owner[template]
-        mixed = rng.random() < OTHER_PERSON
+        mixed = rng.random() < self._settings.limbs.other_person
         fits = [
             n
             for n, s in enumerate(subjects)
@@ -113,11 +110,11 @@ def _draw_many(
     levels: Float[Array, " b"],
     key: PRNGKeyArray,
     numbers: Int[Array, " b"],
-    grades: Float[Array, " 5"],
+    disease: Disease,
     settings: Settings,
 ) -> Sample:
     def one(pair: Array, level: Array, number: Array) -> Sample:
-        return draw_slice(tiles, pair, level, _keys(key, number), grades, settings)
+        return draw_slice(tiles, pair, level, _keys(key, number), disease, settings)
 
     return jax.vmap(one)(pairs, levels, numbers)
 

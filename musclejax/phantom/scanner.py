@@ -1,5 +1,7 @@
 """What a scanner does to a signal: resolution, ringing, motion, flow, shading, noise, wrap."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
@@ -10,11 +12,23 @@ _BLUR_PX = 1.3
 """Largest standard deviation of the blur across slanted borders. Source: ours."""
 
 
+class Scanner(NamedTuple):
+    """What a scanner adds.
+
+    Attributes:
+        artefacts: How much: 1 is the usual, 0 none but partial volume.
+        narrow: Share of fields of view, of the usual, that are too narrow: wrapped, or cut.
+    """
+
+    artefacts: float = 1.0
+    narrow: float = 1.0
+
+
 def scan(
     signal: Complex[Array, "h w"],
     visit: PRNGKeyArray,
     noise: PRNGKeyArray,
-    amount: float = 1.0,
+    scanner: Scanner,
 ) -> Float[Array, "h w"]:
     """Return the magnitude image.
 
@@ -22,15 +36,16 @@ def scan(
         signal: What the slice emits.
         visit: Key of the visit: coil, resolution and artefacts of a scan.
         noise: Key of this slice's noise.
-        amount: Of artefacts: 1 is the usual, 0 none but partial volume.
+        scanner: What it adds.
     """
+    amount = scanner.artefacts
     keys = iter(jax.random.split(jax.random.fold_in(visit, 3), 12))
     shaded = signal * _coil(next(keys), signal.shape, amount)
     seen = _acquire(shaded, next(keys), amount)
     level = amount * (0.004 + 0.07 * jax.random.uniform(next(keys)) ** 2)
     parts = jax.random.normal(noise, (2, *signal.shape)) * level
     image = jnp.hypot(seen.real + parts[0], seen.imag + parts[1])
-    return _wrap(image, next(keys), amount)
+    return _wrap(image, next(keys), 0.06 * amount * scanner.narrow)
 
 
 def _coil(key: PRNGKeyArray, size: tuple[int, ...], amount: float) -> Array:
@@ -72,7 +87,7 @@ def _acquire(signal: Array, key: PRNGKeyArray, amount: float) -> Array:
     return jnp.fft.ifft2(jnp.fft.ifftshift(space))
 
 
-def _wrap(image: Array, key: PRNGKeyArray, amount: float) -> Array:
+def _wrap(image: Array, key: PRNGKeyArray, share: float) -> Array:
     """Fold what lies beyond a narrow field of view back into it; cut rows beyond another."""
     keys = jax.random.split(key, 4)
     height, width = image.shape
@@ -82,9 +97,9 @@ def _wrap(image: Array, key: PRNGKeyArray, amount: float) -> Array:
     inside = jnp.abs(columns - width / 2) < view / 2
     over = jnp.where(inside, 0, image)
     wrapped = jnp.where(inside, image + jnp.roll(over, view, 1) + jnp.roll(over, -view, 1), 0)
-    image = jnp.where(folded < 0.06 * amount, wrapped, image)
+    image = jnp.where(folded < share, wrapped, image)
     cut, many, top = jax.random.uniform(keys[1], (3,))
     edge = 0.12 * height * many
     rows = jnp.arange(height)[:, None]
     kept = jnp.where(top < 0.5, rows >= edge, rows < height - edge)
-    return jnp.where((cut < 0.06 * amount) & ~kept, 0, image)
+    return jnp.where((cut < share) & ~kept, 0, image)

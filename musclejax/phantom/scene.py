@@ -16,8 +16,22 @@ _FAT_PX = ((2, 6), (6, 20), (20, 45))
 _FAT_SHARES = (0.5, 0.88, 1.0)
 """Thickness of the fat under the skin, and how many people have at most the one or the other.
 Source: ours; the real scans have 4 to 60 mm."""
-ONE_LIMB = 0.12
-"""Share of scans that show one limb only."""
+
+
+class Limbs(NamedTuple):
+    """How much limbs vary, from person to person and between the two of a scan.
+
+    Attributes:
+        deformation: 1 is the usual, 0 none.
+        other_person: Share of scans whose two limbs start from templates of two people.
+        alike: Share of people whose limbs differ by their templates alone, not in size and shape.
+        alone: Share of scans that show one limb only.
+    """
+
+    deformation: float = 1.0
+    other_person: float = 0.3
+    alike: float = 0.5
+    alone: float = 0.12
 
 
 class Person(NamedTuple):
@@ -39,7 +53,7 @@ def compose(
     visit: PRNGKeyArray,
     level: ArrayLike,
     size: tuple[int, int],
-    amount: float = 1.0,
+    how: Limbs,
 ) -> UInt8[Array, "h w"]:
     """Return the tissues of a slice, in radiological view; the left limb's are `CODES` higher.
 
@@ -50,35 +64,36 @@ def compose(
         visit: Key of the visit: how the limbs lie.
         level: 0 (knee or ankle) to 1.
         size: Height and width of the slice.
-        amount: Of deformation: 1 is the usual, 0 none.
+        how: How much they vary.
     """
-    limbs = _limbs(tiles, chosen, person, level, amount)
-    return _place(limbs, visit, size)
+    limbs = _limbs(tiles, chosen, person, level, how)
+    return _place(limbs, visit, size, how.alone)
 
 
 def _limbs(
-    tiles: Tiles, chosen: Array | np.ndarray, person: Person, level: ArrayLike, amount: float
+    tiles: Tiles, chosen: Array | np.ndarray, person: Person, level: ArrayLike, how: Limbs
 ) -> list[Array]:
     body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
     share, which = jax.random.uniform(body, (2,))
     low, high = jnp.select([which < shares for shares in _FAT_SHARES], list(jnp.array(_FAT_PX)))
     fat_px = low + (high - low) * share
     keys = [jax.random.fold_in(person.key, side) for side in (1, 2)]
-    # Half of the people have two limbs alike, but for the template.
-    twin = jax.random.bernoulli(alike)
+    twin = jax.random.bernoulli(alike, how.alike)
     same = jax.random.wrap_key_data(
         jnp.where(twin, jax.random.key_data(keys[0]), jax.random.key_data(keys[1]))
     )
     limbs = []
     for side, key in enumerate((keys[0], same)):
-        shape = draw_shape(key, fat_px, amount, person.wasting)
+        shape = draw_shape(key, fat_px, how.deformation, person.wasting)
         template = Tiles(*(field[chosen[side]] for field in tiles))
         limbs.append(deform(template, shape, level))
     return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
 
 
-def _place(limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int]) -> Array:
-    """Lay the limbs side by side, rarely one alone."""
+def _place(
+    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], share_alone: float
+) -> Array:
+    """Lay the limbs side by side, or one of them alone."""
     height, width = size
     keys = iter(jax.random.split(visit, 8))
     extents = [_extent(limb) for limb in limbs]
@@ -87,7 +102,7 @@ def _place(limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int]) -> Ar
     gap = jnp.where(choice < 0.5, -3 + 18 * close, 60 * apart)
     gap = jnp.clip(gap, -3, jnp.maximum(width - 6 - spread, -3))
     drift = jax.random.normal(next(keys), (2,)) * jnp.array([0.06 * height, 0.03 * width])
-    alone = jax.random.uniform(next(keys)) < ONE_LIMB
+    alone = jax.random.uniform(next(keys)) < share_alone
     hidden = jnp.where(alone, jax.random.bernoulli(next(keys)).astype(jnp.int32), -1)
     # A limb that is scanned alone may lie anywhere, often in the middle.
     inwards = jnp.where(hidden == 0, -1, 1) * width / 4 * jnp.minimum(1.5 * apart, 1)

@@ -9,22 +9,10 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom import tissues
+from musclejax.phantom.disease import Disease, fat_fractions
 from musclejax.phantom.scene import Person
 from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES
 
-GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
-"""Fat fraction of a muscle by grade 0 to 4 of Mercuri et al. 2005: normal; traces; below 30 %; 30
-to 60 %; above. The fractions within a grade are ours."""
-SEVERITIES = {
-    "mild": (0.55, 0.25, 0.2, 0.0, 0.0),
-    "severe": (0.1, 0.15, 0.25, 0.3, 0.2),
-    "mixed": (0.6, 0.12, 0.12, 0.1, 0.06),
-    "any": (0.35, 0.15, 0.2, 0.17, 0.13),
-}
-"""Probability of each grade for a muscle, before some are spared. Source: ours."""
-_ALIKE, _SPARED = 0.6, 0.2
-"""Largest share of a muscle's rank of disease that all muscles of a person have in common; share of
-muscles that disease spares, as it often does sartorius and gracilis. Source: ours."""
 _GAPS_OF_FAT = 0.65
 """Share of visits in which what is between the muscles is as bright as the fat under the skin, so
 that the muscles' outlines alone tell them apart. Source: ours."""
@@ -46,16 +34,24 @@ class Contrast(NamedTuple):
         in_phase: Water and fat added.
         random: Every tissue at random, as in SynthSeg (Billot et al. 2023).
         fat_only: Muscle dark.
+        suppressed: Fat suppressed, more or less.
+        fat: Least and greatest signal of fat that is not, in that of muscle; real scans have up to
+            twice.
     """
 
     out_of_phase: float = 0.35
     in_phase: float = 0.2
     random: float = 0.15
     fat_only: float = 0.04
+    suppressed: float = 0.4
+    fat: tuple[float, float] = (0.3, 2.1)
 
 
 NARROW = Contrast(out_of_phase=1.0, in_phase=0.0, random=0.0, fat_only=0.0)
 """Out of phase alone, to show what variety is worth."""
+GRADIENT_ECHO = Contrast(random=0.0, fat_only=0.0, suppressed=0.0, fat=(1.1, 1.7))
+"""The paper's: TR 35 ms and a flip angle of 7 degrees give fat (T1 0.37 s at 3 T) 1.2 times the
+signal of as many protons of muscle (1.4 s), and muscle has fewer and loses more by T2*."""
 
 
 def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Float[Array, "h w"]:
@@ -64,37 +60,12 @@ def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Fl
     return jax.image.resize(small, size, "cubic")
 
 
-def fat_fractions(
-    person: Person, grades: Float[Array | np.ndarray, " 5"]
-) -> Float[Array, "2 CODES"]:
-    """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
-    keys = jax.random.split(jax.random.fold_in(person.key, 3), 6)
-    # One person is of one severity, more or less, and disease chooses among the muscles.
-    common = jax.random.uniform(keys[0], (1, 1))
-    own = jax.random.uniform(keys[1], (2, CODES))
-    own = own.at[1].set(jnp.where(jax.random.bernoulli(keys[2], 0.7, (CODES,)), own[0], own[1]))
-    alike = jax.random.uniform(keys[4], minval=0.05, maxval=_ALIKE)
-    rank = _rank(alike * common + (1 - alike) * own, alike)
-    rank = jnp.where(jax.random.bernoulli(keys[5], _SPARED, (CODES,)), 0.4 * rank, rank)
-    grade = jnp.minimum((rank[..., None] > jnp.cumsum(grades)).sum(-1), len(GRADES) - 1)
-    low, high = jnp.asarray(GRADES)[grade].transpose(2, 0, 1)
-    return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
-
-
-def _rank(mixed: Array, share: Array) -> Array:
-    """Return what `share` of one uniform number and the rest of another come to, uniform again."""
-    less, more = jnp.minimum(share, 1 - share), jnp.maximum(share, 1 - share)
-    low, high = mixed**2 / (2 * less * more), 1 - (1 - mixed) ** 2 / (2 * less * more)
-    rank = jnp.select([mixed < less, mixed < more], [low, (mixed - less / 2) / more], high)
-    return jnp.clip(rank, 0, 1)
-
-
 def water_and_fat(
     scene: UInt8[Array, "h w"],
     person: Person,
     texture: PRNGKeyArray,
     visit: PRNGKeyArray,
-    grades: Float[Array | np.ndarray, " 5"],
+    disease: Disease,
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
     """Return how much water and fat every pixel holds.
 
@@ -103,10 +74,10 @@ def water_and_fat(
         person: Whose limbs these are; decides the fat in the muscles.
         texture: Key of the slice of that person: where in a muscle the fat is.
         visit: Key of the visit: what else differs from scan to scan.
-        grades: Probability of each grade; see `SEVERITIES`.
+        disease: Of the cohort.
     """
     size, keys = scene.shape, iter(jax.random.split(texture, 16))
-    tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, grades))
+    tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, disease))
     water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
     code = scene % CODES
     muscle = jnp.asarray(_IS_MUSCLE)[code]
@@ -193,14 +164,15 @@ def signal(
 ) -> Complex[Array, "h w"]:
     """Return the complex signal of an image of random contrast; 1 is about healthy muscle.
 
-    |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase. Fat is up to
-    twice as bright as muscle, as in real scans (0.3 to 2), or more or less suppressed.
+    |water + fat exp(i phi)| with phi = 2 pi TE / 2.3 ms at 3 T: pi is out of phase.
     """
     keys = iter(jax.random.split(jax.random.fold_in(visit, 2), 8))
     kind, weak, free, angle = jax.random.uniform(next(keys), (4,))
     bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
     phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
-    strength = jnp.where(weak < 0.4, 0.08 * 12.5**free, 0.3 + 1.8 * free)
+    least, most = contrast.fat
+    strength = least + (most - least) * free
+    strength = jnp.where(weak < contrast.suppressed, 0.08 * 12.5**free, strength)
     dark = jax.random.uniform(next(keys)) < contrast.fat_only
     echo = jnp.where(dark, 0.1, 1.0) * water + strength * fat * jnp.exp(1j * phase)
     values = jax.random.uniform(next(keys), (2 * CODES,), minval=0.05, maxval=1.3)

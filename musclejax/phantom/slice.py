@@ -9,8 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from musclejax.phantom.scanner import scan
-from musclejax.phantom.scene import Person, compose
+from musclejax.phantom.disease import Disease, sickness
+from musclejax.phantom.scanner import Scanner, scan
+from musclejax.phantom.scene import Limbs, Person, compose
 from musclejax.phantom.signal import Contrast, signal, water_and_fat
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES, MUSCLES, UNKNOWN
@@ -24,14 +25,14 @@ class Settings(NamedTuple):
 
     Attributes:
         size: Height and width of a slice; multiples are the network's affair.
-        deformation: 1 is the usual, 0 none.
-        artefacts: 1 is the usual, 0 none.
+        limbs: How much they vary.
+        scanner: What it adds.
         contrast: Which kinds of images.
     """
 
     size: tuple[int, int] = (432, 432)
-    deformation: float = 1.0
-    artefacts: float = 1.0
+    limbs: Limbs = Limbs()
+    scanner: Scanner = Scanner()
     contrast: Contrast = Contrast()
 
 
@@ -69,7 +70,7 @@ def draw_slice(
     chosen: Int[Array | np.ndarray, " 2"],
     level: ArrayLike,
     keys: Keys,
-    grades: Float[Array | np.ndarray, " 5"],
+    disease: Disease,
     settings: Settings,
 ) -> Sample:
     """Draw a slice.
@@ -79,17 +80,15 @@ def draw_slice(
         chosen: Template of the right and of the left limb; may be of two people.
         level: 0 (knee or ankle) to 1.
         keys: What decides it.
-        grades: Probability of each grade of fat replacement; see `signal.SEVERITIES`.
+        disease: Of the cohort.
         settings: What is fixed.
     """
-    # The sicker, the more muscle may have wasted away.
-    sickness = jnp.clip((grades * jnp.array([0, 0.1, 0.4, 0.8, 1.0])).sum() * 2, 0, 1)
-    wasting = sickness * jax.random.uniform(jax.random.fold_in(keys.person, 4))
+    wasting = sickness(disease) * jax.random.uniform(jax.random.fold_in(keys.person, 4))
     person = Person(keys.person, wasting)
-    scene = compose(tiles, chosen, person, keys.visit, level, settings.size, settings.deformation)
-    water, fat = water_and_fat(scene, person, keys.level, keys.visit, grades)
+    scene = compose(tiles, chosen, person, keys.visit, level, settings.size, settings.limbs)
+    water, fat = water_and_fat(scene, person, keys.level, keys.visit, disease)
     emitted = signal(water, fat, scene, keys.visit, settings.contrast)
-    image = scan(emitted, keys.visit, keys.noise, settings.artefacts)
+    image = scan(emitted, keys.visit, keys.noise, settings.scanner)
     code = scene % CODES
     labels = jnp.where(code <= MUSCLES, code, jnp.where(code == UNKNOWN, IGNORE, 0))
     return Sample(image, labels.astype(jnp.uint8))

@@ -1,0 +1,85 @@
+"""Which muscles fat replaces, and how far: alike within a person, and some are spared."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from musclejax.anatomy import REGIONS
+from musclejax.phantom.scene import Person
+from musclejax.phantom.tissues import CODES
+
+GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
+"""Fat fraction of a muscle by grade 0 to 4 of Mercuri et al. 2005: normal; traces; below 30 %; 30
+to 60 %; above. The fractions within a grade are ours."""
+SEVERITIES = {
+    "mild": (0.55, 0.25, 0.2, 0.0, 0.0),
+    "severe": (0.1, 0.15, 0.25, 0.3, 0.2),
+    "mixed": (0.6, 0.12, 0.12, 0.1, 0.06),
+    "any": (0.35, 0.15, 0.2, 0.17, 0.13),
+}
+"""Probability of each grade for a muscle, before some are spared. Source: ours."""
+SPARED = {"SAR": 0.5, "GRA": 0.5}
+"""Share of people in whom disease spares a muscle, which then often is the only dark one of its
+thigh. Source: that most diseases of muscle do, Mercuri et al. 2005; the shares are ours."""
+_SPARED, _SICKEST = 0.2, 0.4
+"""The share for all other muscles; how much of its rank of disease a spared muscle keeps."""
+_ALIKE = 0.6
+"""Largest share of a muscle's rank of disease that all muscles of a person have in common."""
+_WASTING = np.array([0, 0.1, 0.4, 0.8, 1.0], np.float32)
+"""How much a muscle of each grade may waste away. Source: ours."""
+
+
+class Disease(NamedTuple):
+    """What disease does to a cohort; see `disease_of`.
+
+    Attributes:
+        grades: Probability of each grade for a muscle.
+        spared: Probability that it is spared, by code of its tissue.
+    """
+
+    grades: Float[Array | np.ndarray, " 5"]
+    spared: Float[Array | np.ndarray, " CODES"]
+
+
+def disease_of(region: str, severity: str) -> Disease:
+    """Return the disease of a cohort.
+
+    Args:
+        region: "thigh" or "leg".
+        severity: One of `SEVERITIES`.
+    """
+    spared = np.full(CODES, _SPARED, np.float32)
+    for muscle in REGIONS[region].muscles:
+        spared[muscle.number] = SPARED.get(muscle.abbreviation, _SPARED)
+    return Disease(np.asarray(SEVERITIES[severity], np.float32), spared)
+
+
+def sickness(disease: Disease) -> Array:
+    """Return how much muscle may have wasted away, 0 to 1: the sicker, the more."""
+    return jnp.clip((disease.grades * _WASTING).sum() * 2, 0, 1)
+
+
+def fat_fractions(person: Person, disease: Disease) -> Float[Array, "2 CODES"]:
+    """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
+    keys = jax.random.split(jax.random.fold_in(person.key, 3), 6)
+    # One person is of one severity, more or less, and disease chooses among the muscles.
+    common = jax.random.uniform(keys[0], (1, 1))
+    own = jax.random.uniform(keys[1], (2, CODES))
+    own = own.at[1].set(jnp.where(jax.random.bernoulli(keys[2], 0.7, (CODES,)), own[0], own[1]))
+    alike = jax.random.uniform(keys[4], minval=0.05, maxval=_ALIKE)
+    rank = _rank(alike * common + (1 - alike) * own, alike)
+    rank = jnp.where(jax.random.bernoulli(keys[5], disease.spared), _SICKEST * rank, rank)
+    grade = jnp.minimum((rank[..., None] > jnp.cumsum(disease.grades)).sum(-1), len(GRADES) - 1)
+    low, high = jnp.asarray(GRADES)[grade].transpose(2, 0, 1)
+    return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
+
+
+def _rank(mixed: Array, share: Array) -> Array:
+    """Return what `share` of one uniform number and the rest of another come to, uniform again."""
+    less, more = jnp.minimum(share, 1 - share), jnp.maximum(share, 1 - share)
+    low, high = mixed**2 / (2 * less * more), 1 - (1 - mixed) ** 2 / (2 * less * more)
+    rank = jnp.select([mixed < less, mixed < more], [low, (mixed - less / 2) / more], high)
+    return jnp.clip(rank, 0, 1)
