@@ -71,6 +71,18 @@ def test_an_island_inside_another_muscle_becomes_that_muscle() -> None:
     np.testing.assert_array_equal(clean(labels, sides, 2), sound)
 
 
+def test_a_few_pixels_of_a_muscle_are_none() -> None:
+    labels, sides = bodies()
+    labels[22:24, 20, 1] = 3  # two pixels of 140
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
+    labels = np.kron(labels, np.ones((8, 8, 1), np.uint8))
+    sides = np.kron(sides, np.ones((8, 8, 1), np.uint8))
+    sound = np.where(labels == 3, 0, labels)
+    labels = sound.copy()
+    labels[200:204, 160:164, 1] = 3  # sixteen of nine thousand
+    np.testing.assert_array_equal(clean(labels, sides, 2), sound)
+
+
 def test_no_step_no_change() -> None:
     labels, sides = bodies()
     labels[4:7, 8:11, 1] = 0

@@ -88,6 +88,16 @@ def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPat
     assert engines.resolve("auto") == engines.resolve("jax") == "jax"
 
 
+def test_onednn_is_not_taken_where_jax_runs_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines.onednn_library, "obstacle", lambda: "")
+    assert engines.resolve("auto") == "onednn"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert engines.resolve("auto") == "jax"
+    with pytest.raises(InputError, match="found a gpu; accepted: a CPU and"):
+        engines.resolve("onednn")
+
+
 def test_auto_takes_the_fastest_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"onnx", "onnxruntime"}
     monkeypatch.setattr(engines, "find_spec", lambda name: name if name in installed else None)

@@ -58,7 +58,7 @@ _PATH = click.Path(path_type=Path)
     "--tidy/--no-tidy",
     default=True,
     show_default=True,
-    help="Take islands and holes of muscles away (not with --geometry 2021).",
+    help="Take islands, holes and crumbs of muscles away (not with --geometry 2021).",
 )
 @click.option("--overwrite", is_flag=True, help="Segment finished scans again.")
 def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:

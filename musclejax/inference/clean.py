@@ -12,6 +12,9 @@ from scipy import ndimage as ndi
 ISLAND_SHARE = 0.2
 """A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
 in a slice. Source: ours."""
+CRUMB_SHARE = 0.002
+"""A section of a muscle smaller than this share of all muscle of its limb in the slice is a crumb:
+20 mm2 where there are 100 cm2. Source: ours."""
 Muscle = Bool[np.ndarray, "z i j"]
 Labels = UInt8[np.ndarray, "z i j"]
 Sides = Shaped[np.ndarray, "z i j"]
@@ -34,6 +37,18 @@ def without_slice_islands(muscle: Muscle) -> Muscle:
 def without_holes(muscle: Muscle) -> Muscle:
     """Return a muscle whose holes within slices are filled."""
     return np.stack([np.asarray(ndi.binary_fill_holes(s)) for s in muscle])
+
+
+def without_crumbs(labels: Labels, sides: Sides) -> Labels:
+    """Return labels without sections of muscles that are too small to be any."""
+    changed = labels.copy()
+    for section, side_of in zip(changed, sides, strict=True):
+        for side in np.unique(side_of):
+            own = np.where(side_of == side, section, 0)
+            areas = np.bincount(own.ravel())
+            areas[0] = 0
+            section[(areas < CRUMB_SHARE * areas.sum())[own] & (own > 0)] = 0
+    return changed
 
 
 def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
@@ -60,6 +75,7 @@ STEPS: dict[str, Step] = {
     "slice_islands": of_each_muscle(without_slice_islands),
     # After islands, which may lie in another muscle.
     "holes": of_each_muscle(without_holes),
+    "crumbs": without_crumbs,
 }
 """In the order in which they are taken."""
 
@@ -70,7 +86,7 @@ def clean(
     axial_axis: int,
     steps: Collection[str] = tuple(STEPS),
 ) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without islands and holes.
+    """Return labels without islands, holes and crumbs.
 
     Args:
         labels: Muscle numbers, 0 elsewhere.

@@ -23,7 +23,7 @@ from flax import linen as nn
 from jaxtyping import Float, UInt8
 
 from musclejax.errors import InputError
-from musclejax.models import onednn_library
+from musclejax.models import onednn, onednn_library
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import build_network
@@ -128,10 +128,11 @@ def _obstacle(engine: str, precision: str) -> InputError | None:
         remedy = f"Engines with {precision}: {able}."
         return InputError(f"engine {engine}", precision, ", ".join(OFFERED[engine]), remedy)
     missing = missing_packages(engine)
-    absent = onednn_library.obstacle() if engine == "onednn" else ""
+    absent = onednn.obstacle() if engine == "onednn" else ""
     if missing or absent:
         found = absent or f"no package {', '.join(missing)}"
-        return InputError(f"engine {engine}", found, "the extra `engines`", f"Run: {INSTALL}")
+        accepted = "a CPU and the extra `engines`" if absent else "the extra `engines`"
+        return InputError(f"engine {engine}", found, accepted, f"Run: {INSTALL}")
     if (engine, precision) == ("openvino", "bfloat16") and not _has_bfloat16():
         return InputError(f"engine {engine}", "a processor without bfloat16", "float32")
     return None

@@ -136,7 +136,7 @@ def segment(
             takes the fastest one here. The classifier is always computed by JAX in float32.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
         probabilities: Whether to keep those of every class.
-        tidy: Whether to take islands and holes away, as the 2021 code did not; see
+        tidy: Whether to take islands, holes and crumbs away, as the 2021 code did not; see
             `inference.clean`.
         hooks: Follow stages and progress.
 

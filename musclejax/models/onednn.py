@@ -14,12 +14,18 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from musclejax.models import xla_ffi
+from musclejax.models import onednn_library, xla_ffi
 from musclejax.models.onednn_convolution import OPERANDS, Convolution
 from musclejax.models.onednn_library import all_threads, library
 from musclejax.models.xla_ffi import Buffer
 
 _materialise = lax.optimization_barrier
+
+
+def obstacle() -> str:
+    """Return why JAX cannot convolve with oneDNN here; empty if it can. Starts JAX's backend."""
+    backend = jax.default_backend()
+    return onednn_library.obstacle() if backend == "cpu" else f"a {backend}"
 
 
 @jax.custom_vjp

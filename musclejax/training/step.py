@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from musclejax.data.batches import Batch
 from musclejax.errors import InputError
-from musclejax.models import onednn_library
+from musclejax.models import onednn
 from musclejax.models.spec import CONVOLUTIONS
 from musclejax.models.variants import build_network, find
 from musclejax.training.average import ema_decay, move_average, tested_variables
@@ -103,9 +103,7 @@ def convolutions(config: ConfigDict) -> str:
     Raises:
         InputError: If there is no such choice, or it cannot be had here.
     """
-    chosen, obstacle = str(config.models.convolutions), onednn_library.obstacle()
-    if jax.default_backend() != "cpu":
-        obstacle = f"a {jax.default_backend()}"
+    chosen, obstacle = str(config.models.convolutions), onednn.obstacle()
     if chosen not in ("auto", *CONVOLUTIONS):
         raise InputError("models.convolutions", repr(chosen), ", ".join(("auto", *CONVOLUTIONS)))
     # XLA cannot split a foreign call over devices.
