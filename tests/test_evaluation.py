@@ -22,7 +22,13 @@ from musclejax.errors import InputError
 from musclejax.evaluation import tables
 from musclejax.evaluation.compare import Comparison, Decision, combine, compare
 from musclejax.evaluation.overlap import count_voxels, dsc, jaccard, volume_error_percent
-from musclejax.evaluation.pairs import Pair, find_prediction, read_pair, read_references
+from musclejax.evaluation.pairs import (
+    Pair,
+    find_prediction,
+    read_pair,
+    read_references,
+    without_unknown,
+)
 from musclejax.evaluation.picture import Row, draw_overlays, draw_subjects, draw_views
 from musclejax.evaluation.report import Evaluation, save
 from musclejax.evaluation.run import Follow, evaluate, from_folders
@@ -222,6 +228,22 @@ def test_measures_do_not_depend_on_the_orientation_of_the_file(
     index = found.slices["slice"].tolist()
     assert index == ([0, 1, 2, 3] if "S" in axcodes else [3, 2, 1, 0])
     assert (found.muscles["distances"].eq("3d") & found.muscles["slices"].eq(4)).all()
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_section_on_unknown_tissue_does_not_count_for_its_edge(axis: int) -> None:
+    reference, predicted = np.zeros((2, 3, 40, 40), np.uint8)
+    reference[:, 10:20, 10:20] = IGNORE
+    reference[1:, 5:10, 10:20] = 12
+    predicted[:, 10:21, 10:20] = 12  # a row too much
+    predicted[1, 8:10, 10:20] = 12  # joined to what the reference shows of it
+    predicted[2, 30:33, 10:20] = 12  # an error elsewhere
+    predicted[2, 18:24, 22:25] = 7  # beside the unknown
+    expected = np.where(reference == IGNORE, 0, predicted)
+    expected[(0, 2), 20, 10:20] = 0
+    moved = [np.moveaxis(a, 0, axis) for a in (predicted, reference)]
+    found = without_unknown(*moved, axis)
+    np.testing.assert_array_equal(np.moveaxis(found, axis, 0), expected)
 
 
 def test_unknown_pixels_and_unannotated_slices_do_not_count(

@@ -10,8 +10,9 @@ out=docs/weights
 mkdir -p $out
 
 musclejax phantom -o "$work/synthetic" --region both --subjects 0 --test 10
+musclejax phantom -o "$work/any" --region both --subjects 0 --test 10 --protocol any
 python tools/real_tests.py --data "$data" -o "$work/real"
-sets="synthetic/thigh synthetic/leg real/echoes real/thigh_levels real/leg_levels"
+sets="synthetic/thigh synthetic/leg any/thigh any/leg real/echoes real/thigh_levels real/leg_levels"
 paths=()
 for name in $sets; do
     paths+=("$work/$name")
@@ -21,10 +22,11 @@ for name in $sets; do
         cp "$scores/$table.csv" "$out/${name//\//_}_$table.csv"
     done
 done
-cp "$work/scores/synthetic_thigh/table3.md" $out/synthetic_thigh_table3.md
-cp "$work/scores/synthetic_leg/table3.md" $out/synthetic_leg_table3.md
-cp "$work/scores/synthetic_thigh/table4.md" $out/synthetic_thigh_table4.md
-cp "$work/scores/synthetic_leg/table4.md" $out/synthetic_leg_table4.md
+for region in thigh leg; do
+    for table in table3 table4; do
+        cp "$work/scores/synthetic_$region/$table.md" "$out/synthetic_${region}_$table.md"
+    done
+done
 python tools/tidying.py --weights "$weights" --data "${paths[@]}" -o $out/tidying.csv
 python tools/contact_sheets.py --weights "$weights" --data "$data" -o $out
 python tools/foreign_scans.py --weights "$weights" --data "$data" -o $out/signs.csv

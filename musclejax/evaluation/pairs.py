@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from scipy import ndimage as ndi
 
 from musclejax import anatomy
 from musclejax.data.dataset import (
@@ -35,8 +36,8 @@ class Pair:
         case: Whose it is; its region is always given.
         volume: The scan, or what the reference covers if there is none.
         reference: Our label numbers; 0 where unknown.
-        prediction: Our label numbers; 0 where the reference is unknown, and for muscles that the
-            reference never names.
+        prediction: Our label numbers; 0 where the reference is unknown, see `without_unknown`,
+            and for muscles that the reference never names.
         sides: Which side each voxel is on.
         numbers: The muscles that the reference names.
         shows_scan: Whether `volume` is the scan.
@@ -120,7 +121,8 @@ def read_pair(case: Case, dataset: Dataset, prediction: Path) -> Pair:
     _check_region(prediction, region)
     predicted = _check_numbers(labels.data, region, prediction)
     numbers = sorted(number for name, number in dataset.values.values() if name == region)
-    predicted[~np.isin(predicted, numbers) | (reference == IGNORE)] = 0
+    predicted[~np.isin(predicted, numbers)] = 0
+    predicted = without_unknown(predicted, reference, volume.axial_axis)
     reference[reference == IGNORE] = 0
     shows_scan = case.image != case.labels
     if not shows_scan:
@@ -134,6 +136,33 @@ def read_pair(case: Case, dataset: Dataset, prediction: Path) -> Pair:
         numbers=tuple(numbers),
         shows_scan=shows_scan,
     )
+
+
+def without_unknown(
+    predicted: UInt8[np.ndarray, "i j k"], reference: UInt8[np.ndarray, "i j k"], axial_axis: int
+) -> UInt8[np.ndarray, "i j k"]:
+    """Return a prediction without what the reference leaves unknown.
+
+    A section of a muscle of which most lies on unknown tissue, and nothing on that muscle in the
+    reference, goes whole: who labels a muscle that the reference does not know is not to lose by
+    its outermost pixels.
+    """
+    known = np.where(reference == IGNORE, 0, predicted)
+    for section, before, truth in zip(
+        *(np.moveaxis(a, axial_axis, 0) for a in (known, predicted, reference)), strict=True
+    ):
+        unknown = truth == IGNORE
+        for number in np.unique(before[unknown]):
+            if number == 0:
+                continue
+            parts, count = ndi.label(before == number)
+            sizes, hidden, right = (
+                np.bincount(parts[where], minlength=count + 1)
+                for where in (parts > 0, unknown, truth == number)
+            )
+            unjudged = (2 * hidden > sizes) & (right == 0)
+            section[unjudged[parts] & (parts > 0)] = 0
+    return known
 
 
 def _plain_cases(folder: Path, region: str) -> Iterator[Case]:
