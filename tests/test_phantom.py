@@ -19,7 +19,7 @@ from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
-from musclejax.phantom.cohort import plan
+from musclejax.phantom.cohort import PROTOCOLS, draw_scan, plan
 from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
 from musclejax.phantom.draw import Phantom
 from musclejax.phantom.scanner import Scanner, scan
@@ -208,9 +208,17 @@ def test_command_writes_a_dataset_that_is_fit_for_training(tmp_path: Path) -> No
     np.testing.assert_array_equal(nib.load(image).get_fdata(), first)
 
 
-def test_visits_of_a_person_share_anatomy() -> None:
-    from musclejax.phantom.cohort import draw_scan
+def test_the_papers_patients_have_two_limbs_alike() -> None:
+    legs = load_anatomy("leg", "held_out")
+    settings = PROTOCOLS["paper"]._replace(size=SMALL.size)
+    for patient in plan("leg", 0, 4, "mixed", slices=1):
+        image, labels, _ = draw_scan(legs, patient, 0, settings)
+        muscle = (labels[0] > 0) & (labels[0] != IGNORE)
+        assert 0.6 < muscle[:, :168].sum() / muscle[:, 168:].sum() < 1.6
+        assert image.max() > 0.5
 
+
+def test_visits_of_a_person_share_anatomy() -> None:
     legs = load_anatomy("leg", "train")
     scans = plan("leg", 2, 0, "severe")
     first, second = [s for s in scans if s.subject == 1][:2]
