@@ -25,7 +25,10 @@ LIMB_PX = 256
 FIELDS = ((4, 4.0), (7, 1.8), (14, 0.6))
 """Smooth displacements: bumps across the tile, and their size in pixels; together they never fold
 the plane. Source: ours."""
-VESSELS = 8
+VESSELS = 24
+"""Small ones, anywhere in the fat of the tile, of which a limb is a part."""
+BUNDLE = 2
+"""Large ones, about the place of the femoral vessels of a template."""
 _COARSE_STEP = 4
 
 
@@ -42,6 +45,7 @@ class Shape(NamedTuple):
     skin: Array
     fields: tuple[Float[Array, "2 2 n n"], ...]
     vessels: Float[Array, "v 3"]
+    bundle: Float[Array, "b 3"]
 
 
 def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike) -> Shape:
@@ -80,6 +84,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
         vessels=jnp.concatenate(
             [uniform(0, LIMB_PX, VESSELS, 2), uniform(0.7, 3.5, VESSELS, 1)], 1
         ),
+        bundle=jnp.concatenate([4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)], 1),
     )
 
 
@@ -163,6 +168,10 @@ def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Ar
     beyond = outside - thickness
     tissue = jnp.where((tissue == 0) & (beyond < 0), FAT, tissue)
     tissue = jnp.where((tissue == 0) & (beyond < shape.skin), SKIN, tissue)
-    near = ((place[..., None, :] - shape.vessels[:, :2]) ** 2).sum(-1) < shape.vessels[:, 2] ** 2
+    there = (tissue == VESSEL)[..., None]
+    middle = (place * there).sum((0, 1)) / jnp.maximum(there.sum(), 1)
+    bundle = shape.bundle * there.any() + jnp.append(middle, 0)
+    vessels = jnp.concatenate([shape.vessels, bundle])
+    near = ((place[..., None, :] - vessels[:, :2]) ** 2).sum(-1) < vessels[:, 2] ** 2
     spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
     return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)

@@ -23,11 +23,11 @@ class Tissue(NamedTuple):
 MUSCLE = Tissue((0.9, 1.1), (0.0, 0.06))
 TISSUES = {
     CORTEX: Tissue((0.03, 0.3), (0.0, 0.2)),
-    MARROW: Tissue((0.0, 0.25), (0.5, 1.1)),
+    MARROW: Tissue((0.0, 0.25), (0.5, 1.6)),
     GAP: Tissue((0.05, 0.4), (0.4, 1.0)),
     FAT: Tissue((0.0, 0.15), (0.9, 1.1)),
     SKIN: Tissue((0.3, 1.1), (0.0, 0.5)),
-    VESSEL: Tissue((0.05, 1.9), (0.0, 0.1)),
+    VESSEL: Tissue((0.05, 2.6), (0.0, 0.1)),
 }
 """Source: ours; gradient-echo images of healthy limbs, and wider."""
 
