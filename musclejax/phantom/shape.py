@@ -172,6 +172,7 @@ def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Ar
     middle = (place * there).sum((0, 1)) / jnp.maximum(there.sum(), 1)
     bundle = shape.bundle * there.any() + jnp.append(middle, 0)
     vessels = jnp.concatenate([shape.vessels, bundle])
-    near = ((place[..., None, :] - vessels[:, :2]) ** 2).sum(-1) < vessels[:, 2] ** 2
+    down, across = ((jnp.arange(LIMB_PX)[:, None] - vessels[:, n]) ** 2 for n in (0, 1))
+    near = down[:, None] + across < vessels[:, 2] ** 2
     spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
     return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)
