@@ -29,6 +29,9 @@ VESSELS = 24
 """Small ones, anywhere in the fat of the tile, of which a limb is a part."""
 BUNDLE = 2
 """Large ones, about the place of the femoral vessels of a template."""
+_GROWTH = (0.05, 0.3)
+"""How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
+disease leaves some large beside wasted ones. Source: ours."""
 _COARSE_STEP = 4
 
 
@@ -57,7 +60,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
         amount: Of deformation: 1 is the usual, 0 none.
         wasting: 0 (healthy) to 1: how much muscles may have shrunk.
     """
-    keys = iter(jax.random.split(key, 20))
+    keys = iter(jax.random.split(key, 32))
 
     def normal(*shape: int) -> Array:
         return jax.random.normal(next(keys), shape)
@@ -71,7 +74,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
     shrunk = 4 * jnp.asarray(wasting) * uniform(0, 1, 32) ** 2
     return Shape(
         affine=scaling @ rotation + jnp.array([[0, 0], [1, 0]]) * shear,
-        growth=normal(MUSCLES + 1) * 0.15 * amount,
+        growth=normal(MUSCLES + 1) * uniform(*_GROWTH) * amount,
         erosion=shrunk + uniform(0, 0.7),
         closing=jax.random.choice(next(keys), jnp.array([0.0, 1.5, 2.5, 4.0])) * (1 - wasting),
         cortex=uniform(2, 6),
