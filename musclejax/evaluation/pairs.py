@@ -152,6 +152,8 @@ def without_unknown(
         *(np.moveaxis(a, axial_axis, 0) for a in (known, predicted, reference)), strict=True
     ):
         unknown = truth == IGNORE
+        if unknown.all():  # not annotated
+            continue
         for number in np.unique(before[unknown]):
             if number == 0:
                 continue

@@ -22,8 +22,8 @@ SEVERITIES = {
 }
 """Probability of each grade for a muscle, before some are spared. Source: ours."""
 SPARED = {"SAR": 0.5, "GRA": 0.5}
-"""Share of people in whom disease spares a muscle, which then often is the only dark one of its
-thigh. Source: that most diseases of muscle do, Mercuri et al. 2005; the shares are ours."""
+"""Share of people in whom disease spares a muscle, which then stands out of its thigh. Source: that
+many diseases do, Mercuri et al. 2005; the shares are ours."""
 _SPARED, _SICKEST = 0.2, 0.4
 """The share for all other muscles; how much of its rank of disease a spared muscle keeps."""
 _ALIKE = 0.6
