@@ -5,9 +5,9 @@ import difflib
 import hashlib
 import json
 import runpy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
@@ -19,6 +19,8 @@ SLICE_SPACING_MM = 1.037037
 """Pixel spacing of the model grid. Source: 2021 code; the paper rounds it to 1.04 mm."""
 THUMBNAIL_PX = 128
 """Height and width of the classifier's input. Source: paper, "Classification Network"."""
+
+Nested: TypeAlias = ConfigDict | Mapping[str, Any]
 
 
 def default_config() -> ConfigDict:
@@ -200,7 +202,7 @@ def apply_settings(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
     return config
 
 
-def differences(first: ConfigDict, second: ConfigDict) -> list[str]:
+def differences(first: Nested, second: Nested) -> list[str]:
     """Return a line for each setting in which two configurations differ."""
     a, b = _flat(first), _flat(second)
     return [
@@ -210,10 +212,10 @@ def differences(first: ConfigDict, second: ConfigDict) -> list[str]:
     ]
 
 
-def _flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+def _flat(config: Nested, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict | dict):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value

@@ -19,7 +19,7 @@ from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
-from musclejax.phantom.cohort import PROTOCOLS, draw_scan, plan
+from musclejax.phantom.cohort import PROTOCOLS, Cohort, draw_scan, plan
 from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
 from musclejax.phantom.draw import Phantom
 from musclejax.phantom.scanner import Scanner, scan
@@ -177,10 +177,10 @@ def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
 
 
 def test_the_plan_is_the_papers() -> None:
-    scans = plan("thigh", 44, 10, "mixed")
+    scans = plan(Cohort("thigh"))
     training = [s for s in scans if not s.split]
     assert (len(training), sum(len(s.heights) for s in training)) == (110, 770)
-    assert sum(len(s.heights) for s in plan("leg", 44, 0, "mixed")) == 330
+    assert sum(len(s.heights) for s in plan(Cohort("leg", test=0))) == 330
     test = [s for s in scans if s.split == "test"]
     assert sorted(s.severity for s in test) == ["mild"] * 5 + ["severe"] * 5
     assert not {s.subject for s in test} & {s.subject for s in training}
@@ -206,12 +206,18 @@ def test_command_writes_a_dataset_that_is_fit_for_training(tmp_path: Path) -> No
     (tmp_path / "labelsTr" / "leg_001_t1.nii.gz").unlink()
     CliRunner().invoke(main, [*command, "--seed", "5"], catch_exceptions=False)
     np.testing.assert_array_equal(nib.load(image).get_fdata(), first)
+    other = CliRunner().invoke(main, [*command, "--seed", "6"])
+    assert other.exit_code == 2
+    assert "found files of other settings (seed: 5 against 6)" in other.output
+    (tmp_path / "phantom.json").unlink()
+    foreign = CliRunner().invoke(main, [*command, "--seed", "5"])
+    assert (foreign.exit_code, "a dataset without phantom.json" in foreign.output) == (2, True)
 
 
 def test_the_papers_patients_have_two_limbs_alike() -> None:
     legs = load_anatomy("leg", "held_out")
     settings = PROTOCOLS["paper"]._replace(size=SMALL.size)
-    for patient in plan("leg", 0, 4, "mixed", slices=1):
+    for patient in plan(Cohort("leg", subjects=0, test=4, slices=1)):
         image, labels, _ = draw_scan(legs, patient, 0, settings)
         muscle = (labels[0] > 0) & (labels[0] != IGNORE)
         assert 0.6 < muscle[:, :168].sum() / muscle[:, 168:].sum() < 1.6
@@ -220,7 +226,7 @@ def test_the_papers_patients_have_two_limbs_alike() -> None:
 
 def test_visits_of_a_person_share_anatomy() -> None:
     legs = load_anatomy("leg", "train")
-    scans = plan("leg", 2, 0, "severe")
+    scans = plan(Cohort("leg", subjects=2, test=0, severity="severe"))
     first, second = [s for s in scans if s.subject == 1][:2]
     stranger = next(s for s in scans if s.subject == 2)
     areas = [

@@ -65,6 +65,13 @@ def test_a_stopped_set_goes_on(data: Path, tmp_path: Path) -> None:
         assert twin.stat().st_mtime_ns == times.get(twin.name, twin.stat().st_mtime_ns)
 
 
+def test_a_set_of_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    assert augment(data, tmp_path / "set", "--n", 4).exit_code == 0
+    other = augment(data, tmp_path / "set", "--n", 4, "--set", "seed=1")
+    assert other.exit_code == 2
+    assert "found files of other settings (config.seed: 0 against 1)" in other.stderr
+
+
 def test_another_normalisation_is_refused(data: Path, tmp_path: Path) -> None:
     """The slices are normalised once; a network that expects another scale must not get them."""
     assert augment(data, tmp_path / "set", "--n", 4).exit_code == 0
@@ -81,7 +88,8 @@ def test_wrong_usage(data: Path, tmp_path: Path) -> None:
     assert region.exit_code == 2
     assert "the classifier's recipe" in region.stderr
     few = augment(data, tmp_path / "x", "--n", 1)
-    assert "--n: found 1; accepted: at least 2" in few.stderr
+    assert "1 is not in the range x>=2" in few.stderr
+    assert not (tmp_path / "x").exists()
     show = call("dataset", "show", "--data", data, "--set", "task=region", "-o", tmp_path / "x.png")
     assert show.exit_code == 2
     assert not (tmp_path / "x.png").exists()

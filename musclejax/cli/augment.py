@@ -10,7 +10,14 @@ from musclejax.cli.options import recipe_options, threads_option
 
 @click.command()
 @recipe_options()
-@click.option("--n", "count", default=5000, show_default=True, help="Augmented slices in all.")
+@click.option(
+    "--n",
+    "count",
+    type=click.IntRange(min=2),
+    default=5000,
+    show_default=True,
+    help="Augmented slices in all.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Dataset to write."
 )
@@ -20,7 +27,8 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
 
     `musclejax train` augments on the fly, which gives more variety and needs no room; this is for
     those who want to train something else on the same slices. Subjects are split first, and
-    cases.csv says which side each slice is on. A stopped run goes on where it was.
+    cases.csv says which side each slice is on. A stopped run goes on where it was,
+    with the same options, which augment.json keeps.
 
     \b
     Example:
@@ -32,6 +40,7 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
     with usage():
         configure(threads)
     from musclejax.cli.fitting import load, recipe
+    from musclejax.data.claim import claim
     from musclejax.data.feed import SliceFeed
     from musclejax.data.write import write_augmented
 
@@ -44,6 +53,10 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
     if output.resolve() in [d.resolve() for d in options["data"]]:
         raise BadUsage(f"-o: found {output}, which is the data; accepted: another folder.")
     data = load(options["data"], config)
+    folders = [str(folder.resolve()) for folder in options["data"]]
+    with usage():
+        made_from = {"n": count, "data": folders, "config": config.to_dict()}
+        claim(output / "augment.json", made_from, "-o")
     feeds = {name: feed for name, feed in data.feeds.items() if isinstance(feed, SliceFeed)}
     with progress_bar() as progress:
         bar = progress.add_task("slices", total=count)

@@ -80,6 +80,7 @@ def phantom(
       imagesTs/, labelsTs/    scans of people to test on; CASE_unseen: further slices (Table 4)
       cases.csv               subject, time point, severity and split of each scan
       dataset.json            names of the labels
+      phantom.json            these options; a folder of others is refused
 
     \b
     Examples:
@@ -97,16 +98,17 @@ def phantom(
             raise InputError("--subjects and --test", "0 and 0", "at least one person")
         configure(None)
     from musclejax.data.phantom_write import write_phantoms
-    from musclejax.phantom.cohort import PROTOCOLS, plan
+    from musclejax.phantom.cohort import Cohort, plan
 
     for name in ("thigh", "leg") if region == "both" else (region,):
         folder = output / name if region == "both" else output
-        scans = plan(name, subjects, test, severity, slices)
-        with progress_bar() as progress:
+        cohort = Cohort(name, subjects, test, severity, protocol, slices, seed)
+        scans = plan(cohort)
+        with usage(), progress_bar() as progress:
             advance = partial(
                 progress.advance, progress.add_task(f"{name} scans", total=len(scans))
             )
-            write_phantoms(folder, name, scans, seed, PROTOCOLS[protocol], advance)
+            write_phantoms(folder, cohort, advance)
         drawn = sum(len(scan.heights) for scan in scans)
         people = f"{subjects} people to train on, {test} to test on"
         click.echo(f"{folder}: {len(scans)} scans, {drawn} slices, {people}")

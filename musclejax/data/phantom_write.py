@@ -1,29 +1,27 @@
 """Write cohorts of synthetic scans as datasets in nnU-Net's raw layout."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from musclejax import anatomy
+from musclejax.data.claim import claim
 from musclejax.data.write import save_slices, write_cases, write_index
-from musclejax.phantom.cohort import Scan, cases, draw_scan
-from musclejax.phantom.slice import IGNORE, Settings
+from musclejax.errors import InputError
+from musclejax.phantom.cohort import PROTOCOLS, Cohort, cases, draw_scan, plan
+from musclejax.phantom.slice import IGNORE
 from musclejax.phantom.templates import load_anatomy
 
+RECORD = "phantom.json"
 _GAIN = 1000.0
 """Stored intensity of healthy muscle, about."""
 
 
 def write_phantoms(
-    folder: Path,
-    region: str,
-    scans: Sequence[Scan],
-    seed: int,
-    settings: Settings,
-    advance: Callable[[], None] = lambda: None,
+    folder: Path, cohort: Cohort, advance: Callable[[], None] = lambda: None
 ) -> None:
     """Draw scans and write them; those that are there are left as they are.
 
@@ -31,12 +29,17 @@ def write_phantoms(
 
     Args:
         folder: Dataset to write.
-        region: "thigh" or "leg".
-        scans: From `phantom.cohort.plan`.
-        seed: Of the cohort.
-        settings: Size and ranges.
+        cohort: Whom to draw; the folder keeps a record of it.
         advance: Called after each scan.
+
+    Raises:
+        InputError: If the folder holds another cohort, or a dataset from elsewhere.
     """
+    if (folder / "dataset.json").is_file() and not (folder / RECORD).is_file():
+        raise InputError(folder, f"a dataset without {RECORD}", "a new folder", "Take another -o.")
+    claim(folder / RECORD, asdict(cohort), "-o")
+    region, settings = cohort.region, PROTOCOLS[cohort.protocol]
+    scans = plan(cohort)
     people = {}
     for scan in scans:
         test = bool(scan.split)
@@ -49,7 +52,7 @@ def write_phantoms(
                 found = load_anatomy(region, group)
                 # Once, not with each slice: a hundred megabytes.
                 people[group] = replace(found, tiles=jax.device_put(found.tiles))
-            image, label, step_mm = draw_scan(people[group], scan, seed, settings)
+            image, label, step_mm = draw_scan(people[group], scan, cohort.seed, settings)
             known = np.where(label == IGNORE, len(anatomy.REGIONS[region].muscles) + 1, label)
             stored = np.clip(np.round(_GAIN * image), 0, 32767).astype(np.int16)
             save_slices(images / f"{scan.name}_0000.nii.gz", stored, step_mm)

@@ -14,7 +14,6 @@ from musclejax.config import SLICE_SPACING_MM
 from musclejax.data.batches import SliceFeed, batch_origins, make_batch
 from musclejax.data.dataset import COLUMNS
 from musclejax.data.slices import Origin
-from musclejax.errors import InputError
 from musclejax.files import staging_folder, write_json, write_text
 
 _SLICE_MM = 5.0
@@ -38,15 +37,10 @@ def write_augmented(
         folder: Dataset to write.
         feeds: "train" and "validation", with augmentation; they get shares of `count` in
             proportion to their slices, so that each subject stays on its side.
-        count: Slices in all.
+        count: Slices in all, at least two.
         config: Settings; the images are normalised with `config.intensity` and say so.
         advance: Called with the number of slices just done.
-
-    Raises:
-        InputError: If there are fewer than two.
     """
-    if count < len(feeds):
-        raise InputError("--n", str(count), f"at least {len(feeds)}")
     slices = {name: len(feed) for name, feed in feeds.items()}
     validation = max(1, round(count * slices["validation"] / sum(slices.values())))
     shares = {"train": count - validation, "validation": validation}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from musclejax.phantom.disease import disease_of
-from musclejax.phantom.draw import nearest, relative_heights
+from musclejax.phantom.draw import nearest, other_limb, relative_heights
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.scene import Limbs
 from musclejax.phantom.signal import GRADIENT_ECHO
@@ -37,6 +37,29 @@ PROTOCOLS = {
 
 
 @dataclass(frozen=True)
+class Cohort:
+    """Who is scanned, and how: all that its files depend on.
+
+    Attributes:
+        region: "thigh" or "leg".
+        subjects: People to train on.
+        test: People to test on.
+        severity: "mild", "severe" or "mixed".
+        protocol: One of `PROTOCOLS`.
+        slices: Slices of a scan; the paper's number if None.
+        seed: The same seed, the same scans.
+    """
+
+    region: str
+    subjects: int = 44
+    test: int = 10
+    severity: str = "mixed"
+    protocol: str = "paper"
+    slices: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Scan:
     """One synthetic scan to be drawn.
 
@@ -57,26 +80,18 @@ class Scan:
     heights: tuple[float, ...]
 
 
-def plan(
-    region: str, subjects: int, test: int, severity: str, slices: int | None = None
-) -> list[Scan]:
-    """Return the scans of a cohort, the first `subjects` people for training.
+def plan(cohort: Cohort) -> list[Scan]:
+    """Return the scans of a cohort, the first people for training.
 
     Test subjects have one visit each; of "mixed" severity, every second is severe. The first two
     severe ones have further slices, as in the paper's Table 4.
-
-    Args:
-        region: "thigh" or "leg".
-        subjects: People to train on.
-        test: People to test on.
-        severity: "mild", "severe" or "mixed".
-        slices: Slices of a scan; the paper's number if None.
     """
+    region, severity = cohort.region, cohort.severity
     low, high = RANGE[region]
-    heights = np.linspace(low, high, slices or SLICES[region])
+    heights = np.linspace(low, high, cohort.slices or SLICES[region])
     scans, extra = [], 0
-    for person in range(subjects + test):
-        testing = person >= subjects
+    for person in range(cohort.subjects + cohort.test):
+        testing = person >= cohort.subjects
         how = severity if severity != "mixed" else ("mild", "severe")[person % 2]
         split = "test" if testing else ""
         visits = 1 if testing else TIME_POINTS[person % 2]
@@ -106,8 +121,9 @@ def draw_scan(
         Image, labels and the distance between slices in mm.
     """
     rng = np.random.default_rng([seed, scan.subject])
-    right = anatomy.limbs[rng.integers(len(anatomy.limbs))]
-    left = _other(anatomy.limbs, right, rng, settings.limbs.other_person)
+    own = int(rng.integers(len(anatomy.limbs)))
+    other = other_limb(anatomy.limbs, own, rng, settings.limbs.other_person)
+    right, left = anatomy.limbs[own], anatomy.limbs[other]
     person = jax.random.fold_in(jax.random.key(seed), scan.subject)
     visit = jax.random.fold_in(person, 1000 + scan.time_point)
     disease = disease_of(anatomy.region, scan.severity)
@@ -133,15 +149,6 @@ def _heights(anatomy: Anatomy, limb: Limb) -> np.ndarray:
     heights = np.zeros(len(anatomy.tiles.sizes), np.float32)
     heights[limb.tiles] = relative_heights(limb.levels_mm)
     return heights
-
-
-def _other(
-    limbs: Sequence[Limb], right: Limb, rng: np.random.Generator, other_person: float
-) -> Limb:
-    """Return the limb of the other side: the same person's, or sometimes another's."""
-    mixed = rng.random() < other_person
-    fits = [b for b in limbs if (b.subject == right.subject) != mixed]
-    return fits[rng.integers(len(fits))] if fits else right
 
 
 def cases(scans: Sequence[Scan], region: str) -> Iterator[dict[str, object]]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from musclejax.phantom.disease import Disease, disease_of
 from musclejax.phantom.slice import Keys, Sample, Settings, draw_slice
-from musclejax.phantom.templates import Anatomy, Tiles
+from musclejax.phantom.templates import Anatomy, Limb, Tiles
 
 
 class Phantom:
@@ -86,17 +86,10 @@ class Phantom:
 
     def _partner(self, template: int, rng: np.random.Generator) -> int:
         """Return a template for the other limb: of the same person, or of another."""
-        subjects = [limb.subject for limb in self.anatomy.limbs]
-        own = self._owner[template]
-        mixed = rng.random() < self._settings.limbs.other_person
-        fits = [
-            n
-            for n, s in enumerate(subjects)
-            if (s != subjects[own] if mixed else s == subjects[own])
-        ]
-        other = int(rng.choice(fits)) if fits else own
+        limbs, own = self.anatomy.limbs, int(self._owner[template])
+        other = other_limb(limbs, own, rng, self._settings.limbs.other_person)
         height = float(self._height[template])
-        return nearest(self.anatomy.limbs[other].tiles, self._height, height)
+        return nearest(limbs[other].tiles, self._height, height)
 
 
 def _keys(key: PRNGKeyArray, number: int | Array) -> Keys:
@@ -117,6 +110,23 @@ def _draw_many(
         return draw_slice(tiles, pair, level, _keys(key, number), disease, settings)
 
     return jax.vmap(one)(pairs, levels, numbers)
+
+
+def other_limb(
+    limbs: Sequence[Limb], own: int, rng: np.random.Generator, other_person: float
+) -> int:
+    """Return the number of the limb to lie beside one: of the same person, or of another.
+
+    Args:
+        limbs: All of them.
+        own: Number of the one.
+        rng: Two numbers are drawn from it.
+        other_person: How often it is another person's.
+    """
+    mixed = rng.random() < other_person
+    subject = limbs[own].subject
+    fits = [number for number, limb in enumerate(limbs) if (limb.subject == subject) != mixed]
+    return int(rng.choice(fits)) if fits else own
 
 
 def relative_heights(levels_mm: np.ndarray) -> np.ndarray:

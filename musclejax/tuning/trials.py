@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 
 from ml_collections import ConfigDict
 
-from musclejax.config import differences, from_dict
+from musclejax.data.claim import claim
 from musclejax.errors import InputError
-from musclejax.files import write_json
 
 LOG = "trials.jsonl"
 IDENTITY = "config.json"
@@ -55,25 +54,10 @@ def claim_workdir(workdir: Path, config: ConfigDict, data_folders: list[Path]) -
         InputError: If it is of another recipe or other data, with the differences.
     """
     file = workdir / IDENTITY
+    if (workdir / LOG).is_file() and not file.is_file():
+        raise InputError(workdir, f"{LOG} without {IDENTITY}", "both or none")
     data = [str(folder) for folder in data_folders]
-    if not file.is_file():
-        workdir.mkdir(parents=True, exist_ok=True)
-        if (workdir / LOG).is_file():
-            raise InputError(workdir, f"{LOG} without {IDENTITY}", "both or none")
-        write_json(file, {"config": config.to_dict(), "data": data})
-        return
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        changes = differences(from_dict(before["config"]), config)
-        earlier_data = before["data"]
-    except (ValueError, KeyError, TypeError, InputError) as error:
-        found = f"what no search of this version wrote ({error})"
-        raise InputError(file, found, "another --workdir") from None
-    if earlier_data != data:
-        changes.append(f"data: {', '.join(earlier_data)} against {', '.join(data)}")
-    if changes:
-        found = f"a search with other settings ({'; '.join(changes)})"
-        raise InputError(workdir, found, "the same recipe and data", "Take another --workdir.")
+    claim(file, {"config": config.to_dict(), "data": data}, "--workdir")
 
 
 def read_log(workdir: Path) -> list[Entry]:
