@@ -28,7 +28,7 @@ the plane. Source: ours."""
 VESSELS = 24
 """Small ones, anywhere in the fat of the tile, of which a limb is a part."""
 BUNDLE = 2
-"""Large ones, about the place of the femoral vessels of a template."""
+"""Large ones, about the middle of a template's vessels: of a thigh, the femoral ones."""
 _GROWTH = (0.05, 0.3)
 """How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
 disease leaves some large beside wasted ones. Source: ours."""
