@@ -86,7 +86,7 @@ def _add_data_settings(config: ConfigDict) -> None:
     config.phantom.people = 0  # whose templates are trained on, the first so many; 0: all
     config.phantom.deformation = 1.0  # of limbs and muscles; 0: as the templates are
     config.phantom.artefacts = 1.0  # noise, shading, motion, wrap; 0: none
-    config.phantom.validation_slices = 120  # of people that are not trained on
+    config.phantom.validation_slices = 120  # of templates that are not trained on
 
     config.split = ConfigDict()
     # "subject": whole subjects are held out, before augmenting. "paper": slices are augmented

@@ -25,7 +25,7 @@ def test_sound_labels_stay() -> None:
 def test_islands_and_holes_go_but_a_hole_through_a_slice_edge_stays() -> None:
     labels, sides = bodies()
     sound = labels.copy()
-    labels[4:7, 8:11, 1] = 0  # a hole
+    labels[4:6, 8:11, 1] = 0  # a hole
     labels[15:17, 25:27, 2] = 1  # an island in the right limb
     labels[13, 8, 0] = 1  # an island in its neighbour
     found = clean(labels, sides, 2)
@@ -35,6 +35,9 @@ def test_islands_and_holes_go_but_a_hole_through_a_slice_edge_stays() -> None:
     open_to_the_side = sound.copy()
     open_to_the_side[2:5, 8:11, 1] = 0
     np.testing.assert_array_equal(clean(open_to_the_side, sides, 2), open_to_the_side)
+    bone = sound.copy()
+    bone[4:8, 7:12, 1] = 0  # a quarter of the section
+    np.testing.assert_array_equal(clean(bone, sides, 2), bone)
 
 
 def test_a_muscle_of_one_limb_does_not_count_as_an_island_of_the_other() -> None:

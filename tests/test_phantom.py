@@ -19,15 +19,16 @@ from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
-from musclejax.phantom.cohort import PROTOCOLS, Cohort, draw_scan, plan
+from musclejax.phantom.cohort import PROTOCOLS, Cohort, _choose, draw_scan, plan
 from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
-from musclejax.phantom.draw import Phantom
+from musclejax.phantom.draw import Phantom, other_limb
 from musclejax.phantom.scanner import Scanner, scan
-from musclejax.phantom.scene import Limbs, Person
+from musclejax.phantom.scene import Person
+from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
 from musclejax.phantom.signal import _within
 from musclejax.phantom.slice import Settings
-from musclejax.phantom.templates import Anatomy, load_anatomy, pack
-from musclejax.phantom.tissues import GAP, MARROW
+from musclejax.phantom.templates import Anatomy, Tiles, load_anatomy, pack
+from musclejax.phantom.tissues import FAT, GAP, MARROW, SKIN
 
 SMALL = Settings(size=(192, 336))
 SEGMENTED = {"thigh": 12, "leg": 6}
@@ -161,19 +162,48 @@ def test_out_of_phase_borders_are_black() -> None:
 
 
 def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
-    plain = Settings(size=(256, 512), limbs=Limbs(deformation=0.0), scanner=Scanner(artefacts=0.0))
-    shown = Phantom(held_out, "mild", 1, plain)
-    best = []
-    for number in range(8):
-        labels = np.asarray(shown.draw(0, number).labels)
-        sizes = np.bincount(labels[labels != IGNORE].ravel(), minlength=13)[1:]
-        best.append(sizes)
-    tile = held_out.tiles.packed[0] & 255
-    expected = np.bincount(tile[tile <= 12].ravel(), minlength=13)[1:]
-    present = expected > 150
-    # Two limbs, or one; wasting and closing gaps change areas a little.
-    ratio = np.median(np.stack(best)[:, present] / expected[present])
-    assert 1.3 < ratio < 2.5
+    template = Tiles(*(jnp.asarray(field[0]) for field in held_out.tiles))
+    tile = np.asarray(template.packed & 255)
+    margin = (LIMB_PX - len(tile)) // 2
+    muscles = [n for n in range(1, 13) if (tile == n).sum() > 150]
+
+    def overlap(amount: float) -> float:
+        """Return the mean Dice of its muscles with those of the template."""
+        shape = draw_shape(jax.random.key(1), jnp.float32(8), amount, 0.0)
+        limb = np.asarray(deform(template, shape, 0.5))
+        assert {SKIN, FAT} <= set(np.unique(limb))
+        shown = limb[margin:-margin, margin:-margin]
+        pairs = [(shown == n, tile == n) for n in muscles]
+        return float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]))
+
+    assert overlap(0.0) > 0.9  # but for borders: muscles close gaps, or waste by half a pixel
+    assert overlap(1.0) < 0.8
+
+
+def test_limbs_of_a_person() -> None:
+    """The other limb is never the same one; heights are those in the whole limb."""
+    legs = load_anatomy("leg", "held_out")
+    rng = np.random.default_rng(0)
+    for own, limb in enumerate(legs.limbs):
+        assert 0.2 < limb.heights[0] < 0.3 < 0.7 < limb.heights[1] < 0.9  # of 9 and 8 levels
+        assert 139 < limb.length_mm < 145
+        mate = other_limb(legs.limbs, own, rng, 0.0)
+        assert mate != own
+        assert legs.limbs[mate].subject == limb.subject
+        assert legs.limbs[other_limb(legs.limbs, own, rng, 1.0)].subject != limb.subject
+
+
+def test_people_take_turns() -> None:
+    """All six that are held out are tested on, most of them both mildly and severely ill."""
+    thighs = load_anatomy("thigh", "held_out")
+    scans = [s for s in plan(Cohort("thigh", subjects=0)) if s.split == "test"]
+    seen: dict[str, set[str]] = {}
+    for patient in scans:
+        pair = _choose(thighs, patient.subject, np.random.default_rng(0), 0.0)
+        assert pair[0].subject == pair[1].subject
+        seen.setdefault(pair[0].subject, set()).add(patient.severity)
+    assert len(seen) == 6
+    assert sum(len(kinds) == 2 for kinds in seen.values()) == 4
 
 
 def test_the_plan_is_the_papers() -> None:
@@ -185,6 +215,7 @@ def test_the_plan_is_the_papers() -> None:
     assert sorted(s.severity for s in test) == ["mild"] * 5 + ["severe"] * 5
     assert not {s.subject for s in test} & {s.subject for s in training}
     assert [len(s.heights) for s in scans if s.split == "unseen"] == [4, 4]
+    assert plan(Cohort("thigh", slices=1))[0].heights == (0.5,)
 
 
 def test_command_writes_a_dataset_that_is_fit_for_training(tmp_path: Path) -> None:

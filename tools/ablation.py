@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="setting of all runs, KEY=VALUE")
     args = parser.parse_args()
     sets = sorted(path for path in args.real.iterdir() if path.name in ("echoes", "thigh_levels"))
-    rows = []
+    rows = pd.read_csv(args.output).to_dict("records") if args.output.is_file() else []
     for number, (name, changes) in enumerate(RUNS.items()):
         if args.only not in name:
             continue
@@ -61,7 +61,7 @@ def main() -> None:
         row |= {"validation_dsc": last["validation_dsc"], "minutes": minutes(work)}
         weights = export(work)
         row |= {path.name + "_dsc": judge(weights, path) for path in sets}
-        rows.append(row)
+        rows = [other for other in rows if other["run"] != name] + [row]
         pd.DataFrame(rows).round(3).to_csv(args.output, index=False)
         print(row, flush=True)
 

@@ -33,7 +33,8 @@ def main() -> None:
     }
     provenance = dict(weights.provenance)
     names = ", ".join(task for task in mixed if task in other.networks)
-    provenance["description"] += f"; {names} mixed with {args.share:g} of {other.name}"
+    mixture = f"{names} mixed with {args.share:g} of {other.name}; before that "
+    provenance["description"] = mixture + provenance["description"]
     save_weights(args.output, mixed, provenance)
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Remake every table and picture of docs/weights.md, about half an hour on two cores:
+# Remake the tables and contact sheets under "Results" of docs/weights.md, about half an hour on two cores:
 #     tools/prove.sh WEIGHTS DATA
 # WEIGHTS: a name or folder; DATA: the third-party scans (not part of this repository).
 set -euo pipefail
-weights=$1 data=$2
+weights=$1 data=$(realpath "$2")
+if [ -d "$weights" ]; then weights=$(realpath "$weights"); fi
 cd "$(dirname "$0")/.."
 work=${WORK:-$(mktemp -d)}
 out=docs/weights

@@ -27,12 +27,12 @@ from musclejax.scan.volume import scan_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBJECTS = ("Thigh_001", "Thigh_002")
-ECHOES_MS = {"te170": 1.7, "te230": 2.3, "te345": 3.45, "te460": 4.6}
+ECHOES_MS = {"te170": 1.7, "te230": 2.3, "te345": 3.45}
 PERIOD_MS = 2.3
 THEIR_LABELS = ("SAR", "RF", "VL", "VI", "VM", "AM", "GRA", "BFL", "ST", "SM", "BFS")
 """Numbers from 1 in the masks of the two thighs."""
 LEAST_PX = 10
-"""Pixels of a muscle in a slice, both sides together, below which it counts as missing."""
+"""Pixels of a muscle of one side in a slice below which it counts as missing."""
 SCANS = {
     "test_up.nii.gz": "thigh",
     "test_low.nii.gz": "leg",
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_echoes(data: Path, folder: Path) -> None:
-    """Write two thighs at five contrasts, with the slices that are fully labelled."""
+    """Write two thighs at four contrasts, with the slices that are fully labelled."""
     rows = []
     for subject in SUBJECTS:
         source = data / "huashan_thigh" / subject
@@ -82,7 +82,9 @@ def echoes(source: Path) -> dict[str, nib.Nifti1Image]:
 
 def fully_labelled(labels: np.ndarray) -> np.ndarray:
     """Return the labels of slices that show all muscles; 0 elsewhere, which counts for nothing."""
-    counts = np.stack([(labels == n).sum((0, 1)) for n in range(1, len(THEIR_LABELS) + 1)])
+    halves = np.array_split(labels, 2)  # along x: right and left limb
+    numbers = range(1, len(THEIR_LABELS) + 1)
+    counts = np.stack([(half == n).sum((0, 1)) for half in halves for n in numbers])
     return np.where((counts >= LEAST_PX).all(0), labels, 0)
 
 

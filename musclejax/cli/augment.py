@@ -35,6 +35,7 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
       musclejax augment --config thigh --data DATA --n 5000 -o AUGMENTED
       musclejax train --config thigh --data AUGMENTED --workdir run --set augment.backend=none
     """
+    from musclejax import __version__
     from musclejax.cli.process import BadUsage, configure, progress_bar, usage
 
     with usage():
@@ -53,10 +54,10 @@ def augment(count: int, output: Path, threads: int | None, **options: Any) -> No
     if output.resolve() in [d.resolve() for d in options["data"]]:
         raise BadUsage(f"-o: found {output}, which is the data; accepted: another folder.")
     data = load(options["data"], config)
-    folders = [str(folder.resolve()) for folder in options["data"]]
     with usage():
-        made_from = {"n": count, "data": folders, "config": config.to_dict()}
-        claim(output / "augment.json", made_from, "-o")
+        seen = {split: data.record[split]["checksum"] for split in data.feeds}
+        made_from = {"musclejax": __version__, "n": count, "data": seen}
+        claim(output / "augment.json", {**made_from, "config": config.to_dict()}, "-o")
     feeds = {name: feed for name, feed in data.feeds.items() if isinstance(feed, SliceFeed)}
     with progress_bar() as progress:
         bar = progress.add_task("slices", total=count)

@@ -62,8 +62,8 @@ def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Cal
             default=default,
             show_default=True,
             metavar="NAME_OR_FILE",
-            help="Recipe: thigh, leg, region (the paper's networks), tiny, tune, or a Python file "
-            "with get_config().",
+            help="Recipe: thigh, leg, region (the paper's networks), phantom, phantom_gpu, "
+            "phantom_region (synthetic slices), tiny, tune, or a Python file with get_config().",
         ),
         click.option(
             "--data",

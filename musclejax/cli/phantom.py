@@ -33,7 +33,8 @@ import click
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="People to test on, whose anatomy is in no training scan; one visit each.",
+    help="People to test on, whose anatomy is in no training scan (legs: other levels of the "
+    "same two people); one visit each.",
 )
 @click.option(
     "--severity",
@@ -77,7 +78,7 @@ def phantom(
     \b
     In the folder (nnU-Net's raw layout):
       imagesTr/, labelsTr/    scans of people to train on
-      imagesTs/, labelsTs/    scans of people to test on; CASE_unseen: further slices (Table 4)
+      imagesTs/, labelsTs/    scans of people to test on; SUBJECT_unseen: more slices (Table 4)
       cases.csv               subject, time point, severity and split of each scan
       dataset.json            names of the labels
       phantom.json            these options; a folder of others is refused

@@ -19,10 +19,14 @@ def claim(file: Path, made_from: Mapping[str, Any], option: str) -> None:
         option: The option that names the folder, for the error.
 
     Raises:
-        InputError: If the folder's files are made from something else, with the differences.
+        InputError: If the folder holds another dataset, or files that are made from something
+            else; with the differences.
     """
     settings = json.loads(json.dumps(made_from))
     if not file.is_file():
+        if (file.parent / "dataset.json").is_file():
+            found = f"a dataset without {file.name}"
+            raise InputError(file.parent, found, "a new folder", f"Take another {option}.")
         write_json(file, settings)
         return
     try:

@@ -97,7 +97,7 @@ class PhantomFeed:
 
 
 def phantom_feeds(config: ConfigDict) -> dict[str, PhantomFeed]:
-    """Return what to train on and what to validate on: templates of different people.
+    """Return what to train on and what to validate on: other templates (`templates.GROUPS`).
 
     Args:
         config: Settings; `config.phantom` says what is drawn.

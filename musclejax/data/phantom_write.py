@@ -7,10 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from musclejax import anatomy
+from musclejax import __version__, anatomy
 from musclejax.data.claim import claim
 from musclejax.data.write import save_slices, write_cases, write_index
-from musclejax.errors import InputError
 from musclejax.phantom.cohort import PROTOCOLS, Cohort, cases, draw_scan, plan
 from musclejax.phantom.slice import IGNORE
 from musclejax.phantom.templates import load_anatomy
@@ -35,9 +34,7 @@ def write_phantoms(
     Raises:
         InputError: If the folder holds another cohort, or a dataset from elsewhere.
     """
-    if (folder / "dataset.json").is_file() and not (folder / RECORD).is_file():
-        raise InputError(folder, f"a dataset without {RECORD}", "a new folder", "Take another -o.")
-    claim(folder / RECORD, asdict(cohort), "-o")
+    claim(folder / RECORD, {"musclejax": __version__, **asdict(cohort)}, "-o")
     region, settings = cohort.region, PROTOCOLS[cohort.protocol]
     scans = plan(cohort)
     people = {}

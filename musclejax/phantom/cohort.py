@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from musclejax.phantom.disease import disease_of
-from musclejax.phantom.draw import nearest, other_limb, relative_heights
+from musclejax.phantom.draw import other_limb
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.scene import Limbs
 from musclejax.phantom.signal import GRADIENT_ECHO
@@ -22,8 +22,8 @@ UNSEEN_SLICES = 4
 TIME_POINTS = (2, 3)
 """Visits of a person, in turns: 110 scans of 44 subjects. Source: paper, "Image segmentation"."""
 RANGE = {"thigh": (0.1, 0.9), "leg": (0.57, 0.64)}
-"""Lowest and highest relative height of an annotated slice on the templates, which cover some
-180 mm of a thigh and 140 mm of a leg: about the middle 160 mm of the thigh and 10 mm of the leg,
+"""Lowest and highest relative height of an annotated slice on the templates, which cover 140 to
+240 mm of a thigh and 140 of a leg: about the middle 160 mm of the thigh and 10 mm of the leg,
 evenly spaced. Source: paper, "Post-processing of MRI sequences"; where a leg's middle is, ours."""
 PROTOCOLS = {
     "paper": Settings(
@@ -65,7 +65,7 @@ class Scan:
 
     Attributes:
         name: Of the case.
-        subject: Number of the person.
+        subject: Number of the person, from 1.
         time_point: Visit, from 1.
         severity: "mild" or "severe".
         split: "", "test" or "unseen".
@@ -88,7 +88,8 @@ def plan(cohort: Cohort) -> list[Scan]:
     """
     region, severity = cohort.region, cohort.severity
     low, high = RANGE[region]
-    heights = np.linspace(low, high, cohort.slices or SLICES[region])
+    count = cohort.slices or SLICES[region]
+    heights = np.linspace(low, high, count) if count > 1 else np.array([(low + high) / 2])
     scans, extra = [], 0
     for person in range(cohort.subjects + cohort.test):
         testing = person >= cohort.subjects
@@ -121,22 +122,20 @@ def draw_scan(
         Image, labels and the distance between slices in mm.
     """
     rng = np.random.default_rng([seed, scan.subject])
-    own = int(rng.integers(len(anatomy.limbs)))
-    other = other_limb(anatomy.limbs, own, rng, settings.limbs.other_person)
-    right, left = anatomy.limbs[own], anatomy.limbs[other]
+    right, left = _choose(anatomy, scan.subject, rng, settings.limbs.other_person)
     person = jax.random.fold_in(jax.random.key(seed), scan.subject)
     visit = jax.random.fold_in(person, 1000 + scan.time_point)
     disease = disease_of(anatomy.region, scan.severity)
     samples = []
     for height in scan.heights:
-        pair = [nearest(b.tiles, _heights(anatomy, b), height) for b in (right, left)]
+        pair = [limb.nearest(height) for limb in (right, left)]
         level = jax.random.fold_in(person, int(1e4 * height))
         keys = Keys(person, visit, level, jax.random.fold_in(visit, int(1e4 * height)))
         samples.append(
             draw_slice(anatomy.tiles, np.array(pair), np.float32(height), keys, disease, settings)
         )
-    length = float(np.ptp(right.levels_mm))
-    step = float(np.diff(scan.heights).mean()) * length if len(scan.heights) > 1 else 5.0
+    several = len(scan.heights) > 1
+    step = float(np.diff(scan.heights).mean()) * right.length_mm if several else 5.0
     image, labels = (np.stack([np.asarray(s[n]) for s in samples]) for n in (0, 1))
     return image, labels, step
 
@@ -145,10 +144,19 @@ def _tuple(heights: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     return tuple(float(h) for h in heights)
 
 
-def _heights(anatomy: Anatomy, limb: Limb) -> np.ndarray:
-    heights = np.zeros(len(anatomy.tiles.sizes), np.float32)
-    heights[limb.tiles] = relative_heights(limb.levels_mm)
-    return heights
+def _choose(
+    anatomy: Anatomy, person: int, rng: np.random.Generator, other_person: float
+) -> tuple[Limb, Limb]:
+    """Return the right and the left limb that a person starts from.
+
+    People take turns, so that all are seen, most of them both mildly and severely ill.
+    """
+    limbs = anatomy.limbs
+    subjects = list(dict.fromkeys(limb.subject for limb in limbs))
+    turn = person // 2 - person % 2  # each number for a mild and for a severe person
+    subject = subjects[turn % len(subjects)]
+    own = int(rng.choice([n for n, limb in enumerate(limbs) if limb.subject == subject]))
+    return limbs[own], limbs[other_limb(limbs, own, rng, other_person)]
 
 
 def cases(scans: Sequence[Scan], region: str) -> Iterator[dict[str, object]]:

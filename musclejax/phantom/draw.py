@@ -34,7 +34,7 @@ class Phantom:
         self._height = np.zeros(len(anatomy.tiles.sizes), np.float32)
         for number, limb in enumerate(limbs):
             self._owner[limb.tiles] = number
-            self._height[limb.tiles] = relative_heights(limb.levels_mm)
+            self._height[limb.tiles] = limb.heights
 
     def __len__(self) -> int:
         """Return the number of templates."""
@@ -88,8 +88,7 @@ class Phantom:
         """Return a template for the other limb: of the same person, or of another."""
         limbs, own = self.anatomy.limbs, int(self._owner[template])
         other = other_limb(limbs, own, rng, self._settings.limbs.other_person)
-        height = float(self._height[template])
-        return nearest(limbs[other].tiles, self._height, height)
+        return limbs[other].nearest(float(self._height[template]))
 
 
 def _keys(key: PRNGKeyArray, number: int | Array) -> Keys:
@@ -115,7 +114,7 @@ def _draw_many(
 def other_limb(
     limbs: Sequence[Limb], own: int, rng: np.random.Generator, other_person: float
 ) -> int:
-    """Return the number of the limb to lie beside one: of the same person, or of another.
+    """Return the number of the limb to lie beside one: the person's other one, or a stranger's.
 
     Args:
         limbs: All of them.
@@ -125,17 +124,9 @@ def other_limb(
     """
     mixed = rng.random() < other_person
     subject = limbs[own].subject
-    fits = [number for number, limb in enumerate(limbs) if (limb.subject == subject) != mixed]
+    fits = [
+        number
+        for number, limb in enumerate(limbs)
+        if number != own and (limb.subject == subject) != mixed
+    ]
     return int(rng.choice(fits)) if fits else own
-
-
-def relative_heights(levels_mm: np.ndarray) -> np.ndarray:
-    """Return heights from 0 (lowest) to 1."""
-    low, high = float(levels_mm.min()), float(levels_mm.max())
-    return np.asarray((levels_mm - low) / max(high - low, 1.0), np.float32)
-
-
-def nearest(tiles: Sequence[int] | np.ndarray, heights: np.ndarray, height: float) -> int:
-    """Return which of the tiles is at the nearest relative height."""
-    tiles = np.asarray(tiles)
-    return int(tiles[np.abs(heights[tiles] - height).argmin()])

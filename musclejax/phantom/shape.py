@@ -14,10 +14,9 @@ from musclejax.phantom.tissues import (
     GAP,
     MARROW,
     MUSCLES,
-    OTHER,
     SKIN,
-    UNKNOWN,
     VESSEL,
+    is_muscle,
 )
 
 LIMB_PX = 256
@@ -159,8 +158,7 @@ def _grow(source: Array, template: Tiles, growth: Array) -> Array:
 def _resize_muscles(tissue: Array, nearest: Array, depth: Array, shape: Shape) -> Array:
     """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards."""
     tissue = jnp.where((tissue == GAP) & (-depth < shape.closing), nearest, tissue)
-    muscle = ((tissue > 0) & (tissue <= MUSCLES)) | (tissue == OTHER) | (tissue == UNKNOWN)
-    wasted = muscle & (depth >= 0) & (depth < shape.erosion[tissue] - 0.5)
+    wasted = is_muscle(tissue) & (depth >= 0) & (depth < shape.erosion[tissue] - 0.5)
     return jnp.where(wasted, GAP, tissue)
 
 

@@ -16,7 +16,8 @@ from musclejax.errors import InputError
 from musclejax.phantom.tissues import MARROW, MUSCLES, is_muscle
 
 GROUPS = ("train", "held_out")
-"""People to learn from, and people that no training has seen."""
+"""Templates to learn from, and those that no training has seen: of other people in the thigh, of
+other levels of the same two people in the leg."""
 SOURCES = {"thigh": ("thigh",), "leg": ("leg",)}
 """Region -> names of its template files in `musclejax/data/anatomy`."""
 DEPTH_STEP, OUTSIDE_STEP = 0.25, 0.5
@@ -46,12 +47,19 @@ class Limb:
     Attributes:
         subject: Whose it is.
         tiles: Its templates, from the knee or ankle up.
-        levels_mm: Their heights.
+        heights: Where they are between the limb's lowest template (0) and its highest (1),
+            those of other groups included.
+        length_mm: Distance of these two.
     """
 
     subject: str
     tiles: Int[np.ndarray, " n"]
-    levels_mm: Float[np.ndarray, " n"]
+    heights: Float[np.ndarray, " n"]
+    length_mm: float
+
+    def nearest(self, height: float) -> int:
+        """Return the template that is nearest to a relative height."""
+        return int(self.tiles[np.abs(self.heights - height).argmin()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +91,13 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
     if region not in SOURCES or group not in GROUPS:
         accepted = f"{' or '.join(SOURCES)}; {' or '.join(GROUPS)}"
         raise InputError("anatomy", f"{region}, {group}", accepted)
-    tissues, rows = [], []
+    tissues, rows, every = [], [], []
     for name in SOURCES[region]:
         folder = files("musclejax") / "data" / "anatomy"
         with (folder / f"{name}.csv").open(encoding="utf-8") as file:
-            listed = [row for row in csv.DictReader(file) if row["group"] == group]
+            table = list(csv.DictReader(file))
+        every += table
+        listed = [row for row in table if row["group"] == group]
         chosen = list(dict.fromkeys(row["subject"] for row in listed))[: people or None]
         listed = [row for row in listed if row["subject"] in chosen]
         stack = np.asanyarray(nib.load(str(folder / f"{name}.nii.gz")).dataobj)  # type: ignore
@@ -97,7 +107,7 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
         packed = np.stack(list(pool.map(pack, tissues)))
     shapes = [_shapes(tile) for tile in tissues]
     tiles = Tiles(packed, np.stack([s[0] for s in shapes]), np.stack([s[1] for s in shapes]))
-    return Anatomy(region, tiles, tuple(_limbs(rows)))
+    return Anatomy(region, tiles, tuple(_limbs(rows, every)))
 
 
 def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
@@ -138,12 +148,22 @@ def _shapes(tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centres, np.sqrt(area / np.pi).astype(np.float32)
 
 
-def _limbs(rows: Sequence[dict[str, str]]) -> list[Limb]:
+def _limbs(rows: Sequence[dict[str, str]], every: Sequence[dict[str, str]]) -> list[Limb]:
+    """Return the limbs of the chosen rows; the ends of a limb are those of all its rows."""
     limbs = []
-    names = dict.fromkeys((row["subject"], row["limb"]) for row in rows)
-    for subject, side in names:
-        own = [n for n, r in enumerate(rows) if (r["subject"], r["limb"]) == (subject, side)]
-        own.sort(key=lambda n: float(rows[n]["level_mm"]))
-        levels = np.array([float(rows[n]["level_mm"]) for n in own], np.float32)
-        limbs.append(Limb(subject, np.array(own), levels))
+    for name in dict.fromkeys(map(_limb_of, rows)):
+        levels = np.array([_level_mm(row) for row in every if _limb_of(row) == name])
+        low, length = levels.min(), max(float(np.ptp(levels)), 1.0)
+        own = [n for n, row in enumerate(rows) if _limb_of(row) == name]
+        own.sort(key=lambda n: _level_mm(rows[n]))
+        heights = (np.array([_level_mm(rows[n]) for n in own]) - low) / length
+        limbs.append(Limb(name[0], np.array(own), heights.astype(np.float32), length))
     return limbs
+
+
+def _limb_of(row: dict[str, str]) -> tuple[str, str]:
+    return row["subject"], row["limb"]
+
+
+def _level_mm(row: dict[str, str]) -> float:
+    return float(row["level_mm"])

@@ -1,6 +1,6 @@
 """What a synthetic limb is made of: codes of tissues, and their water and fat."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,8 @@ TISSUES = {
 """Source: ours; gradient-echo images of healthy limbs, and wider."""
 
 
-def is_muscle(code: np.ndarray) -> np.ndarray:
-    """Return where a code of one limb is muscle, labelled or not."""
+def is_muscle(code: Any) -> Any:
+    """Return where codes of one limb, of NumPy or JAX, are muscle, labelled or not."""
     return ((code > 0) & (code <= MUSCLES)) | (code == UNKNOWN) | (code == OTHER)
 
 

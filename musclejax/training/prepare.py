@@ -22,8 +22,8 @@ from musclejax.errors import InputError
 from musclejax.models.variants import find
 from musclejax.models.weights import Weights, draw_variables
 
-_EVERY = 8
-"""Of so many templates one is drawn to count how frequent each muscle is."""
+_COUNTED = 64
+"""Synthetic slices that are drawn to count how frequent each muscle is."""
 _CUT_SHARE = 1e-3
 """Share of labelled pixels outside the window above which a user is told."""
 
@@ -81,10 +81,10 @@ def load_data(
 
 def _phantom_data(config: ConfigDict) -> Data:
     feeds = phantom_feeds(config)
-    some = [feeds["train"].draw(n, n)[1] for n in range(0, len(feeds["train"]), _EVERY)]
     classes = np.ones(len(anatomy.REGIONS), np.float32)
     if config.task != "region":
-        classes = _weigh(some, config)
+        items = np.linspace(0, len(feeds["train"]) - 1, _COUNTED).astype(int)
+        classes = _weigh([feeds["train"].draw(item, n)[1] for n, item in enumerate(items)], config)
     return Data(feeds, classes, {name: _origins(feed) for name, feed in feeds.items()}, ())
 
 

@@ -39,10 +39,13 @@ from skimage import draw, graph, segmentation
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from musclejax.config import SLICE_SPACING_MM as TILE_PIXEL
+from musclejax.phantom.tissues import GAP, OTHER, VESSEL
+from musclejax.phantom.tissues import MARROW as BONE
+
 PIXEL = 0.75  # mm, working grid
-TILE, TILE_PIXEL = 224, 1.037037  # pixels and mm of a template
+TILE = 224  # pixels of a template
 SOL, GM, GL, TA, EDL, PE = range(1, 7)
-OTHER, BONE, GAP, VESSEL = 21, 23, 24, 27
 CODES = {"SOL": SOL, "GM": GM, "GL": GL, "TA": TA, "EDL": EDL, "PE": PE, "OTHER": OTHER}
 COLOURS = {
     SOL: "#e6550d", GM: "#3182bd", GL: "#31a354", TA: "#dcc800", EDL: "#c51b8a", PE: "#17becf",

@@ -42,7 +42,7 @@ from thigh_tissues import (
 from musclejax.anatomy import COLORS, REGIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMB_PX = 224
+TILE_PX = 224
 HUASHAN_TO_OURS = np.array([0, 5, 4, 1, 3, 2, 7, 6, 10, 9, 8, 11], np.uint8)
 HELD_OUT = ("THIGH_056", "THIGH_061", "HV005", "THIGH_119", "THIGH_024", "THIGH_038")
 """Subjects for validation; THIGH_038 is Thigh_002, a test subject."""
@@ -124,10 +124,10 @@ def to_tile(limb: np.ndarray, pixel: float) -> np.ndarray:
     """Resample one limb by signed distances, centred on the middle of its box."""
     rows, cols = np.nonzero(limb)
     centre = [(a.min() + a.max()) / 2 for a in (rows, cols)]
-    offsets = (np.arange(LIMB_PX) - (LIMB_PX - 1) / 2) * PIXEL_MM / pixel
+    offsets = (np.arange(TILE_PX) - (TILE_PX - 1) / 2) * PIXEL_MM / pixel
     grid = np.meshgrid(centre[0] + offsets, centre[1] + offsets, indexing="ij")
-    best = np.full((LIMB_PX, LIMB_PX), 0.15, np.float32)
-    out = np.zeros((LIMB_PX, LIMB_PX), np.uint8)
+    best = np.full((TILE_PX, TILE_PX), 0.15, np.float32)
+    out = np.zeros((TILE_PX, TILE_PX), np.uint8)
     for muscle in np.unique(limb)[1:]:
         mask = limb == muscle
         signed = ndi.distance_transform_edt(~mask) - ndi.distance_transform_edt(mask)

@@ -11,9 +11,11 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.morphology import convex_hull_image
 
-PIXEL_MM = 1.037037
+from musclejax.config import SLICE_SPACING_MM as PIXEL_MM
+from musclejax.phantom.tissues import GAP, UNKNOWN, VESSEL
+from musclejax.phantom.tissues import MARROW as BONE
+
 VL, VM, VI, RF, SAR, GRA, AM, SM, ST, BFL, BFS, AL = range(1, 13)
-UNKNOWN, BONE, GAP, VESSEL = 20, 23, 24, 27
 CM2 = 100 / PIXEL_MM**2
 """Pixels in a square centimetre."""
 VESSEL_RADIUS = 3.0
