@@ -19,7 +19,7 @@ from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
 from musclejax.phantom import slice as phantom_slice
-from musclejax.phantom.cohort import PROTOCOLS, Cohort, _choose, draw_scan, plan
+from musclejax.phantom.cohort import PROTOCOLS, RANGE, Cohort, _choose, draw_scan, plan
 from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
 from musclejax.phantom.draw import Phantom, other_limb
 from musclejax.phantom.scanner import Scanner, scan
@@ -187,6 +187,8 @@ def test_limbs_of_a_person() -> None:
     for own, limb in enumerate(legs.limbs):
         assert 0.2 < limb.heights[0] < 0.3 < 0.7 < limb.heights[1] < 0.9  # of 9 and 8 levels
         assert 139 < limb.length_mm < 145
+        # Three slices over 10 mm are of one level: a scan does not jump from one to the next.
+        assert len({limb.nearest(height) for height in RANGE["leg"]}) == 1
         mate = other_limb(legs.limbs, own, rng, 0.0)
         assert mate != own
         assert legs.limbs[mate].subject == limb.subject

@@ -21,12 +21,7 @@ from musclejax.inference.segment import segment
 from musclejax.models.weights import Weights, load_weights
 from musclejax.scan.volume import load_nifti, save_labels
 
-CHOICES = (
-    (),
-    *((name,) for name in STEPS),
-    tuple(name for name in STEPS if name != "islands"),
-    tuple(STEPS),
-)
+CHOICES = ((), *((name,) for name in STEPS), tuple(STEPS))
 
 
 def main() -> None:

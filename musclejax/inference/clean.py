@@ -10,8 +10,8 @@ from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage as ndi
 
 ISLAND_SHARE = 0.2
-"""A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
-in a slice. Source: ours."""
+"""A part of a muscle's section smaller than this share of its largest part is an island. Source:
+ours."""
 CRUMB_SHARE = 0.002
 """A section of a muscle smaller than this share of all muscle of its limb in the slice is a crumb:
 20 mm2 where there are 100 cm2. Source: ours."""
@@ -25,16 +25,14 @@ Step = Callable[[Labels, Sides], Labels]
 
 
 def without_islands(muscle: Muscle) -> Muscle:
-    """Return a muscle without the parts that are far smaller than its largest one."""
-    parts, _ = ndi.label(muscle, np.ones((3, 3, 3), bool))
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return muscle & (sizes >= ISLAND_SHARE * sizes.max())[parts]
-
-
-def without_slice_islands(muscle: Muscle) -> Muscle:
     """Return a muscle without the parts that are far smaller than the largest in their slice."""
-    return np.stack([without_islands(s[None])[0] for s in muscle])
+    kept = muscle.copy()
+    for section in kept:
+        parts, _ = ndi.label(section, np.ones((3, 3), bool))
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        section &= (sizes >= ISLAND_SHARE * sizes.max())[parts]
+    return kept
 
 
 def without_holes(muscle: Muscle) -> Muscle:
@@ -81,7 +79,6 @@ def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
 
 STEPS: dict[str, Step] = {
     "islands": of_each_muscle(without_islands),
-    "slice_islands": of_each_muscle(without_slice_islands),
     # After islands, which may lie in another muscle.
     "holes": of_each_muscle(without_holes),
     "crumbs": without_crumbs,
