@@ -1,4 +1,4 @@
-"""Islands and holes are taken away, and nothing else."""
+"""Islands, holes and crumbs are taken away, and nothing else."""
 
 import numpy as np
 import pytest
@@ -63,6 +63,17 @@ def test_an_island_that_other_slices_join_to_its_muscle_goes_too() -> None:
     found = clean(labels, sides, 2)
     assert not found[15:17, 20:22, 1].any()
     assert (found[9:17, 15:22, 2] == 1).all()
+
+
+def test_a_section_that_lies_apart_is_an_island_only_beside_its_muscle() -> None:
+    """Far slices of a muscle need not be joined; two bodies in one slice are one too many."""
+    labels, sides = bodies()
+    labels[2:10, 5:15, 3] = 0
+    labels[2:7, 20:24, 3] = 1  # all there is of it in the last slice
+    np.testing.assert_array_equal(clean(labels, sides, 2), labels)
+    beside = labels.copy()
+    beside[2:7, 20:24, 2] = 1  # a quarter of the section, joined to the one above
+    assert not clean(beside, sides, 2)[2:7, 20:24, 2].any()
 
 
 def test_an_island_inside_another_muscle_becomes_that_muscle() -> None:

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage as ndi
 
 ISLAND_SHARE = 0.2
-"""A part of a muscle's section smaller than this share of its largest part is an island. Source:
-ours."""
+"""A part of a muscle smaller than this share of its largest part is an island, in the whole limb as
+in a slice. Source: ours."""
 CRUMB_SHARE = 0.002
 """A section of a muscle smaller than this share of all muscle of its limb in the slice is a crumb:
 20 mm2 where there are 100 cm2. Source: ours."""
@@ -25,14 +25,22 @@ Step = Callable[[Labels, Sides], Labels]
 
 
 def without_islands(muscle: Muscle) -> Muscle:
+    """Return a muscle without small parts beside its body, in the slices that show the body.
+
+    Where the body is not seen, a part may be all that there is of it: between slices that are far
+    apart a muscle need not be joined to itself.
+    """
+    parts, _ = ndi.label(muscle, np.ones((3, 3, 3), bool))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    beside = (parts == sizes.argmax()).any((1, 2), keepdims=True)
+    small = (sizes < ISLAND_SHARE * sizes.max())[parts]
+    return muscle & ~(beside & small)
+
+
+def without_slice_islands(muscle: Muscle) -> Muscle:
     """Return a muscle without the parts that are far smaller than the largest in their slice."""
-    kept = muscle.copy()
-    for section in kept:
-        parts, _ = ndi.label(section, np.ones((3, 3), bool))
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        section &= (sizes >= ISLAND_SHARE * sizes.max())[parts]
-    return kept
+    return np.stack([without_islands(section[None])[0] for section in muscle])
 
 
 def without_holes(muscle: Muscle) -> Muscle:
@@ -79,6 +87,7 @@ def of_each_muscle(step: Callable[[Muscle], Muscle]) -> Step:
 
 STEPS: dict[str, Step] = {
     "islands": of_each_muscle(without_islands),
+    "slice_islands": of_each_muscle(without_slice_islands),
     # After islands, which may lie in another muscle.
     "holes": of_each_muscle(without_holes),
     "crumbs": without_crumbs,
