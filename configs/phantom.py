@@ -37,6 +37,6 @@ def get_config() -> ConfigDict:
     config.plateau.patience = 1000  # never
     config.train.batch_size = 2
     config.train.epoch_slices = 2000
-    config.train.epochs = 24
+    config.train.epochs = 20
     config.train.checkpoint_minutes = 5.0
     return config

@@ -91,7 +91,11 @@ def _phantom_data(config: ConfigDict) -> Data:
 def _origins(feed: PhantomFeed) -> dict[str, Any]:
     limbs = [limb for phantom in feed.phantoms for limb in phantom.anatomy.limbs]
     subjects = sorted({limb.subject for limb in limbs})
-    return {"slices": len(feed), "cases": subjects, "subjects": subjects, "source": "phantom"}
+    checksum = 0
+    for phantom in feed.phantoms:
+        checksum = zlib.crc32(phantom.anatomy.tiles.packed.data, checksum)
+    record = {"slices": len(feed), "cases": subjects, "subjects": subjects, "source": "phantom"}
+    return {**record, "checksum": checksum}
 
 
 def initial_variables(config: ConfigDict, weights: Weights | None) -> tuple[dict[str, Any], str]:
