@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config.optim.batch_norm_momentum = 0.98
     config.train.batch_size = 8
     config.train.epoch_slices = 1500
-    config.train.epochs = 8
+    config.train.epochs = 16
     return config
