@@ -72,7 +72,7 @@ def phantom(
 
     Limbs start from real anatomy (see docs/weights.md) and are varied in shape, fat and disease.
     The defaults are the cohort of the paper: 44 people to train on, 10 to test on, half of them
-    severe; slices over the middle 160 mm of the thigh and 10 mm of the leg. A stopped run goes on
+    severe; slices over some 150 mm of the thigh and 10 mm of the leg. A stopped run goes on
     where it was; the same options give the same files.
 
     \b

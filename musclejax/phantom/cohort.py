@@ -23,8 +23,9 @@ TIME_POINTS = (2, 3)
 """Visits of a person, in turns: 110 scans of 44 subjects. Source: paper, "Image segmentation"."""
 RANGE = {"thigh": (0.1, 0.9), "leg": (0.6, 0.67)}
 """Lowest and highest relative height of an annotated slice on the templates, which cover 140 to
-240 mm of a thigh and 140 of a leg: about the middle 160 mm of the thigh and 10 mm of the leg,
-evenly spaced. Source: paper, "Post-processing of MRI sequences"; where a leg's middle is, ours."""
+290 mm of a thigh (half of them 184 or more) and 140 of a leg: some 150 mm of the thigh and 10 mm
+of the leg, evenly spaced. Source: paper, "Post-processing of MRI sequences" (160 and 10 mm); where
+a leg's middle is, ours."""
 PROTOCOLS = {
     "paper": Settings(
         limbs=Limbs(other_person=0.0, alike=1.0, alone=0.0),
