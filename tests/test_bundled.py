@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from musclejax.evaluation.overlap import dsc
 from musclejax.inference.segment import classify, segment
 from musclejax.models.weights import load_weights
 from musclejax.scan.grid import to_model_grid
@@ -31,9 +32,9 @@ def test_the_muscles_of_the_sample_scans(name: str, region: str, thigh_path: Pat
     shown = truth.any((0, 1))
     assert 2 <= shown.sum() <= 6
     truth, labels = truth[..., shown], labels[..., shown]
-    scores = []
+    counts = []
     for side in np.array_split(np.arange(len(truth)), 2):  # left is left
         for number in range(1, int(truth.max()) + 1):
             a, b = truth[side] == number, labels[side] == number
-            scores.append(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
-    assert np.mean(scores) > 0.75
+            counts.append([a.sum(), b.sum(), (a & b).sum()])
+    assert np.nan_to_num(dsc(np.array(counts).T)).mean() > 0.75

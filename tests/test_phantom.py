@@ -18,6 +18,7 @@ from musclejax.data.check import check_dataset
 from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.phantom_feed import phantom_feeds
 from musclejax.errors import InputError
+from musclejax.evaluation.overlap import dsc
 from musclejax.phantom import slice as phantom_slice
 from musclejax.phantom.cohort import PROTOCOLS, RANGE, Cohort, _choose, draw_scan, plan
 from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
@@ -174,7 +175,8 @@ def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
         assert {SKIN, FAT} <= set(np.unique(limb))
         shown = limb[margin:-margin, margin:-margin]
         pairs = [(shown == n, tile == n) for n in muscles]
-        return float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]))
+        counts = np.array([[a.sum(), b.sum(), (a & b).sum()] for a, b in pairs])
+        return float(dsc(counts.T).mean())
 
     assert overlap(0.0) > 0.9  # but for borders: muscles close gaps, or waste by half a pixel
     assert overlap(1.0) < 0.8
