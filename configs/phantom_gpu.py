@@ -14,8 +14,9 @@ from musclejax.config import load_recipe
 def get_config() -> ConfigDict:
     """Return the recipe of the bundled networks with what a GPU wants."""
     config = load_recipe("phantom")
+    config.variant = "slim32"
     config.optim.learning_rate = 3e-3
-    config.train.batch_size = 16
+    config.train.batch_size = 32
     config.train.epoch_slices = 16000
     config.train.epochs = 24
     config.phantom.validation_slices = 128

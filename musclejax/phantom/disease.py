@@ -18,7 +18,7 @@ SEVERITIES = {
     "mild": (0.55, 0.25, 0.2, 0.0, 0.0),
     "severe": (0.1, 0.15, 0.25, 0.3, 0.2),
     "mixed": (0.6, 0.12, 0.12, 0.1, 0.06),
-    "any": (0.35, 0.15, 0.2, 0.17, 0.13),
+    "any": (0.25, 0.13, 0.2, 0.22, 0.2),
 }
 """Probability of each grade for a muscle, before some are spared. Source: ours."""
 SPARED = {"SAR": 0.5, "GRA": 0.5}

@@ -156,10 +156,15 @@ def _grow(source: Array, template: Tiles, growth: Array) -> Array:
 
 
 def _resize_muscles(tissue: Array, nearest: Array, depth: Array, shape: Shape) -> Array:
-    """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards."""
-    tissue = jnp.where((tissue == GAP) & (-depth < shape.closing), nearest, tissue)
-    wasted = is_muscle(tissue) & (depth >= 0) & (depth < shape.erosion[tissue] - 0.5)
-    return jnp.where(wasted, GAP, tissue)
+    """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards.
+
+    One border moves, by the difference of both: if gaps were closed first and borders wasted then,
+    what had closed a gap would stay behind as a ring around the wasted muscle.
+    """
+    gap = tissue == GAP
+    inwards = shape.erosion[jnp.where(gap, nearest, tissue)] - shape.closing
+    wasted = is_muscle(tissue) & (depth >= 0) & (depth < inwards - 0.5)
+    return jnp.where(wasted, GAP, jnp.where(gap & (-depth < -inwards), nearest, tissue))
 
 
 def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Array) -> Array:
