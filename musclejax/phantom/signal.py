@@ -16,6 +16,8 @@ from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES
 _GAPS_OF_FAT = 0.65
 """Share of visits in which what is between the muscles is as bright as the fat under the skin, so
 that the muscles' outlines alone tell them apart. Source: ours."""
+_REGIONAL = 1.5
+"""Largest spread of fat between the parts of a limb, in logits / 1.6. Source: ours."""
 _AROUND = [
     (round(radius * np.sin(angle)), round(radius * np.cos(angle)))
     for radius in (4, 9)
@@ -98,6 +100,10 @@ def water_and_fat(
     rims = 2 * jax.random.normal(jax.random.fold_in(person.key, 5), (2 * CODES,))
     rim = jnp.take(rims, scene.astype(jnp.int32)) * (_within(scene) - 0.6)
     pattern = pattern + rim * jnp.minimum(5 * fat, 1)
+    # Disease takes one part of a limb before another, whatever muscle is there.
+    regional = smooth(next(keys), size, size[0] // 60, size[1] // 60)
+    part = _REGIONAL * jax.random.uniform(jax.random.fold_in(person.key, 6))
+    pattern = pattern + part * regional * jnp.minimum(5 * fat, 1)
     # More fat in some places and less in others, at about the same mean.
     logit = jnp.log(jnp.clip(fat, 0.005, 0.97)) - jnp.log1p(-jnp.clip(fat, 0.005, 0.97))
     mottled = jax.nn.sigmoid(logit + 1.6 * pattern)
