@@ -3,7 +3,8 @@
     python tools/mix_weights.py FINE_TUNED START --share 0.3 -o MIXED
 
 A network that was trained further and the one it started from lie in one basin; what lies between
-them does better on images unlike those of the training than either end.
+them does better on images unlike those of the training than either end. A network that only one of the
+two has stays as it is, so that networks that were made apart can be put together.
 
 Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 """
@@ -21,21 +22,29 @@ from musclejax.models.weights import Network, load_weights, save_weights
 def main() -> None:
     """Read, mix and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", help="name or folder; networks that the other lacks stay")
+    parser.add_argument("weights", help="name or folder")
     parser.add_argument("other", help="name or folder")
     parser.add_argument("--share", type=float, required=True, help="of the other, 0 to 1")
+    parser.add_argument("--half", action="store_true", help="store kernels in 16 bits")
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights folder to write")
     args = parser.parse_args()
     weights, other = load_weights(args.weights), load_weights(args.other)
-    mixed = {
-        task: mix(network, other.networks[task], args.share) if task in other.networks else network
-        for task, network in weights.networks.items()
-    }
-    provenance = dict(weights.provenance)
-    names = ", ".join(task for task in mixed if task in other.networks)
-    mixture = f"{names} mixed with {args.share:g} of {other.name}; before that "
-    provenance["description"] = mixture + provenance["description"]
-    save_weights(args.output, mixed, provenance)
+    both = weights.networks.keys() & other.networks.keys()
+    mixed = {**other.networks, **weights.networks}
+    mixed |= {t: mix(weights.networks[t], other.networks[t], args.share) for t in both}
+    provenance = {**other.provenance, **weights.provenance}
+    parts = [w.provenance.get("report", {}) for w in (other, weights)]
+    provenance["report"] = {task: report for part in parts for task, report in part.items()}
+    descriptions = [weights.provenance["description"]]
+    if both:
+        names = ", ".join(sorted(both))
+        descriptions[0] = f"{names} mixed with {args.share:g} of {other.name}; before that " + (
+            descriptions[0]
+        )
+    if other.networks.keys() - both:
+        descriptions.append(other.provenance["description"])
+    provenance["description"] = "; ".join(descriptions)
+    save_weights(args.output, mixed, provenance, half=args.half)
 
 
 def mix(network: Network, other: Network, share: float) -> Network:

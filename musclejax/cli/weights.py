@@ -86,8 +86,9 @@ def init(variant: str, seed: int, output: Path) -> None:
 )
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
 @click.option("--caution", default="", help="What every result made with them shall say.")
+@click.option("--half", is_flag=True, help="Store kernels in 16 bits: half of the space on disk.")
 def export(
-    runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str, caution: str
+    runs: tuple[Path, ...], output: Path, checkpoint: str, licence: str, caution: str, half: bool
 ) -> None:
     """Make weights for `musclejax segment` from training runs.
 
@@ -100,5 +101,5 @@ def export(
     """
     from musclejax.training.export import export_runs
 
-    for line in export_runs(runs, output, checkpoint, licence, caution):
+    for line in export_runs(runs, output, checkpoint, licence, caution, half=half):
         click.echo(line)

@@ -139,7 +139,11 @@ def draw_variables(spec: NetworkSpec, task: str, seed: int) -> dict[str, Any]:
 
 
 def save_weights(
-    folder: str | Path, networks: Mapping[str, Network], provenance: Mapping[str, Any]
+    folder: str | Path,
+    networks: Mapping[str, Network],
+    provenance: Mapping[str, Any],
+    *,
+    half: bool = False,
 ) -> None:
     """Write a weights folder: an orbax checkpoint per network and one readable index.
 
@@ -148,6 +152,7 @@ def save_weights(
         networks: Networks by task, any subset of the three.
         provenance: JSON-able; what trained them ("trained": bool, "description", "data",
             "licence", ...).
+        half: Whether kernels are stored in half precision; what is loaded is float32 again.
     """
     import orbax.checkpoint as ocp
 
@@ -163,7 +168,7 @@ def save_weights(
         ocp.StandardCheckpointer() as saver,
     ):
         for task, network in networks.items():
-            saver.save(stage / task, jax.tree.map(np.asarray, dict(network.variables)))
+            saver.save(stage / task, _stored(network.variables, half=half))
         saver.wait_until_finished()
         write_json(stage / INDEX, index)
         # The old ones go only now that the new ones are whole, and only if weights they are.
@@ -171,6 +176,15 @@ def save_weights(
             (folder / INDEX).unlink()
             for task in anatomy.TASKS:
                 shutil.rmtree(folder / task, ignore_errors=True)
+
+
+def _stored(variables: Mapping[str, Any], *, half: bool) -> dict[str, Any]:
+    """Return arrays as they are written; scales, biases and statistics are few and stay whole."""
+
+    def stored(array: Any) -> np.ndarray:
+        return np.asarray(array, np.float16 if half and np.ndim(array) > 1 else None)
+
+    return jax.tree.map(stored, dict(variables))
 
 
 def load_weights(name_or_folder: str | Path) -> Weights:
@@ -238,7 +252,7 @@ def _load_network(folder: Path, config: ConfigDict) -> Network:
         if found.get(name) != leaf.shape:
             shape = f"{name} of shape {found[name]}" if name in found else f"no array {name}"
             raise InputError(folder, shape, f"{leaf.shape} as variant {config.variant} has")
-    return Network(config, variables)
+    return Network(config, jax.tree.map(lambda a: np.asarray(a, np.float32), variables))
 
 
 def _versions() -> dict[str, str]:

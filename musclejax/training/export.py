@@ -12,7 +12,13 @@ from musclejax.training.run import read_metrics, read_run
 
 
 def export_runs(
-    runs: Sequence[Path], folder: Path, kind: str, licence: str, caution: str = ""
+    runs: Sequence[Path],
+    folder: Path,
+    kind: str,
+    licence: str,
+    caution: str = "",
+    *,
+    half: bool = False,
 ) -> list[str]:
     """Write the networks of training runs as one set of weights.
 
@@ -22,6 +28,7 @@ def export_runs(
         kind: "best" or "last" checkpoint.
         licence: What the provenance says of it.
         caution: What every result made with the weights shall say, if anything.
+        half: Whether kernels are stored in half precision.
 
     Returns:
         A line for each network.
@@ -45,7 +52,7 @@ def export_runs(
     }
     if caution:
         provenance["caution"] = caution
-    save_weights(folder, networks, provenance)
+    save_weights(folder, networks, provenance, half=half)
     return [f"{folder}: {task}, {_describe(figures)}" for task, figures in report.items()]
 
 
