@@ -1,9 +1,10 @@
-"""The bundled networks where a GPU is at hand: `phantom.py` with larger batches and more of them.
+"""The bundled networks, for which a GPU is wanted: wider than `phantom.py`, and larger batches.
 
     musclejax train --config phantom_gpu --workdir thigh
     musclejax train --config phantom_gpu --workdir leg --set task=leg
 
-Needs JAX for CUDA: half a minute an epoch on an H200, both commands at the same time.
+Needs JAX for CUDA: half a minute an epoch on an H200, both commands at the same time. For legs
+--set data.crop_px=(192,336) is a third faster.
 """
 
 from ml_collections import ConfigDict

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import ndimage as ndi
 
 from musclejax import anatomy
 from musclejax.cli.main import main
@@ -180,6 +181,42 @@ def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
 
     assert overlap(0.0) > 0.9  # but for borders: muscles close gaps, or waste by half a pixel
     assert overlap(1.0) < 0.8
+
+
+def test_a_wasted_muscle_leaves_no_ring() -> None:
+    """Where gaps had been closed, what had closed them stayed around the muscle that wasted."""
+    tissue = np.zeros((LIMB_PX, LIMB_PX), np.uint8)
+    tissue[60:190, 60:190] = GAP
+    tissue[100:150, 100:150] = 3
+    template = Tiles(jnp.asarray(pack(tissue)), jnp.zeros((13, 2)), jnp.zeros(13))
+    still = draw_shape(jax.random.key(0), jnp.float32(8), 0.0, 0.0)
+
+    def muscle(closing: float, erosion: float) -> np.ndarray:
+        shape = still._replace(closing=jnp.float32(closing), erosion=jnp.full(32, erosion))
+        return np.asarray(deform(template, shape, 0.5)) == 3
+
+    as_it_is, larger, smaller = muscle(0, 0), muscle(4, 1), muscle(1, 4)
+    assert smaller.sum() < as_it_is.sum() < larger.sum()
+    for mask in (larger, smaller, muscle(2.5, 2)):
+        _, pieces = ndi.label(mask, np.ones((3, 3)))
+        assert pieces == 1
+        assert not (ndi.binary_fill_holes(mask) & ~mask).any()
+
+
+def test_gamma_keeps_order_and_what_is_bright() -> None:
+    signal = jnp.linspace(0, 2, 96) * jnp.ones((96, 1), jnp.complex64)
+    images = [
+        np.asarray(scan(signal, *jax.random.split(jax.random.key(n)), how))
+        for n in range(6)
+        for how in (Scanner(artefacts=0.0), Scanner(artefacts=0.01, tone=100.0))
+    ]
+    powers = []
+    for plain, toned in zip(images[::2], images[1::2], strict=True):
+        # Away from the ends, where resolution blurs.
+        plain, toned = plain[48, 10:86], toned[48, 10:86]
+        powers.append(np.polyfit(np.log(plain / 2), np.log(toned / 2), 1)[0])
+    assert min(powers) < 0.9
+    assert max(powers) > 1.1
 
 
 def test_limbs_of_a_person() -> None:

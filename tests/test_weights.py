@@ -49,6 +49,24 @@ def test_round_trip_keeps_every_array_and_setting(weights_folder: Path, tmp_path
         )
 
 
+def test_half_precision_halves_the_kernels_on_disk(weights_folder: Path, tmp_path: Path) -> None:
+    networks = load_weights(weights_folder).networks
+    for name, half in (("whole", False), ("half", True)):
+        save_weights(tmp_path / name, networks, {}, half=half)
+    sizes = [
+        sum(p.stat().st_size for p in (tmp_path / name).rglob("*") if p.is_file())
+        for name in ("half", "whole")
+    ]
+    assert sizes[0] < 0.65 * sizes[1]
+    again = load_weights(tmp_path / "half").networks["leg"].variables
+    before = networks["leg"].variables
+    for found, array in zip(jax.tree.leaves(again), jax.tree.leaves(before), strict=True):
+        assert found.dtype == np.float32
+        # Half precision has 11 bits; what has one axis is stored whole.
+        bound = 2.0**-11 if array.ndim > 1 else 0.0
+        np.testing.assert_allclose(found, array, rtol=bound, atol=1e-7)
+
+
 def test_saving_replaces_what_was_there(weights_folder: Path, tmp_path: Path) -> None:
     networks = load_weights(weights_folder).networks
     save_weights(tmp_path / "w", networks, {"n": 1})

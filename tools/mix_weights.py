@@ -3,8 +3,8 @@
     python tools/mix_weights.py FINE_TUNED START --share 0.3 -o MIXED
 
 A network that was trained further and the one it started from lie in one basin; what lies between
-them does better on images unlike those of the training than either end. A network that only one of the
-two has stays as it is, so that networks that were made apart can be put together.
+them does better on images unlike those of the training than either end. A network that only one of
+the two has stays as it is, so that networks that were made apart can be put together.
 
 Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 """
@@ -38,8 +38,8 @@ def main() -> None:
     descriptions = [weights.provenance["description"]]
     if both:
         names = ", ".join(sorted(both))
-        descriptions[0] = f"{names} mixed with {args.share:g} of {other.name}; before that " + (
-            descriptions[0]
+        descriptions[0] = (
+            f"{names} mixed with {args.share:g} of {other.name}; before that " + (descriptions[0])
         )
     if other.networks.keys() - both:
         descriptions.append(other.provenance["description"])
