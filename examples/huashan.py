@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     """Return the default with what suits two short scans."""
     config = default_config()
     config.task = "thigh"
-    config.variant = "half16"
+    config.variant = "slim32"
     config.data.crop_px = (192, 384)
     config.data.min_muscles = 8
     config.data.absent = "AL"

@@ -56,7 +56,7 @@ def train(**options: Any) -> None:
     Examples:
       musclejax dataset check DATA
       musclejax train --config tiny --data DATA --workdir run
-      musclejax train --config leg --data DATA --workdir run --set variant=half16 --init phantom
+      musclejax train --config leg --data DATA --workdir run --set variant=slim32 --init phantom
       musclejax train --config leg --data DATA --workdir run --resume
     """
     from musclejax.cli.fitting import Settings, run
