@@ -20,7 +20,7 @@ from musclejax.bench.session import SEED, Hooks, Record, Sample
 from musclejax.bundled import DEFAULT_WEIGHTS
 
 SAMPLE = "test_up"
-BUNDLED = {"half16": DEFAULT_WEIGHTS}
+BUNDLED = {"slim32": DEFAULT_WEIGHTS}
 """Variant -> bundled weights of it; the others get random ones. Noise is slower to compress and to
 draw than muscles are, so their stage "save" is overstated."""
 STAGES = ("startup", "load", "resample", "classify", "network", "restore", "save", "total")
