@@ -3,7 +3,7 @@
     musclejax train --config examples/huashan.py --data examples/huashan_thigh --workdir run \
         --init phantom
 
-About two minutes on two cores. See docs/training.md.
+About three minutes on two cores. See docs/training.md.
 """
 
 from ml_collections import ConfigDict
