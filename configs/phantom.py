@@ -1,4 +1,4 @@
-"""The bundled networks: compact, trained on synthetic slices that are drawn as they are needed.
+"""Networks for two cores: compact, trained on synthetic slices that are drawn as they are needed.
 
     musclejax train --config phantom --workdir thigh
     musclejax train --config phantom --workdir leg --set task=leg

@@ -37,12 +37,12 @@ VARIANTS: dict[str, NetworkSpec] = {
     "compact8": _width(8),
     "compact16": _width(16),
     # Compact, and its finest level sees patches of 2 x 2 pixels: no narrow layers at full
-    # resolution, which fill half of a processor's vectors. What musclejax ships. Ours; patches
-    # as in Shi et al. 2016, "Real-time single image super-resolution".
+    # resolution, which fill half of a processor's vectors. Ours; patches as in Shi et al. 2016,
+    # "Real-time single image super-resolution".
     "half16": replace(_PAPER, widths=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2, 3)),
     "half32": replace(_PAPER, widths=(32, 64, 128, 256, 512), strides=(2, 2, 2, 2, 3)),
     # half32 with fewer channels where pixels are coarse, which cost little time and are most of
-    # its parameters (5.0 of 11.4 million stay): nnU-Net caps them too. Ours.
+    # its parameters (5.0 of 11.4 million stay): nnU-Net caps them too. What musclejax ships. Ours.
     "slim32": replace(_PAPER, widths=(32, 64, 128, 192, 256), strides=(2, 2, 2, 2, 3)),
     # No shortcut inside the blocks: a U-Net (Ronneberger et al. 2015; paper, section "Deep
     # learning analysis", names it as the alternative).
