@@ -7,15 +7,18 @@ all of 3.x.
 import ctypes
 import mmap
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from musclejax.models.onednn_library import do, engine, library, run, stream
 
 _F32, _ANY, _DIRECT, _TRAINING = 3, 1, 1, 64
 _DESCRIPTOR_OF = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132}
-_DESCRIPTOR_OF |= {"dst": 133, "diff_dst": 134}
+_DESCRIPTOR_OF |= {"dst": 133, "diff_dst": 134, "scratchpad": 136}
 _ARGUMENT = {"src": 1, "diff_src": 129, "weights": 33, "diff_weights": 161}
-_ARGUMENT |= {"dst": 17, "diff_dst": 145}
+_ARGUMENT |= {"dst": 17, "diff_dst": 145, "scratchpad": 80}
+_HANDED_OVER = 1
+_PAGE = 4096
 OPERANDS = {
     "forward": ("src", "weights", "dst"),
     "backward_data": ("diff_dst", "weights", "diff_src"),
@@ -25,6 +28,15 @@ OPERANDS = {
 
 
 _at = ctypes.byref
+
+
+class _Step(NamedTuple):
+    """A primitive with its operands, and the scratch memory that it wants: object and bytes."""
+
+    primitive: ctypes.c_void_p
+    operands: Sequence[tuple[int, ctypes.c_void_p]]
+    scratch: ctypes.c_void_p
+    size: int
 
 
 class Convolution:
@@ -43,7 +55,7 @@ class Convolution:
         one, none, pad = _dims((1, 1)), _dims((0, 0)), _dims((1, 1))
         geometry = (one, none, pad, pad)
         forward, chosen = ctypes.c_void_p(), ctypes.c_void_p()
-        shapes: tuple[Any, ...] = (image, any_kernel, None, output, *geometry, None)
+        shapes: tuple[Any, ...] = (image, any_kernel, None, output, *geometry, _attributes())
         do(
             "convolution_forward_primitive_desc_create",
             _at(forward),
@@ -55,7 +67,7 @@ class Convolution:
         if kind == "forward":
             chosen = forward
         elif kind == "backward_data":
-            shapes = (image, any_kernel, output, *geometry, forward, None)
+            shapes = (image, any_kernel, output, *geometry, forward, _attributes())
             do(
                 "convolution_backward_data_primitive_desc_create",
                 _at(chosen),
@@ -64,7 +76,7 @@ class Convolution:
                 *shapes,
             )
         else:
-            shapes = (image, any_kernel, None, output, *geometry, forward, None)
+            shapes = (image, any_kernel, None, output, *geometry, forward, _attributes())
             do(
                 "convolution_backward_weights_primitive_desc_create",
                 _at(chosen),
@@ -72,17 +84,17 @@ class Convolution:
                 _DIRECT,
                 *shapes,
             )
-        self._convolve = _created(chosen)
         outside = {"src": image, "diff_src": image, "dst": output, "diff_dst": output}
         self._memory: list[ctypes.c_void_p] = []
         self._copy: tuple[ctypes.c_void_p | None, int] = (None, 0)
         self._operands: list[tuple[int, ctypes.c_void_p]] = []
-        self._before: list[tuple[ctypes.c_void_p, ...]] = []
-        self._after: list[tuple[ctypes.c_void_p, ...]] = []
+        self._before: list[_Step] = []
+        self._after: list[_Step] = []
         for name in OPERANDS[kind]:
             self._bind(
                 name, outside.get(name, kernel), chosen, is_result=name == OPERANDS[kind][-1]
             )
+        self._steps = [*self._before, _step(chosen, self._operands), *self._after]
 
     def _bind(self, name: str, given: Any, chosen: Any, *, is_result: bool) -> None:
         """Give an operand to the primitive: as XLA holds it, or by way of a reordered copy."""
@@ -98,9 +110,9 @@ class Convolution:
         self._copy = copy, library().dnnl_memory_desc_get_size(wanted)
         self._operands.append((_ARGUMENT[name], copy))
         if is_result:
-            self._after.append((_reorder(wanted, given), copy, user))
+            self._after.append(_reorder(wanted, given, copy, user))
         else:
-            self._before.append((_reorder(given, wanted), user, copy))
+            self._before.append(_reorder(given, wanted, user, copy))
 
     def __call__(self, addresses: Sequence[int]) -> None:
         """Compute, one call at a time: all share one workspace.
@@ -111,13 +123,15 @@ class Convolution:
         for memory, address in zip(self._memory, addresses, strict=True):
             _place(memory, address)
         copy, size = self._copy
+        # The copy at the beginning, scratch memory behind it.
+        behind = -(-size // _PAGE) * _PAGE
+        begin = _workspace(behind + max(step.size for step in self._steps))
         if copy:
-            _place(copy, _workspace(size))
-        for reorder, source, target in self._before:
-            run(reorder, ((1, source), (17, target)))
-        run(self._convolve, self._operands)
-        for reorder, source, target in self._after:
-            run(reorder, ((1, source), (17, target)))
+            _place(copy, begin)
+        for step in self._steps:
+            if step.size:
+                _place(step.scratch, begin + behind)
+            run(step.primitive, step.operands)
         do("stream_wait", stream())
 
 
@@ -169,17 +183,38 @@ _grown: list[mmap.mmap] = []
 def _workspace(size: int) -> int:
     """Return the address of at least so many bytes, the same for every caller."""
     if not _grown or len(_grown[0]) < size:
-        _grown[:] = [mmap.mmap(-1, size)]
+        _grown[:] = [mmap.mmap(-1, max(size, _PAGE))]
     return ctypes.addressof(ctypes.c_char.from_buffer(_grown[0]))
 
 
-def _created(described: ctypes.c_void_p) -> ctypes.c_void_p:
+@lru_cache(maxsize=1)
+def _attributes() -> ctypes.c_void_p:
+    """Return the attributes of all primitives: scratch memory is handed over at each call.
+
+    oneDNN's own belongs to the thread that made the primitive, and XLA calls from any.
+    """
+    attributes = ctypes.c_void_p()
+    do("primitive_attr_create", _at(attributes))
+    do("primitive_attr_set_scratchpad_mode", attributes, _HANDED_OVER)
+    return attributes
+
+
+def _step(described: ctypes.c_void_p, operands: Sequence[tuple[int, ctypes.c_void_p]]) -> _Step:
     primitive = ctypes.c_void_p()
     do("primitive_create", _at(primitive), described)
-    return primitive
+    wanted = ctypes.c_void_p(
+        library().dnnl_primitive_desc_query_md(described, _DESCRIPTOR_OF["scratchpad"], 0)
+    )
+    size = library().dnnl_memory_desc_get_size(wanted) if wanted else 0
+    if not size:
+        return _Step(primitive, operands, ctypes.c_void_p(), 0)
+    scratch = _memory(wanted)
+    return _Step(primitive, [*operands, (_ARGUMENT["scratchpad"], scratch)], scratch, size)
 
 
-def _reorder(source: Any, target: Any) -> ctypes.c_void_p:
+def _reorder(
+    source: Any, target: Any, source_memory: ctypes.c_void_p, target_memory: ctypes.c_void_p
+) -> _Step:
     described = ctypes.c_void_p()
     do(
         "reorder_primitive_desc_create",
@@ -188,6 +223,7 @@ def _reorder(source: Any, target: Any) -> ctypes.c_void_p:
         engine(),
         target,
         engine(),
-        None,
+        _attributes(),
     )
-    return _created(described)
+    operands = (_ARGUMENT["src"], source_memory), (_ARGUMENT["dst"], target_memory)
+    return _step(described, operands)
