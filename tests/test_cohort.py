@@ -1,7 +1,6 @@
 """`musclejax segment`: engines, precision, memory, and what the run record says of them."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +95,8 @@ def test_other_engines_give_the_same_labels(
     engine: str, scan: Path, weights_folder: Path, tmp_path: Path
 ) -> None:
     # Not imported: openvino's own import reports itself, for which it forks.
-    if any(find_spec(package) is None for package in engines.PACKAGES[engine]):
-        pytest.skip(f"{engine} is not installed")
+    if missing := engines.missing_packages(engine):
+        pytest.skip(f"not installed: {', '.join(missing)}")
     arguments = ("segment", scan, "--weights", weights_folder, "--region", "thigh")
     for name in ("jax", engine):
         result = call(*arguments, "-o", tmp_path / name, "--engine", name)

@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, RECIPE = EXAMPLES / "huashan_thigh", EXAMPLES / "huashan.py"
 REACHED = 0.40
 """DSC over the eleven muscles of the other person's slices that must be reached in three epochs of
-ten steps. Source: ours; random weights are far from it."""
+twenty steps; it was 0.47 when this was written, and 0.36 after one."""
 
 
 def test_labels_are_ours_and_the_unknown_is_unknown() -> None:
@@ -44,7 +44,7 @@ def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
     assert "27 annotated slices: fit for training" in run("dataset", "check", DATA)
     work = tmp_path / "run"
     train = ("train", "--config", RECIPE, "--data", DATA, "--workdir", work, "--init", "phantom")
-    train += ("--set=train.epochs=3", "--set=train.epoch_slices=20")
+    train += ("--set=train.epochs=3",)
     first = subprocess.Popen(command(*train), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not read_metrics(work) and time.monotonic() < deadline:

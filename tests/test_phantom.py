@@ -214,7 +214,10 @@ def test_gamma_keeps_order_and_what_is_bright() -> None:
     for plain, toned in zip(images[::2], images[1::2], strict=True):
         # Away from the ends, where resolution blurs.
         plain, toned = plain[48, 10:86], toned[48, 10:86]
-        powers.append(np.polyfit(np.log(plain / 2), np.log(toned / 2), 1)[0])
+        power, offset = np.polyfit(np.log(plain / 2), np.log(toned / 2), 1)
+        assert (np.diff(toned) > 0).all()
+        assert offset == pytest.approx(0, abs=0.05)  # 2 stays 2
+        powers.append(power)
     assert min(powers) < 0.9
     assert max(powers) > 1.1
 

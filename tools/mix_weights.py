@@ -33,17 +33,13 @@ def main() -> None:
     mixed = {**other.networks, **weights.networks}
     mixed |= {t: mix(weights.networks[t], other.networks[t], args.share) for t in both}
     provenance = {**other.provenance, **weights.provenance}
-    parts = [w.provenance.get("report", {}) for w in (other, weights)]
-    provenance["report"] = {task: report for part in parts for task, report in part.items()}
-    descriptions = [weights.provenance["description"]]
+    theirs, ours = (w.provenance.get("report", {}) for w in (other, weights))
+    provenance["report"] = {**theirs, **ours}
     if both:
-        names = ", ".join(sorted(both))
-        descriptions[0] = (
-            f"{names} mixed with {args.share:g} of {other.name}; before that " + (descriptions[0])
-        )
+        mixture = f"{', '.join(sorted(both))} mixed with {args.share:g} of {other.name}"
+        provenance["description"] = f"{mixture}; before that {provenance['description']}"
     if other.networks.keys() - both:
-        descriptions.append(other.provenance["description"])
-    provenance["description"] = "; ".join(descriptions)
+        provenance["description"] += f"; {other.provenance['description']}"
     save_weights(args.output, mixed, provenance, half=args.half)
 
 

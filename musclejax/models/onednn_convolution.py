@@ -87,32 +87,34 @@ class Convolution:
         outside = {"src": image, "diff_src": image, "dst": output, "diff_dst": output}
         self._memory: list[ctypes.c_void_p] = []
         self._copy: tuple[ctypes.c_void_p | None, int] = (None, 0)
-        self._operands: list[tuple[int, ctypes.c_void_p]] = []
-        self._before: list[_Step] = []
-        self._after: list[_Step] = []
+        operands: list[tuple[int, ctypes.c_void_p]] = []
+        before: list[_Step] = []
+        after: list[_Step] = []
         for name in OPERANDS[kind]:
-            self._bind(
-                name, outside.get(name, kernel), chosen, is_result=name == OPERANDS[kind][-1]
+            is_result = name == OPERANDS[kind][-1]
+            memory, reorder = self._bind(
+                name, outside.get(name, kernel), chosen, is_result=is_result
             )
-        self._steps = [*self._before, _step(chosen, self._operands), *self._after]
+            operands.append((_ARGUMENT[name], memory))
+            (after if is_result else before).extend(reorder)
+        self._steps = [*before, _step(chosen, operands), *after]
 
-    def _bind(self, name: str, given: Any, chosen: Any, *, is_result: bool) -> None:
-        """Give an operand to the primitive: as XLA holds it, or by way of a reordered copy."""
+    def _bind(
+        self, name: str, given: Any, chosen: Any, *, is_result: bool
+    ) -> tuple[ctypes.c_void_p, list[_Step]]:
+        """Return what the primitive is given: an operand as XLA holds it, or a reordered copy."""
         user = _memory(given)
         self._memory.append(user)
         wanted = ctypes.c_void_p(
             library().dnnl_primitive_desc_query_md(chosen, _DESCRIPTOR_OF[name], 0)
         )
         if library().dnnl_memory_desc_equal(given, wanted):
-            self._operands.append((_ARGUMENT[name], user))
-            return
+            return user, []
         copy = _memory(wanted)
         self._copy = copy, library().dnnl_memory_desc_get_size(wanted)
-        self._operands.append((_ARGUMENT[name], copy))
         if is_result:
-            self._after.append(_reorder(wanted, given, copy, user))
-        else:
-            self._before.append(_reorder(given, wanted, user, copy))
+            return copy, [_reorder(wanted, given, copy, user)]
+        return copy, [_reorder(given, wanted, user, copy)]
 
     def __call__(self, addresses: Sequence[int]) -> None:
         """Compute, one call at a time: all share one workspace.
