@@ -1,7 +1,8 @@
 """Shared scans and weights; small, real in kind, made once a session."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,29 @@ def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     import jax
 
     return jax.jit(function, compiler_options=QUICK)
+
+
+@contextmanager
+def local_cluster() -> Iterator[str]:
+    """Start a Dask cluster of two processes on this machine; gives its scheduler's address.
+
+    Dask leaves OMP_NUM_THREADS=1 behind in this process, and what later tests start would inherit
+    it: a convolution on one thread has other last digits than one on two.
+    """
+    distributed = pytest.importorskip("distributed")
+    before = dict(os.environ)
+    try:
+        with distributed.LocalCluster(
+            # Any free port for its pages: both test processes may have a cluster at once.
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="localhost:0",
+        ) as cluster:
+            yield cluster.scheduler_address
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 SAMPLES = Path(__file__).parents[1] / "musclejax" / "samples"

@@ -16,6 +16,7 @@ from musclejax.cli.one_scan import Outcome, Scan
 from musclejax.cluster import connect, run_tasks
 from musclejax.errors import InputError
 from musclejax.scan.volume import load
+from tests.conftest import local_cluster
 from tests.test_cli import call
 
 DEADLY = "poison"
@@ -24,17 +25,9 @@ DEADLY = "poison"
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """A cluster of two processes on this machine that gives a task two workers to kill."""
-    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="localhost:0",
-        ) as cluster,
-    ):
-        yield cluster.scheduler_address
+    dask = pytest.importorskip("dask")
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), local_cluster() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -96,8 +96,9 @@ def weights(weights_folder: Path) -> Weights:
 def test_an_onnx_file_says_how_to_feed_it(weights: Weights, tmp_path: Path) -> None:
     path = tmp_path / "leg.onnx"
     check = exports.export(weights, "leg", path, "onnx")
-    assert (check.slices, check.agreement) == (4, 1.0)
-    assert check.difference < 1e-5
+    # Two engines round differently: where random weights leave two classes closer together than
+    # the difference, either may win, in one pixel of a hundred thousand here.
+    assert (check.slices, check.difference < 1e-5, check.agreement > 1 - 1e-5) == (4, True, True)
     assert {p.name for p in tmp_path.iterdir()} == {"leg.onnx", "leg.onnx.json"}
     model = onnx.load(path)
     held = {p.key: p.value for p in model.metadata_props}

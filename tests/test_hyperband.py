@@ -42,6 +42,7 @@ from musclejax.tuning.trials import (
     locked,
     read_log,
 )
+from tests.conftest import local_cluster
 from tests.test_cli import call
 
 METRIC = "validation_soft_dsc"
@@ -400,15 +401,8 @@ def test_results_with_failures(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """A cluster of two processes on this machine."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        # Any free port for its pages: both test processes may have a cluster at once.
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="localhost:0",
-    ) as cluster:
-        yield cluster.scheduler_address
+    with local_cluster() as address:
+        yield address
 
 
 def dying_trial(config: ConfigDict, epochs: int, workdir: Path) -> dict[str, float]:
