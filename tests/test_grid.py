@@ -13,7 +13,13 @@ from skimage.transform import resize
 
 from musclejax.config import SLICE_PX, SLICE_SPACING_MM
 from musclejax.errors import InputError
-from musclejax.scan.grid import from_model_grid, inverse_orientation, to_model_grid, to_thumbnails
+from musclejax.scan.grid import (
+    from_model_grid,
+    inverse_orientation,
+    labels_from_model_grid,
+    to_model_grid,
+    to_thumbnails,
+)
 from musclejax.scan.volume import Volume, load
 
 ORIENTATIONS = [
@@ -71,6 +77,45 @@ def test_labels_survive_the_way_there_and_back(
     model = np.zeros((shape[2], SLICE_PX, SLICE_PX), np.float32)
     model[z, rows, columns] = canonical.transpose(2, 1, 0)
     np.testing.assert_array_equal(from_model_grid(model, transform), volume.data)
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.8, 1.5])
+def test_labels_of_discs_come_back_as_discs(spacing: float) -> None:
+    """Closer to the outline than the nearest pixel's label, on finer grids, and no label between
+    two others that is not there."""
+    n = round(240 / spacing)
+    volume = Volume(np.ones((n, n, 1), np.float32), np.diag([spacing, spacing, 5, 1]))
+    _, transform = to_model_grid(volume)
+
+    def discs(size: int, step: float) -> np.ndarray:
+        """Two that touch; the distance to each outline in mm, positive within."""
+        y, x = (np.mgrid[:size, :size] - (size - 1) / 2) * step
+        return np.stack([30 - np.hypot(y - 3, x - 32), 33 - np.hypot(y, x + 31)])
+
+    depth = discs(SLICE_PX, SLICE_SPACING_MM)
+    shares = 1 / (1 + np.exp(-2 * np.stack([-depth.max(0), *depth])))
+    shares = shares / shares.sum(0)
+    labels = np.array([0, 3, 9], np.uint8)[shares.argmax(0)]
+    confidence = np.round(255 * shares.max(0)).astype(np.uint8)
+    exact = discs(n, spacing)
+    truth = np.where((exact > 0).any(0), np.array([3, 9])[exact.argmax(0)], 0)
+    smooth = labels_from_model_grid(labels[None], confidence[None], transform)
+    nearest = from_model_grid(labels[None], transform)
+    wrong, wrong_nearest = ((a[:, :, 0].T[::-1, ::-1] != truth).sum() for a in (smooth, nearest))
+    assert set(np.unique(smooth)) == {0, 3, 9}
+    assert wrong < (0.8 if spacing < 1 else 1.01) * wrong_nearest
+
+
+def test_the_more_confident_label_goes_further() -> None:
+    volume = Volume(np.ones((400, 400, 1), np.float32), np.diag([0.5, 0.5, 5, 1]))
+    _, transform = to_model_grid(volume)
+    labels = np.ones((1, SLICE_PX, SLICE_PX), np.uint8)
+    labels[:, :, 216:] = 2
+    even = np.full_like(labels, 200)
+    sure = np.where(labels == 2, 250, 60).astype(np.uint8)
+    share = [(labels_from_model_grid(labels, c, transform) == 2).mean() for c in (even, sure)]
+    assert share[0] == pytest.approx(0.5, abs=0.003)
+    assert share[1] > share[0]
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
@@ -136,6 +181,8 @@ def test_2021_geometry_is_scipys_zoom_padded_or_cut_reversed_and_transposed(shap
 
     labels = rng.integers(0, 13, slices.shape).astype(np.uint8)
     back = from_model_grid(labels, transform)
+    confidence = np.full_like(labels, 90)
+    np.testing.assert_array_equal(labels_from_model_grid(labels, confidence, transform), back)
     flat = fit(ndimage.zoom(labels[1], 1 / factor, order=0), (shape[1], shape[0]))
     np.testing.assert_array_equal(back[:, :, 5], flat[::-1, ::-1].T)
     assert not back[:, :, [*range(4), *range(6, 11)]].any()

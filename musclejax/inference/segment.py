@@ -22,6 +22,7 @@ from musclejax.scan.grid import (
     SKIPPED_2021,
     GridTransform,
     from_model_grid,
+    labels_from_model_grid,
     to_model_grid,
     to_thumbnails,
 )
@@ -54,8 +55,8 @@ class Segmentation:
         volume: The scan.
         labels: Muscle numbers of `anatomy.REGIONS[region]`, on the scan's own grid; the same
             number on both sides.
-        confidence: Probability of the network's label in steps of 1/255, same grid; islands and
-            holes, which have another label now, keep it.
+        confidence: Probability of the network's label in steps of 1/255, same grid, of the model
+            pixel nearest to the voxel; islands and holes, which have another label now, keep it.
         sides: Which side each voxel is on, and how that was told.
         covered: Voxels that a network has seen; the rest is 0 in `labels`.
         region: "thigh" or "leg".
@@ -233,7 +234,7 @@ def _restore(prediction: Prediction, transform: GridTransform) -> dict[str, Any]
     labels, confidence, probabilities = prediction
     seen = from_model_grid(np.ones_like(labels), transform).astype(bool)
     return {
-        "labels": from_model_grid(labels, transform),
+        "labels": labels_from_model_grid(labels, confidence, transform),
         "confidence": from_model_grid(confidence, transform),
         "covered": seen,
         "probabilities": None

@@ -2,7 +2,7 @@
 
 Resampling is separable, so both ways are small: a slice becomes `rows @ slice @ columns.T` with
 two matrices that hold the cubic spline, the padding and the cutting, and labels come back by
-two index vectors.
+two vectors of positions (`scan.axis`).
 """
 
 from dataclasses import dataclass
@@ -10,36 +10,17 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Int, Shaped
-from scipy import ndimage
+from jaxtyping import Bool, Float, Shaped, UInt8
 from skimage.transform import resize
 
-from musclejax.config import SLICE_PX, SLICE_SPACING_MM, THUMBNAIL_PX
+from musclejax.config import THUMBNAIL_PX
 from musclejax.errors import InputError
+from musclejax.scan.axis import Around, AxisMap, map_axis, map_axis_2021
 from musclejax.scan.volume import Volume
 
 GEOMETRIES = ("world", "2021")
-MIN_EXTENT_MM = 40.0
-"""A field of view smaller than this in plane cannot show a thigh or leg. Source: ours."""
-MIN_PIXELS = 32
-"""Fewer pixels than this across the field of view leave nothing to segment. Source: ours."""
 # Slices left unsegmented at the two ends of the stack (2021 code: only 4 ... n - 6 are segmented).
 SKIPPED_2021 = (4, 5)
-
-
-@dataclass(frozen=True, eq=False)
-class AxisMap:
-    """One in-plane axis of the scan against the same axis of the model grid.
-
-    Attributes:
-        forward: Weights that resample n scan pixels to m model pixels.
-        nearest: For each scan pixel the nearest model pixel, -1 where there is none.
-        source: For each model pixel the nearest scan pixel, -1 where there is none.
-    """
-
-    forward: Float[np.ndarray, "m n"]
-    nearest: Int[np.ndarray, " n"]
-    source: Int[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +87,63 @@ def from_model_grid(
     """
     rows, columns = transform.rows.nearest, transform.columns.nearest
     picked = slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)]
-    inside = (rows >= 0)[:, None] & (columns >= 0)[None, :]
-    picked[:, ~inside] = 0
+    picked[:, ~_inside(transform)] = 0
+    return _to_scan(picked, transform)
+
+
+def labels_from_model_grid(
+    labels: UInt8[np.ndarray, "z r c"],
+    confidence: UInt8[np.ndarray, "z r c"],
+    transform: GridTransform,
+) -> UInt8[np.ndarray, "i j k"]:
+    """Bring labels back to the scan's own grid, with smooth borders where that is finer.
+
+    Every voxel takes the label that has most confidence among the four model pixels around its
+    centre, each weighted by its nearness; outside the model grid and in slices that were not
+    segmented it is 0. On real scans this gives a DSC 0.002 to 0.006 above that of the nearest
+    pixel's label (docs/weights.md).
+    """
+    rows, columns = transform.rows.around, transform.columns.around
+    blended = [_blend(*pair, rows, columns) for pair in zip(labels, confidence, strict=True)]
+    picked = np.stack(blended)
+    picked[:, ~_inside(transform)] = 0
+    return _to_scan(picked, transform)
+
+
+def _blend(
+    labels: UInt8[np.ndarray, "r c"],
+    confidence: UInt8[np.ndarray, "r c"],
+    rows: Around,
+    columns: Around,
+) -> UInt8[np.ndarray, "n m"]:
+    """Return the label with the largest share of confidence around each pixel of the scan."""
+    corners = [(r, c) for r in (0, 1) for c in (0, 1)]
+    found = np.stack([labels[rows.pixels[r][:, None], columns.pixels[c]] for r, c in corners])
+    blended = found[0]
+    # Nearly everywhere all four say the same.
+    y, x = np.nonzero((found[1:] != blended).any(0))
+    found = found[:, y, x]
+    weights = np.stack(
+        [
+            confidence[rows.pixels[r][y], columns.pixels[c][x]]
+            * (rows.weights[r][y] * columns.weights[c][x])
+            for r, c in corners
+        ]
+    )
+    shares = np.stack([np.where(found == label, weights, 0).sum(0) for label in found])
+    blended[y, x] = np.take_along_axis(found, shares.argmax(0)[None], 0)[0]
+    return blended
+
+
+def _inside(transform: GridTransform) -> Bool[np.ndarray, "n m"]:
+    """Return which pixels of a slice of the scan lie on the model grid."""
+    return (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
+
+
+def _to_scan(
+    picked: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
+) -> Shaped[np.ndarray, "i j k *channels"]:
+    """Turn slices that lie as the model's do, on the scan's pixels, into the scan's array."""
     back = inverse_orientation(transform.orientation)
     depth = transform.shape[int(back[2, 0])]
     whole = np.zeros((depth, *picked.shape[1:]), picked.dtype)
@@ -171,59 +207,10 @@ def _transform_world(volume: Volume) -> GridTransform:
     # Contiguous, so that sums run in one order and all 48 orientations agree to the last bit.
     array = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
     bright = np.where(array > array.mean(dtype=np.float64), array, 0)
-    columns = _axis_world(bright.sum((1, 2), dtype=np.float64), x_mm, volume.name)
-    rows = _axis_world(bright.sum((0, 2), dtype=np.float64), y_mm, volume.name)
+    columns = map_axis(bright.sum((1, 2), dtype=np.float64), x_mm, volume.name)
+    rows = map_axis(bright.sum((0, 2), dtype=np.float64), y_mm, volume.name)
     i, j, k = volume.data.shape
     return GridTransform((i, j, k), orientation, rows, columns, 0, array.shape[2])
-
-
-def _axis_world(profile: Float[np.ndarray, " n"], spacing_mm: float, subject: str) -> AxisMap:
-    """Map one axis by its spacing, the model grid centred on what the scan shows.
-
-    Args:
-        profile: Signal along the axis; a field of view wider than the model grid is cut around
-            the middle of it, a smaller one is centred and padded with 0.
-        spacing_mm: Distance between pixels.
-        subject: What to name in an error.
-    """
-    n = profile.size
-    _check_extent(n, spacing_mm, subject)
-    step = SLICE_SPACING_MM / spacing_mm
-    centre, half = (n - 1) / 2, SLICE_PX * step / 2
-    if n > SLICE_PX * step and profile.any():
-        share = np.cumsum(profile) / profile.sum()
-        ends = np.searchsorted(share, (0.005, 0.995))
-        centre = float(np.clip(ends.mean(), half - 0.5, n - half - 0.5))
-    middle = (SLICE_PX - 1) / 2
-    at = (np.arange(SLICE_PX) - middle) * step + centre
-    nearest = np.rint((np.arange(n) - centre) / step + middle).astype(int)
-    nearest[(nearest < 0) | (nearest >= SLICE_PX)] = -1
-    source = np.rint(at).astype(int)
-    source[(source < 0) | (source >= n)] = -1
-    return AxisMap(_spline_matrix(n, tuple(at), max(0.0, (step - 1) / 2)), nearest, source)
-
-
-def _check_extent(n: int, spacing_mm: float, subject: str) -> None:
-    if n < MIN_PIXELS or n * spacing_mm < MIN_EXTENT_MM:
-        found = f"an axial field of view of {n} pixels of {spacing_mm:.3g} mm"
-        accepted = f"at least {MIN_PIXELS} pixels and {MIN_EXTENT_MM:g} mm across"
-        raise InputError(subject, found, accepted, "Nothing would be left to segment.")
-
-
-@lru_cache(maxsize=8)
-def _spline_matrix(n: int, at: tuple[float, ...], sigma: float) -> Float[np.ndarray, "m n"]:
-    """Return the weights of cubic spline interpolation of n pixels at the positions `at`.
-
-    Args:
-        n: Number of pixels.
-        at: Positions in pixels; 0 is taken outside the pixels.
-        sigma: Standard deviation, in pixels, of a Gaussian applied first, against aliasing.
-    """
-    impulses = np.eye(n)
-    if sigma:
-        impulses = ndimage.gaussian_filter1d(impulses, sigma, axis=0, mode="nearest")
-    columns = [ndimage.map_coordinates(impulse, [at], order=3) for impulse in impulses.T]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _transform_2021(volume: Volume) -> GridTransform:
@@ -235,38 +222,9 @@ def _transform_2021(volume: Volume) -> GridTransform:
             volume.name, f"{k} slices on array axis 2", accepted, "Use world geometry."
         )
     orientation = np.array([[0, -1], [1, -1], [2, 1]], np.float64)
-    columns = _axis_2021(i, volume.spacing_mm[0], volume.name)
-    rows = _axis_2021(j, volume.spacing_mm[1], volume.name)
+    columns = map_axis_2021(i, volume.spacing_mm[0], volume.name)
+    rows = map_axis_2021(j, volume.spacing_mm[1], volume.name)
     return GridTransform((i, j, k), orientation, rows, columns, before, k - after)
-
-
-def _axis_2021(n: int, spacing_mm: float, subject: str) -> AxisMap:
-    """Map one axis as the 2021 code did, reversed as it did.
-
-    Source: facts-2021, section Inference: scipy's `zoom`, which aligns the outer pixel centres,
-    then padding or cutting with the smaller half before. On the way back these happen after the
-    reversal.
-    """
-    _check_extent(n, spacing_mm, subject)
-    factor = spacing_mm / SLICE_SPACING_MM
-    zoomed = np.stack([ndimage.zoom(e, factor, order=3) for e in np.eye(n)], axis=1)
-    forward = _pad_or_cut(zoomed, SLICE_PX, 0)[::-1, ::-1]
-    nearest = ndimage.zoom(np.arange(SLICE_PX), 1 / factor, order=0)
-    source = _pad_or_cut(ndimage.zoom(np.arange(n), factor, order=0), SLICE_PX, -1)
-    # Both the scan's axis and the model's run backwards.
-    source = np.where(source >= 0, n - 1 - source, -1)[::-1]
-    forward = np.ascontiguousarray(forward, np.float32)
-    return AxisMap(forward, _pad_or_cut(nearest, n, -1), np.ascontiguousarray(source))
-
-
-def _pad_or_cut(array: np.ndarray, size: int, fill: int) -> np.ndarray:
-    """Bring axis 0 to `size`: the smaller half of what is added or removed comes first."""
-    missing = size - array.shape[0]
-    if missing < 0:
-        return array[-missing // 2 :][:size]
-    before = missing // 2
-    width = [(before, missing - before)] + [(0, 0)] * (array.ndim - 1)
-    return np.pad(array, width, constant_values=fill)
 
 
 @lru_cache(maxsize=2)
