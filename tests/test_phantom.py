@@ -22,7 +22,7 @@ from musclejax.errors import InputError
 from musclejax.evaluation.overlap import dsc
 from musclejax.phantom import slice as phantom_slice
 from musclejax.phantom.cohort import PROTOCOLS, RANGE, Cohort, _choose, draw_scan, plan
-from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions
+from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions, shrinkage
 from musclejax.phantom.draw import Phantom, other_limb
 from musclejax.phantom.scanner import Scanner, scan
 from musclejax.phantom.scene import Person
@@ -172,7 +172,7 @@ def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
     def overlap(amount: float) -> float:
         """Return the mean Dice of its muscles with those of the template."""
         shape = draw_shape(jax.random.key(1), jnp.float32(8), amount, 0.0)
-        limb = np.asarray(deform(template, shape, 0.5))
+        limb = np.asarray(deform(template, shape, jnp.zeros(32), 0.5))
         assert {SKIN, FAT} <= set(np.unique(limb))
         shown = limb[margin:-margin, margin:-margin]
         pairs = [(shown == n, tile == n) for n in muscles]
@@ -193,7 +193,7 @@ def test_a_wasted_muscle_leaves_no_ring() -> None:
 
     def muscle(closing: float, erosion: float) -> np.ndarray:
         shape = still._replace(closing=jnp.float32(closing), erosion=jnp.full(32, erosion))
-        return np.asarray(deform(template, shape, 0.5)) == 3
+        return np.asarray(deform(template, shape, jnp.zeros(32), 0.5)) == 3
 
     as_it_is, larger, smaller = muscle(0, 0), muscle(4, 1), muscle(1, 4)
     assert smaller.sum() < as_it_is.sum() < larger.sum()
@@ -201,6 +201,30 @@ def test_a_wasted_muscle_leaves_no_ring() -> None:
         _, pieces = ndi.label(mask, np.ones((3, 3)))
         assert pieces == 1
         assert not (ndi.binary_fill_holes(mask) & ~mask).any()
+
+
+def test_muscles_that_fat_replaces_shrink() -> None:
+    """The more fat, the more a muscle shrinks; none where atrophy is left out."""
+    tissue = np.zeros((LIMB_PX, LIMB_PX), np.uint8)
+    tissue[60:190, 60:190] = GAP
+    tissue[70:120, 70:120] = 3
+    tissue[130:150, 70:170] = 4
+    template = Tiles(jnp.asarray(pack(tissue)), jnp.zeros((13, 2)), jnp.zeros(13))
+    still = draw_shape(jax.random.key(0), jnp.float32(8), 0.0, 0.0)
+    still = still._replace(closing=jnp.float32(0), erosion=jnp.zeros(32))
+    shrunk = jnp.zeros(32).at[jnp.array([3, 4])].set(jnp.array([0.5, 0.3]))
+    before, after = (np.asarray(deform(template, still, s, 0.5)) for s in (0 * shrunk, shrunk))
+    # Two thirds of half the thickness, 25 pixels, of a square; a little less than 10 of a bar.
+    for label, sides in ((3, (50 - 2 * 8, 50 - 2 * 8)), (4, (20 - 2 * 2.7, 100 - 2 * 2.7))):
+        assert (after == label).sum() == pytest.approx(np.prod(sides), rel=0.15)
+        assert not ((after == label) & (before != label)).any()
+    fractions = jnp.linspace(0, 1, 64).reshape(2, 32)
+    lost = np.mean(
+        [shrinkage(Person(jax.random.key(n), 0.0, 0.8), fractions) for n in range(100)], axis=0
+    )
+    assert lost[0, 0] == pytest.approx(0.1, abs=0.04)
+    assert lost[1, 16:].mean() == pytest.approx(0.4, abs=0.02)
+    assert not np.asarray(shrinkage(Person(jax.random.key(0), 0.0), fractions)).any()
 
 
 def test_gamma_keeps_order_and_what_is_bright() -> None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
 from musclejax.phantom.templates import Tiles
@@ -26,12 +26,14 @@ class Limbs(NamedTuple):
         other_person: Share of scans whose two limbs start from templates of two people.
         alike: Share of people whose limbs differ by their templates alone, not in size and shape.
         alone: Share of scans that show one limb only.
+        atrophy: How far fat-replaced muscles may shrink within their old borders, 0 to 1.
     """
 
     deformation: float = 1.0
     other_person: float = 0.3
     alike: float = 0.5
     alone: float = 0.12
+    atrophy: float = 0.9
 
 
 class Person(NamedTuple):
@@ -39,17 +41,21 @@ class Person(NamedTuple):
 
     Attributes:
         key: Decides all that stays the same from slice to slice and from visit to visit.
-        wasting: 0 (healthy) to 1 (muscles shrunk by disease).
+        wasting: 0 (healthy) to 1 (muscles shrunk by disease, all by some pixels).
+        atrophy: 0 to 1: how far the muscles that fat replaces have shrunk; what is left of them
+            lies in fat, with strands between.
     """
 
     key: PRNGKeyArray
     wasting: ArrayLike
+    atrophy: ArrayLike = 0.0
 
 
 def compose(
     tiles: Tiles,
     chosen: Int[Array | np.ndarray, " 2"],
     person: Person,
+    shrunk: Float[Array, "2 CODES"],
     visit: PRNGKeyArray,
     level: ArrayLike,
     size: tuple[int, int],
@@ -61,17 +67,23 @@ def compose(
         tiles: Templates.
         chosen: Template of the right and of the left limb.
         person: Who is scanned.
+        shrunk: Share of its thickness that each muscle of both limbs has lost.
         visit: Key of the visit: how the limbs lie.
         level: 0 (knee or ankle) to 1.
         size: Height and width of the slice.
         how: How much they vary.
     """
-    limbs = _limbs(tiles, chosen, person, level, how)
+    limbs = _limbs(tiles, chosen, person, shrunk, level, how)
     return _place(limbs, visit, size, how.alone)
 
 
 def _limbs(
-    tiles: Tiles, chosen: Array | np.ndarray, person: Person, level: ArrayLike, how: Limbs
+    tiles: Tiles,
+    chosen: Array | np.ndarray,
+    person: Person,
+    shrunk: Array,
+    level: ArrayLike,
+    how: Limbs,
 ) -> list[Array]:
     body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
     share, which = jax.random.uniform(body, (2,))
@@ -86,7 +98,7 @@ def _limbs(
     for side, key in enumerate((keys[0], same)):
         shape = draw_shape(key, fat_px, how.deformation, person.wasting)
         template = Tiles(*(field[chosen[side]] for field in tiles))
-        limbs.append(deform(template, shape, level))
+        limbs.append(deform(template, shape, shrunk[side], level))
     return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
 from musclejax.phantom.tissues import (
+    CODES,
     CORTEX,
     FAT,
     GAP,
@@ -93,6 +94,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
 def deform(
     template: Tiles,
     shape: Shape,
+    shrunk: Float[Array, " 32"],
     level: ArrayLike,
 ) -> UInt8[Array, "LIMB_PX LIMB_PX"]:
     """Return the tissues of a limb; it looks like a right one.
@@ -100,6 +102,7 @@ def deform(
     Args:
         template: One of them.
         shape: How to deform it.
+        shrunk: Share of its thickness that each muscle has lost, by code of its tissue.
         level: 0 (knee or ankle) to 1: the smooth displacements change from end to end.
     """
     place = _places(1)
@@ -115,7 +118,8 @@ def deform(
     outside = OUTSIDE_STEP * layers[3].astype(jnp.float32)
     tissue = jnp.where(inside, tissue, 0)
     outside = jnp.where(inside, outside, 255 * OUTSIDE_STEP)
-    tissue = _resize_muscles(tissue, nearest, depth, shape)
+    erosion = shape.erosion + shrunk * _half_thickness(tissue, depth)
+    tissue = _resize_muscles(tissue, nearest, depth, erosion - shape.closing)
     tissue = jnp.where((tissue == MARROW) & (depth < shape.cortex), CORTEX, tissue)
     return _clothe(tissue, outside, theta, shape, place + LIMB_PX / 2)
 
@@ -155,14 +159,24 @@ def _grow(source: Array, template: Tiles, growth: Array) -> Array:
     return source
 
 
-def _resize_muscles(tissue: Array, nearest: Array, depth: Array, shape: Shape) -> Array:
+def _half_thickness(tissue: Array, depth: Array) -> Array:
+    """Return half of each muscle's thickness in pixels, by code; of a disc, two thirds of it."""
+    sizes = jnp.zeros(CODES)
+    for label in range(1, MUSCLES + 1):
+        there = tissue == label
+        mean = jnp.where(there, depth, 0).sum() / jnp.maximum(there.sum(), 1)
+        sizes = sizes.at[label].set(2 * mean)
+    return sizes
+
+
+def _resize_muscles(tissue: Array, nearest: Array, depth: Array, erosion: Array) -> Array:
     """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards.
 
     One border moves, by the difference of both: if gaps were closed first and borders wasted then,
     what had closed a gap would stay behind as a ring around the wasted muscle.
     """
     gap = tissue == GAP
-    inwards = shape.erosion[jnp.where(gap, nearest, tissue)] - shape.closing
+    inwards = erosion[jnp.where(gap, nearest, tissue)]
     wasted = is_muscle(tissue) & (depth >= 0) & (depth < inwards - 0.5)
     return jnp.where(wasted, GAP, jnp.where(gap & (-depth < -inwards), nearest, tissue))
 

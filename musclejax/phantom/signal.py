@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom import tissues
-from musclejax.phantom.disease import Disease, fat_fractions
 from musclejax.phantom.scene import Person
-from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES
+from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES, VESSEL
 
 _GAPS_OF_FAT = 0.65
 """Share of visits in which what is between the muscles is as bright as the fat under the skin, so
@@ -39,6 +38,7 @@ class Contrast(NamedTuple):
         suppressed: Fat suppressed, more or less.
         fat: Least and greatest signal of fat that is not, in that of muscle; real scans have up to
             twice.
+        flow: How much the signal of blood differs from vessel to vessel and within one.
     """
 
     out_of_phase: float = 0.35
@@ -47,11 +47,12 @@ class Contrast(NamedTuple):
     fat_only: float = 0.04
     suppressed: float = 0.4
     fat: tuple[float, float] = (0.3, 2.1)
+    flow: float = 1.0
 
 
 NARROW = Contrast(out_of_phase=1.0, in_phase=0.0, random=0.0, fat_only=0.0)
 """Out of phase alone, to show what variety is worth."""
-GRADIENT_ECHO = Contrast(random=0.0, fat_only=0.0, suppressed=0.0, fat=(1.1, 1.7))
+GRADIENT_ECHO = Contrast(random=0.0, fat_only=0.0, suppressed=0.0, fat=(1.1, 1.7), flow=0.0)
 """The paper's: TR 35 ms and a flip angle of 7 degrees give fat (T1 0.37 s at 3 T) 1.2 times the
 signal of as many protons of muscle (1.4 s), and muscle has fewer and loses more by T2*."""
 
@@ -65,21 +66,21 @@ def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Fl
 def water_and_fat(
     scene: UInt8[Array, "h w"],
     person: Person,
+    fractions: Float[Array, "2 CODES"],
     texture: PRNGKeyArray,
     visit: PRNGKeyArray,
-    disease: Disease,
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
     """Return how much water and fat every pixel holds.
 
     Args:
         scene: From `scene.compose`.
-        person: Whose limbs these are; decides the fat in the muscles.
+        person: Whose limbs these are; decides how the fat lies in the muscles.
+        fractions: Fat fraction of each muscle of both limbs.
         texture: Key of the slice of that person: where in a muscle the fat is.
         visit: Key of the visit: what else differs from scan to scan.
-        disease: Of the cohort.
     """
     size, keys = scene.shape, iter(jax.random.split(texture, 16))
-    tables = _tables(jax.random.fold_in(visit, 1), fat_fractions(person, disease))
+    tables = _tables(jax.random.fold_in(visit, 1), fractions)
     water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
     code = scene % CODES
     muscle = jnp.asarray(_IS_MUSCLE)[code]
@@ -111,6 +112,12 @@ def water_and_fat(
     inside = jnp.clip(mottled + line * (1 - mottled), 0, 1)
     web = jnp.exp(-((smooth(next(keys), size, size[0] // 11, size[1] // 11) / 0.15) ** 2))
     thin = 1 - jnp.where(code == FAT, 0.3 * finer * web, 0)
+    # Where muscle was, fibres are left, which out of phase look like those within muscles.
+    left = jnp.clip(0.7 * strands + 0.4 * fine, 0, 1) * jax.random.uniform(
+        jax.random.fold_in(texture, 1)
+    )
+    left = jnp.where(code == GAP, jnp.minimum(person.atrophy * 1.2, 1) * left, 0)
+    water, thin = water + 0.8 * left, thin * (1 - left)
     healthy = 1 + 0.05 * fine
     water = jnp.where(muscle, water * healthy * (1 - inside), water)
     return water, jnp.where(muscle, inside, fat * thin)
@@ -177,6 +184,9 @@ def signal(
     bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
     phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
     least, most = contrast.fat
+    size = scene.shape
+    pulse = smooth(jax.random.fold_in(visit, 4), size, size[0] // 5, size[1] // 5)
+    water = jnp.where(scene % CODES == VESSEL, water * jnp.exp(0.7 * contrast.flow * pulse), water)
     strength = least + (most - least) * free
     strength = jnp.where(weak < contrast.suppressed, 0.08 * 12.5**free, strength)
     dark = jax.random.uniform(next(keys)) < contrast.fat_only
