@@ -80,7 +80,7 @@ def fat_fractions(person: Person, disease: Disease) -> Float[Array, "2 CODES"]:
 def shrinkage(person: Person, fractions: Float[Array, "2 CODES"]) -> Float[Array, "2 CODES"]:
     """Return the share of its thickness that each muscle has lost: the more fat, the more."""
     own = jax.random.uniform(jax.random.fold_in(person.key, 8), fractions.shape)
-    return person.atrophy * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
+    return jnp.asarray(person.atrophy) * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
 
 
 def _rank(mixed: Array, share: Array) -> Array:

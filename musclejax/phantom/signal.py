@@ -112,15 +112,17 @@ def water_and_fat(
     inside = jnp.clip(mottled + line * (1 - mottled), 0, 1)
     web = jnp.exp(-((smooth(next(keys), size, size[0] // 11, size[1] // 11) / 0.15) ** 2))
     thin = 1 - jnp.where(code == FAT, 0.3 * finer * web, 0)
-    # Where muscle was, fibres are left, which out of phase look like those within muscles.
-    left = jnp.clip(0.7 * strands + 0.4 * fine, 0, 1) * jax.random.uniform(
-        jax.random.fold_in(texture, 1)
-    )
-    left = jnp.where(code == GAP, jnp.minimum(person.atrophy * 1.2, 1) * left, 0)
-    water, thin = water + 0.8 * left, thin * (1 - left)
+    fibres = jnp.where(code == GAP, _fibres(0.7 * strands + 0.4 * fine, person, texture), 0)
+    water, thin = water + 0.8 * fibres, thin * (1 - fibres)
     healthy = 1 + 0.05 * fine
     water = jnp.where(muscle, water * healthy * (1 - inside), water)
     return water, jnp.where(muscle, inside, fat * thin)
+
+
+def _fibres(pattern: Array, person: Person, texture: PRNGKeyArray) -> Array:
+    """Return how much is left of muscle in the fat where it was: looks like that within muscles."""
+    most = jnp.minimum(1.2 * jnp.asarray(person.atrophy), 1)
+    return most * jax.random.uniform(jax.random.fold_in(texture, 1)) * jnp.clip(pattern, 0, 1)
 
 
 def _tables(key: PRNGKeyArray, fractions: Array) -> tuple[Array, Array]:
