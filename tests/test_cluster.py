@@ -26,6 +26,8 @@ DEADLY = "poison"
 def scheduler() -> Iterator[str]:
     """A cluster of two processes on this machine that gives a task two workers to kill."""
     dask = pytest.importorskip("dask")
+    # First: leaving a setting of a package that is not imported takes all its defaults away.
+    pytest.importorskip("distributed")
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}), local_cluster() as address:
         yield address
 
