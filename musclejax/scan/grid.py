@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from skimage.transform import resize
 
 from musclejax.config import THUMBNAIL_PX
@@ -86,9 +86,7 @@ def from_model_grid(
     model grid or in slices that were not segmented get 0.
     """
     rows, columns = transform.rows.nearest, transform.columns.nearest
-    picked = slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)]
-    picked[:, ~_inside(transform)] = 0
-    return _to_scan(picked, transform)
+    return _to_scan(slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)], transform)
 
 
 def labels_from_model_grid(
@@ -105,9 +103,7 @@ def labels_from_model_grid(
     """
     rows, columns = transform.rows.around, transform.columns.around
     blended = [_blend(*pair, rows, columns) for pair in zip(labels, confidence, strict=True)]
-    picked = np.stack(blended)
-    picked[:, ~_inside(transform)] = 0
-    return _to_scan(picked, transform)
+    return _to_scan(np.stack(blended), transform)
 
 
 def _blend(
@@ -135,15 +131,15 @@ def _blend(
     return blended
 
 
-def _inside(transform: GridTransform) -> Bool[np.ndarray, "n m"]:
-    """Return which pixels of a slice of the scan lie on the model grid."""
-    return (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
-
-
 def _to_scan(
     picked: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
 ) -> Shaped[np.ndarray, "i j k *channels"]:
-    """Turn slices that lie as the model's do, on the scan's pixels, into the scan's array."""
+    """Turn slices that lie as the model's do, on the scan's pixels, into the scan's array.
+
+    Pixels outside the model grid are set to 0 in place.
+    """
+    inside = (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
+    picked[:, ~inside] = 0
     back = inverse_orientation(transform.orientation)
     depth = transform.shape[int(back[2, 0])]
     whole = np.zeros((depth, *picked.shape[1:]), picked.dtype)
