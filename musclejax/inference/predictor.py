@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Float, UInt8
 
 from musclejax.inference.engines import STEPS as STEPS
-from musclejax.inference.engines import folded, labeller, resolve
+from musclejax.inference.engines import Images, Labeller, folded, labeller, resolve
 from musclejax.models.weights import Network
 
 BATCH_SIZE = 4
@@ -34,6 +34,11 @@ class Prediction(NamedTuple):
     probabilities: UInt8[np.ndarray, "z r c k"] | None
 
 
+Revise = Callable[[Labeller, Images, Prediction, int], Prediction]
+"""Network, a batch of a fixed number of images, what the network says of it (of fewer, if it is the
+last), the number of its first slice -> what is to be said of it."""
+
+
 def predict_labels(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
@@ -42,6 +47,7 @@ def predict_labels(
     probabilities: bool = False,
     engine: str = "jax",
     precision: str = "float32",
+    revise: Revise | None = None,
     advance: Callable[[int], None] = lambda slices: None,
 ) -> Prediction:
     """Segment slices that are normalised and on the model grid.
@@ -54,12 +60,14 @@ def predict_labels(
         probabilities: Whether to return those of every class too.
         engine: What computes: see `inference.engines.ENGINES`; "auto" takes the fastest here.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
+        revise: Called with each batch; what it returns takes the place of the network's answer.
         advance: Called with the number of slices done, after each batch.
 
     Raises:
         InputError: If the engine is not installed or does not offer the precision.
     """
-    apply = labeller(network, resolve(engine, precision), precision, probabilities)
+    needed = probabilities or revise is not None
+    apply = labeller(network, resolve(engine, precision), precision, needed)
     shape = slices.shape
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     classes = network.module.num_classes
@@ -68,10 +76,14 @@ def predict_labels(
     for start in range(0, len(slices), batch_size):
         batch = slices[start : start + batch_size]
         stop = start + len(batch)
-        outputs = [np.asarray(o)[: len(batch)] for o in apply(_pad(batch, batch_size))]
-        labels[start:stop], confidence[start:stop] = outputs[:2]
+        images = _pad(batch, batch_size)
+        outputs = [np.asarray(o)[: len(batch)] for o in apply(images)]
+        said = Prediction(outputs[0], outputs[1], outputs[2] if needed else None)
+        if revise is not None:
+            said = revise(apply, images, said, start)
+        labels[start:stop], confidence[start:stop] = said[:2]
         if every is not None:
-            every[start:stop] = outputs[2]
+            every[start:stop] = said.probabilities
         advance(len(batch))
     return Prediction(labels, confidence, every)
 

@@ -120,6 +120,7 @@ def segment(
     engine: str = "jax",
     precision: str = "float32",
     probabilities: bool = False,
+    second_look: bool = True,
     tidy: bool = True,
     hooks: Hooks | None = None,
 ) -> Segmentation:
@@ -137,6 +138,8 @@ def segment(
             takes the fastest one here. The classifier is always computed by JAX in float32.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
         probabilities: Whether to keep those of every class.
+        second_look: Whether to look twice at limbs of which the network is not sure, as the 2021
+            code did not; see `inference.second_look`.
         tidy: Whether to take islands, holes and crumbs away, as the 2021 code did not; see
             `inference.clean`.
         hooks: Follow stages and progress.
@@ -164,6 +167,7 @@ def segment(
             network,
             slices,
             normalise(slices, network.config.intensity),
+            second_look=second_look and weights.trained and geometry != "2021",
             batch_size=batch_size,
             probabilities=probabilities,
             engine=engine,

@@ -14,6 +14,7 @@ from musclejax.config import SLICE_PX
 from musclejax.data.slices import limb_box
 from musclejax.inference.engines import STEPS
 from musclejax.inference.predictor import Prediction, predict_labels
+from musclejax.inference.second_look import SecondLook
 from musclejax.models.weights import Network
 from musclejax.scan.intensity import body_mask
 
@@ -60,6 +61,8 @@ def predict_in_windows(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
     scaled: Float[np.ndarray, "z r c"],
+    *,
+    second_look: bool = False,
     **options: Any,
 ) -> Prediction:
     """Segment slices in the windows that the network was trained on; beyond is background.
@@ -68,14 +71,19 @@ def predict_in_windows(
         network: A segmentation network.
         slices: On the model grid, in the scanner's intensities.
         scaled: The same, normalised.
+        second_look: Whether to look twice at limbs of which the network is not sure; see
+            `inference.second_look`.
         options: As for `predictor.predict_labels`.
     """
+    body = body_mask(slices)
     least = tuple(network.config.data.crop_px)
-    if least == slices.shape[1:]:
-        return predict_labels(network, scaled, **options)
     step = math.lcm(STEP_PX, network.spec.size_multiple)
-    windows = find_windows(body_mask(slices), least, step)
+    windows = find_windows(body, least, step)
+    if second_look:
+        options["revise"] = SecondLook(network.task, body, windows.corners[:, 1])
     seen = predict_labels(network, _cut(scaled, windows), **options)
+    if windows.size == scaled.shape[1:]:
+        return seen
     every = None
     if seen.probabilities is not None:
         background = STEPS * np.eye(1, seen.probabilities.shape[-1], dtype=np.uint8)[0]

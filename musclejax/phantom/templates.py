@@ -23,6 +23,8 @@ SOURCES = {"thigh": ("thigh",), "leg": ("leg",)}
 DEPTH_STEP, OUTSIDE_STEP = 0.25, 0.5
 """Pixels by step of the stored distances."""
 _ZERO_DEPTH = 128
+Row = dict[str, str]
+"""Of the table of templates."""
 
 
 class Tiles(NamedTuple):
@@ -88,6 +90,28 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
     Raises:
         InputError: If there is no such region or group.
     """
+    tissues, rows, every = read_tissues(region, group, people)
+    with ThreadPoolExecutor(2) as pool:  # the distance transforms release the interpreter
+        packed = np.stack(list(pool.map(pack, tissues)))
+    return Anatomy(region, Tiles(packed, *measure(tissues)), tuple(_limbs(rows, every)))
+
+
+def read_tissues(
+    region: str, group: str = "train", people: int = 0
+) -> tuple[UInt8[np.ndarray, "n h w"], list[Row], list[Row]]:
+    """Read the tissue maps of the templates that the package ships.
+
+    Args:
+        region: As for `load_anatomy`.
+        group: The same.
+        people: The same.
+
+    Returns:
+        The maps, the row of the table of each, and the rows of all groups and people.
+
+    Raises:
+        InputError: If there is no such region or group.
+    """
     if region not in SOURCES or group not in GROUPS:
         accepted = f"{' or '.join(SOURCES)}; {' or '.join(GROUPS)}"
         raise InputError("anatomy", f"{region}, {group}", accepted)
@@ -101,13 +125,9 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
         chosen = list(dict.fromkeys(row["subject"] for row in listed))[: people or None]
         listed = [row for row in listed if row["subject"] in chosen]
         stack = np.asanyarray(nib.load(str(folder / f"{name}.nii.gz")).dataobj)  # type: ignore
-        tissues += [np.ascontiguousarray(stack[:, :, int(row["tile"])].T) for row in listed]
+        tissues += [stack[:, :, int(row["tile"])].T for row in listed]
         rows += listed
-    with ThreadPoolExecutor(2) as pool:  # the distance transforms release the interpreter
-        packed = np.stack(list(pool.map(pack, tissues)))
-    shapes = [_shapes(tile) for tile in tissues]
-    tiles = Tiles(packed, np.stack([s[0] for s in shapes]), np.stack([s[1] for s in shapes]))
-    return Anatomy(region, tiles, tuple(_limbs(rows, every)))
+    return np.stack(tissues), rows, every
 
 
 def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
@@ -137,18 +157,21 @@ def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
     return packed
 
 
-def _shapes(tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.arange(1, MUSCLES + 1)
-    area = np.bincount(tissue.ravel(), minlength=MUSCLES + 1)[: MUSCLES + 1].astype(np.float32)
-    area[0] = 0
-    centres = np.zeros((MUSCLES + 1, 2), np.float32)
-    present = labels[area[1:] > 0]
-    if len(present):
-        centres[present] = ndi.center_of_mass(np.ones(tissue.shape), tissue, present)
-    return centres, np.sqrt(area / np.pi).astype(np.float32)
+def measure(
+    tissues: UInt8[np.ndarray, "n h w"],
+) -> tuple[Float[np.ndarray, "n 13 2"], Float[np.ndarray, "n 13"]]:
+    """Return centres and sizes of the muscles of tissue maps; see `Tiles`."""
+    rows, columns = (grid.ravel() for grid in np.indices(tissues.shape[1:]))
+    sums = np.zeros((len(tissues), 3, MUSCLES + 1))
+    for tissue, own in zip(tissues.reshape(len(tissues), -1), sums, strict=True):
+        for place, weights in enumerate((None, rows, columns)):
+            own[place, 1:] = np.bincount(tissue, weights, MUSCLES + 1)[1 : MUSCLES + 1]
+    areas = sums[:, 0]
+    centres = (sums[:, 1:] / np.maximum(areas, 1)[:, None]).transpose(0, 2, 1)
+    return centres.astype(np.float32), np.sqrt(areas.astype(np.float32) / np.pi)
 
 
-def _limbs(rows: Sequence[dict[str, str]], every: Sequence[dict[str, str]]) -> list[Limb]:
+def _limbs(rows: Sequence[Row], every: Sequence[Row]) -> list[Limb]:
     """Return the limbs of the chosen rows; the ends of a limb are those of all its rows."""
     limbs = []
     for name in dict.fromkeys(map(_limb_of, rows)):
@@ -161,9 +184,9 @@ def _limbs(rows: Sequence[dict[str, str]], every: Sequence[dict[str, str]]) -> l
     return limbs
 
 
-def _limb_of(row: dict[str, str]) -> tuple[str, str]:
+def _limb_of(row: Row) -> tuple[str, str]:
     return row["subject"], row["limb"]
 
 
-def _level_mm(row: dict[str, str]) -> float:
+def _level_mm(row: Row) -> float:
     return float(row["level_mm"])
