@@ -48,6 +48,12 @@ _PATH = click.Path(path_type=Path)
     help="With --weights: as for segment.",
 )
 @click.option(
+    "--second-look/--no-second-look",
+    default=True,
+    show_default=True,
+    help="With --weights: as for segment.",
+)
+@click.option(
     "--tidy/--no-tidy",
     default=True,
     show_default=True,
@@ -113,6 +119,7 @@ class Settings:
     all_slices: bool
     save_labels: bool
     geometry: str
+    second_look: bool
     tidy: bool
     batch_size: int
     threads: int | None
@@ -215,7 +222,7 @@ def _source(settings: Settings, weights: "Weights | None", scratch: Path) -> "So
         return from_folders(settings.reference, settings.prediction, settings.region or "")
     assert weights is not None  # as _check has found
     assert settings.data is not None
-    names = ("geometry", "tidy", "batch_size")
+    names = ("geometry", "second_look", "tidy", "batch_size")
     options: dict[str, Any] = {name: getattr(settings, name) for name in names}
     return from_weights(weights, settings.data, scratch, **options)
 

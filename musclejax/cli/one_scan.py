@@ -21,8 +21,10 @@ Advance = Callable[[int], None]
 """Called with the number of slices just segmented."""
 Watch = Callable[[str, int], AbstractContextManager[Advance]]
 """Scan's name and slices -> what is entered around its segmentation."""
-BEFORE = {"engine": "jax", "precision": "float32", "tidy": False}
+BEFORE = {"engine": "jax", "precision": "float32", "second_look": False, "tidy": False}
 """What the settings of a run record that does not tell them are."""
+
+_KEPT = (*BEFORE, "region", "geometry", "probabilities", "dicom_seg")
 
 
 @contextmanager
@@ -60,6 +62,7 @@ class Settings:
     threads: int | None = None
     scheduler: str | None = None
     probabilities: bool = False
+    second_look: bool = True
     tidy: bool = True
     dicom_seg: bool = False
     fat_fraction: Path | None = None
@@ -67,8 +70,7 @@ class Settings:
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change the result; the weights have a hash of their own."""
-        kept = ("region", "geometry", "engine", "precision", "probabilities", "tidy", "dicom_seg")
-        identity = {name: value for name, value in asdict(self).items() if name in kept}
+        identity = {name: value for name, value in asdict(self).items() if name in _KEPT}
         return {**identity, "fat_fraction": str(self.fat_fraction or "")}
 
 
@@ -183,6 +185,7 @@ def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentatio
             engine=settings.engine,
             precision=settings.precision,
             probabilities=settings.probabilities,
+            second_look=settings.second_look,
             tidy=settings.tidy,
             hooks=Hooks(clock.stage, advance),
         )

@@ -76,6 +76,7 @@ def predict(
     folder: Path,
     *,
     geometry: str = "world",
+    second_look: bool = True,
     tidy: bool = True,
     batch_size: int = BATCH_SIZE,
     hooks: Hooks | None = None,
@@ -88,6 +89,7 @@ def predict(
         weights: The networks.
         folder: Where to write.
         geometry: As for `inference.segment.segment`.
+        second_look: As for `inference.segment.segment`.
         tidy: As for `inference.segment.segment`.
         batch_size: Slices at once.
         hooks: Follow stages and progress.
@@ -107,6 +109,7 @@ def predict(
         weights,
         region=region,
         geometry=geometry,
+        second_look=second_look,
         tidy=tidy,
         batch_size=batch_size,
         hooks=hooks,

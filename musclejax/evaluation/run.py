@@ -76,6 +76,7 @@ def from_weights(
     folder: Path,
     *,
     geometry: str = "world",
+    second_look: bool = True,
     tidy: bool = True,
     batch_size: int = BATCH_SIZE,
     advance: Callable[[int], None] = lambda slices: None,
@@ -87,6 +88,7 @@ def from_weights(
         data: The dataset.
         folder: Where the predicted label maps go; it must outlive the evaluation's pictures.
         geometry: As for `inference.segment.segment`.
+        second_look: As for `inference.segment.segment`.
         tidy: As for `inference.segment.segment`.
         batch_size: Slices at once.
         advance: Called with the number of slices just segmented.
@@ -104,7 +106,8 @@ def from_weights(
     recorded = all(recorded_splits(weights, task) is not None for task in weights.networks)
     if not recorded and not all(case.split for case in dataset.cases):
         notes.append(_ASSIGNED)
-    options: dict[str, Any] = {"geometry": geometry, "tidy": tidy, "batch_size": batch_size}
+    options: dict[str, Any] = {"geometry": geometry, "second_look": second_look}
+    options |= {"tidy": tidy, "batch_size": batch_size}
     hooks = Hooks(advance=advance)
 
     def find(case: Case) -> tuple[Path, Decision | None]:

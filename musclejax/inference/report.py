@@ -82,6 +82,7 @@ def describe(segmentation: "Segmentation") -> dict[str, Any]:
         "weights_trained": segmentation.trained,
         "engine": segmentation.engine,
         "precision": segmentation.precision,
+        "slices_looked_at_twice": segmentation.looked_twice,
         "signs": None if segmentation.signs is None else segmentation.signs._asdict(),
         "warnings": list(segmentation.warnings),
     }

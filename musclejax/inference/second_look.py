@@ -46,12 +46,16 @@ class SecondLook:
         region: Of the network.
         body: Which pixels of the slices show the body.
         first_columns: Where in the model grid the network's windows begin, by slice.
+
+    Attributes:
+        slices: How many have been looked at twice so far.
     """
 
     def __init__(
         self, region: str, body: Bool[np.ndarray, "z r c"], first_columns: np.ndarray
     ) -> None:
         """Tell the limbs apart."""
+        self.slices = 0
         self._region = region
         split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
         self._splits = None if split is None else np.floor(split).astype(int) + 1 - first_columns
@@ -69,8 +73,10 @@ class SecondLook:
         """
         assert first.probabilities is not None
         weights = [self._weights(first, z, start) for z in range(len(first.labels))]
-        if not any(weight for weight, _ in sum(weights, [])):
+        twice = sum(any(weight for weight, _ in parts) for parts in weights)
+        if not twice:
             return first
+        self.slices += twice
         mirrored = np.asarray(label(np.ascontiguousarray(images[:, :, ::-1]))[2])[:, :, ::-1]
         changed = Prediction(first.labels.copy(), first.confidence.copy(), first.probabilities.copy())
         assert changed.probabilities is not None

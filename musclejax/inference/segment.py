@@ -1,6 +1,6 @@
 """The tree: tell the region, apply its network, bring the labels back onto the scan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +15,16 @@ from musclejax.errors import InputError
 from musclejax.inference.clean import clean
 from musclejax.inference.domain import Signs, doubts, measure
 from musclejax.inference.engines import resolve
-from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_regions
-from musclejax.inference.window import predict_in_windows
+from musclejax.inference.predictor import BATCH_SIZE, predict_regions
+from musclejax.inference.window import Slice, predict_in_windows
 from musclejax.models.weights import Network, Weights, load_weights
 from musclejax.scan.grid import (
     SKIPPED_2021,
     GridTransform,
-    from_model_grid,
+    interpolate,
     labels_from_model_grid,
     to_model_grid,
+    to_scan,
     to_thumbnails,
 )
 from musclejax.scan.intensity import normalise
@@ -55,8 +56,8 @@ class Segmentation:
         volume: The scan.
         labels: Muscle numbers of `anatomy.REGIONS[region]`, on the scan's own grid; the same
             number on both sides.
-        confidence: Probability of the network's label in steps of 1/255, same grid, of the model
-            pixel nearest to the voxel; islands and holes, which have another label now, keep it.
+        confidence: Probability of the label in steps of 1/255, same grid; islands and holes, which
+            have another label now, keep that of the label that they had.
         sides: Which side each voxel is on, and how that was told.
         covered: Voxels that a network has seen; the rest is 0 in `labels`.
         region: "thigh" or "leg".
@@ -67,6 +68,8 @@ class Segmentation:
         engine: What computed the network: one of `inference.engines.ENGINES`.
         precision: "float32" or "bfloat16".
         probabilities: Of every class in steps of 1/255, if they were asked for.
+        looked_twice: How many slices have a limb of which the network was not sure, so that it was
+            looked at twice; see `inference.second_look`.
         warnings: What a user should know before relying on the labels.
         signs: What was measured to tell whether the weights know such a scan.
     """
@@ -83,6 +86,7 @@ class Segmentation:
     engine: str = "jax"
     precision: str = "float32"
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
+    looked_twice: int = 0
     warnings: tuple[str, ...] = field(default=())
     signs: Signs | None = None
 
@@ -163,19 +167,18 @@ def segment(
         region, certainty = _region(weights, slices, region, geometry, volume)
     network = _network(weights, region)
     with hooks.stage("network"):
-        prediction = predict_in_windows(
+        predicted = predict_in_windows(
             network,
             slices,
             normalise(slices, network.config.intensity),
             second_look=second_look and weights.trained and geometry != "2021",
             batch_size=batch_size,
-            probabilities=probabilities,
             engine=engine,
             precision=precision,
             advance=hooks.advance,
         )
     with hooks.stage("restore"):
-        restored = _restore(prediction, transform)
+        restored = _restore(predicted.slices, transform, probabilities)
         sides = find_sides(volume, restored["labels"], anatomy.REGIONS[region])
         if tidy and geometry != "2021":
             restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis)
@@ -190,6 +193,7 @@ def segment(
         trained=weights.trained,
         engine=engine,
         precision=precision,
+        looked_twice=predicted.twice,
         warnings=(*_warnings(volume, sides, weights), *doubts(signs)),
         signs=signs,
         **restored,
@@ -234,16 +238,23 @@ def _network(weights: Weights, task: str) -> Network:
     return weights.networks[task]
 
 
-def _restore(prediction: Prediction, transform: GridTransform) -> dict[str, Any]:
-    labels, confidence, probabilities = prediction
-    seen = from_model_grid(np.ones_like(labels), transform).astype(bool)
+def _restore(
+    predicted: Iterable[Slice], transform: GridTransform, probabilities: bool
+) -> dict[str, Any]:
+    labels, confidence, every = [], [], []
+    for seen in predicted:
+        own_labels, own_confidence = labels_from_model_grid(*seen, transform)
+        labels.append(own_labels)
+        confidence.append(own_confidence)
+        if probabilities:
+            blended = interpolate(seen.probabilities, transform)
+            every.append(np.round(blended).astype(np.uint8))
+    covered = to_scan(np.ones((len(labels), *labels[0].shape), bool), transform)
     return {
-        "labels": labels_from_model_grid(labels, confidence, transform),
-        "confidence": from_model_grid(confidence, transform),
-        "covered": seen,
-        "probabilities": None
-        if probabilities is None
-        else from_model_grid(probabilities, transform),
+        "labels": to_scan(np.stack(labels), transform),
+        "confidence": to_scan(np.stack(confidence), transform),
+        "covered": covered,
+        "probabilities": to_scan(np.stack(every), transform) if probabilities else None,
     }
 
 

@@ -5,21 +5,48 @@ met a wide margin of it.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from musclejax.config import SLICE_PX
 from musclejax.data.slices import limb_box
 from musclejax.inference.engines import STEPS
-from musclejax.inference.predictor import Prediction, predict_labels
+from musclejax.inference.predictor import predict_labels
 from musclejax.inference.second_look import SecondLook
 from musclejax.models.weights import Network
 from musclejax.scan.intensity import body_mask
 
 STEP_PX = 48
 """Windows grow in such steps, or in larger ones that a network needs: few sizes are compiled."""
+
+
+class Slice(NamedTuple):
+    """What is said of a slice of the model grid.
+
+    Attributes:
+        labels: Most probable class.
+        confidence: Its probability, in steps of 1/255.
+        probabilities: Of every class, in such steps.
+    """
+
+    labels: UInt8[np.ndarray, "r c"]
+    confidence: UInt8[np.ndarray, "r c"]
+    probabilities: UInt8[np.ndarray, "r c k"]
+
+
+class Predicted(NamedTuple):
+    """What is said of a scan.
+
+    Attributes:
+        slices: Each put back into the model grid as it is asked for.
+        twice: How many of them have a limb that was looked at twice.
+    """
+
+    slices: Iterator[Slice]
+    twice: int
 
 
 class Windows(NamedTuple):
@@ -64,7 +91,7 @@ def predict_in_windows(
     *,
     second_look: bool = False,
     **options: Any,
-) -> Prediction:
+) -> Predicted:
     """Segment slices in the windows that the network was trained on; beyond is background.
 
     Args:
@@ -76,21 +103,15 @@ def predict_in_windows(
         options: As for `predictor.predict_labels`.
     """
     body = body_mask(slices)
-    least = tuple(network.config.data.crop_px)
     step = math.lcm(STEP_PX, network.spec.size_multiple)
-    windows = find_windows(body, least, step)
-    if second_look:
-        options["revise"] = SecondLook(network.task, body, windows.corners[:, 1])
-    seen = predict_labels(network, _cut(scaled, windows), **options)
-    if windows.size == scaled.shape[1:]:
-        return seen
-    every = None
-    if seen.probabilities is not None:
-        background = STEPS * np.eye(1, seen.probabilities.shape[-1], dtype=np.uint8)[0]
-        every = _paste(seen.probabilities, windows, background)
-    return Prediction(
-        _paste(seen.labels, windows, 0), _paste(seen.confidence, windows, STEPS), every
-    )
+    windows = find_windows(body, tuple(network.config.data.crop_px), step)
+    look = SecondLook(network.task, body, windows.corners[:, 1]) if second_look else None
+    cut = _cut(scaled, windows)
+    seen = predict_labels(network, cut, probabilities=True, revise=look, **options)
+    assert seen.probabilities is not None
+    parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
+    pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
+    return Predicted(pasted, look.slices if look else 0)
 
 
 def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:
@@ -99,13 +120,14 @@ def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.nda
     return np.stack([image[r : r + height, c : c + width] for image, (r, c) in pairs])
 
 
-def _paste(
-    seen: Shaped[np.ndarray, "z h w *k"], windows: Windows, fill: Any
-) -> Shaped[np.ndarray, "z r c *k"]:
-    """Put windows back into slices that are `fill` elsewhere."""
-    whole = np.empty((len(seen), SLICE_PX, SLICE_PX, *seen.shape[3:]), seen.dtype)
-    whole[...] = fill
-    height, width = windows.size
-    for slice_values, part, (r, c) in zip(whole, seen, windows.corners, strict=True):
-        slice_values[r : r + height, c : c + width] = part
+def _paste(part: Slice, corner: Int[np.ndarray, " 2"]) -> Slice:
+    """Put a window back into a slice that is background elsewhere."""
+    every = np.zeros((SLICE_PX, SLICE_PX, part.probabilities.shape[-1]), np.uint8)
+    every[..., 0] = STEPS
+    labels, confidence = np.zeros_like(every[..., 0]), every[..., 0].copy()
+    (first, left), (height, width) = corner, part.labels.shape
+    inside = slice(first, first + height), slice(left, left + width)
+    whole = Slice(labels, confidence, every)
+    for slice_values, values in zip(whole, part, strict=True):
+        slice_values[inside] = values
     return whole

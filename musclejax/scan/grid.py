@@ -5,17 +5,18 @@ two matrices that hold the cubic spline, the padding and the cutting, and labels
 two vectors of positions (`scan.axis`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from skimage.transform import resize
 
 from musclejax.config import THUMBNAIL_PX
 from musclejax.errors import InputError
-from musclejax.scan.axis import Around, AxisMap, map_axis, map_axis_2021
+from musclejax.scan.axis import AxisMap, map_axis, map_axis_2021
 from musclejax.scan.volume import Volume
 
 GEOMETRIES = ("world", "2021")
@@ -86,64 +87,78 @@ def from_model_grid(
     model grid or in slices that were not segmented get 0.
     """
     rows, columns = transform.rows.nearest, transform.columns.nearest
-    return _to_scan(slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)], transform)
+    return to_scan(slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)], transform)
 
 
 def labels_from_model_grid(
-    labels: UInt8[np.ndarray, "z r c"],
-    confidence: UInt8[np.ndarray, "z r c"],
-    transform: GridTransform,
-) -> UInt8[np.ndarray, "i j k"]:
-    """Bring labels back to the scan's own grid, with smooth borders where that is finer.
-
-    Every voxel takes the label that has most confidence among the four model pixels around its
-    centre, each weighted by its nearness; outside the model grid and in slices that were not
-    segmented it is 0. On real scans this gives a DSC 0.002 to 0.012 above that of the nearest
-    pixel's label (docs/weights.md).
-    """
-    rows, columns = transform.rows.around, transform.columns.around
-    blended = [_blend(*pair, rows, columns) for pair in zip(labels, confidence, strict=True)]
-    return _to_scan(np.stack(blended), transform)
-
-
-def _blend(
     labels: UInt8[np.ndarray, "r c"],
     confidence: UInt8[np.ndarray, "r c"],
-    rows: Around,
-    columns: Around,
-) -> UInt8[np.ndarray, "n m"]:
-    """Return the label with the largest share of confidence around each pixel of the scan."""
-    corners = [(r, c) for r in (0, 1) for c in (0, 1)]
-    found = np.stack([labels[rows.pixels[r][:, None], columns.pixels[c]] for r, c in corners])
-    blended = found[0]
-    # Nearly everywhere all four say the same.
+    probabilities: UInt8[np.ndarray, "r c k"],
+    transform: GridTransform,
+) -> tuple[UInt8[np.ndarray, "n m"], UInt8[np.ndarray, "n m"]]:
+    """Bring labels of a slice onto the scan's pixels, with smooth borders where those are finer.
+
+    Args:
+        labels: Most probable classes.
+        confidence: Their probabilities.
+        probabilities: Of every class, in steps.
+        transform: As for `from_model_grid`.
+
+    Returns:
+        The most probable class of each pixel and its probability, by `interpolate`; classes that
+        are equally probable in the steps by the labels. For `to_scan`.
+
+    Source: ours; on real scans this gives a DSC 0.002 to 0.012 above that of the nearest pixel's
+    label (docs/weights.md).
+    """
+    rows, columns = transform.rows.around, transform.columns.around
+    found = np.stack([labels[r][:, c] for r in rows.pixels for c in columns.pixels])
+    blended = found[0].copy()
+    sure = interpolate(confidence, transform)
+    # Nearly everywhere all four pixels say the same.
     y, x = np.nonzero((found[1:] != blended).any(0))
-    found = found[:, y, x]
-    weights = np.stack(
-        [
-            confidence[rows.pixels[r][y], columns.pixels[c][x]]
-            * (rows.weights[r][y] * columns.weights[c][x])
-            for r, c in corners
-        ]
-    )
-    shares = np.stack([np.where(found == label, weights, 0).sum(0) for label in found])
-    blended[y, x] = np.take_along_axis(found, shares.argmax(0)[None], 0)[0]
-    return blended
+    r, c = rows.pixels[:, y], columns.pixels[:, x]
+    down, across = rows.weights[:, y, None], columns.weights[:, x, None]
+    every = _mix([_mix(probabilities[r, side], down) for side in c], across)
+    of_label = found[:, y, x, None] == np.arange(every.shape[1])
+    votes = _mix([_mix(of_label[side::2], down) for side in (0, 1)], across)
+    blended[y, x] = (every + _TIE * votes).argmax(1)
+    sure[y, x] = every.max(1)
+    return blended, np.round(sure).astype(np.uint8)
 
 
-def _to_scan(
-    picked: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
+def interpolate(
+    values: Shaped[np.ndarray, "r c *channels"], transform: GridTransform
+) -> Float[np.ndarray, "n m *channels"]:
+    """Return values of a slice at the scan's pixels, linear between the model's; for `to_scan`."""
+    rows, columns = transform.rows.around, transform.columns.around
+    rest = (1,) * (values.ndim - 2)
+    tall = _mix(values[rows.pixels], rows.weights.reshape(2, -1, 1, *rest))
+    return _mix([tall[:, pixels] for pixels in columns.pixels], columns.weights.reshape(2, 1, -1, *rest))
+
+
+_TIE = 1e-3
+"""Less than any difference in probability that is one of steps."""
+
+
+def _mix(pair: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of the two along axis 0."""
+    return weights[0] * pair[0] + weights[1] * pair[1]
+
+
+def to_scan(
+    slices: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
 ) -> Shaped[np.ndarray, "i j k *channels"]:
     """Turn slices that lie as the model's do, on the scan's pixels, into the scan's array.
 
-    Pixels outside the model grid are set to 0 in place.
+    Pixels outside the model grid are set to 0 in place; slices that were not segmented are 0.
     """
     inside = (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
-    picked[:, ~inside] = 0
+    slices[:, ~inside] = 0
     back = inverse_orientation(transform.orientation)
     depth = transform.shape[int(back[2, 0])]
-    whole = np.zeros((depth, *picked.shape[1:]), picked.dtype)
-    whole[transform.start : transform.stop] = picked
+    whole = np.zeros((depth, *slices.shape[1:]), slices.dtype)
+    whole[transform.start : transform.stop] = slices
     array = np.moveaxis(whole, (0, 1, 2), (2, 1, 0))
     return np.ascontiguousarray(nib.apply_orientation(array, back))
 
