@@ -15,9 +15,11 @@ from musclejax.config import SLICE_PX, SLICE_SPACING_MM
 from musclejax.errors import InputError
 from musclejax.scan.grid import (
     from_model_grid,
+    interpolate,
     inverse_orientation,
     labels_from_model_grid,
     to_model_grid,
+    to_scan,
     to_thumbnails,
 )
 from musclejax.scan.volume import Volume, load
@@ -95,11 +97,18 @@ def test_labels_of_discs_come_back_as_discs(spacing: float) -> None:
     depth = discs(SLICE_PX, SLICE_SPACING_MM)
     shares = 1 / (1 + np.exp(-2 * np.stack([-depth.max(0), *depth])))
     shares = shares / shares.sum(0)
+    probabilities = np.zeros((SLICE_PX, SLICE_PX, 10), np.uint8)
+    probabilities[..., [0, 3, 9]] = np.round(255 * shares).astype(np.uint8).transpose(1, 2, 0)
     labels = np.array([0, 3, 9], np.uint8)[shares.argmax(0)]
-    confidence = np.round(255 * shares.max(0)).astype(np.uint8)
     exact = discs(n, spacing)
     truth = np.where((exact > 0).any(0), np.array([3, 9])[exact.argmax(0)], 0)
-    smooth = labels_from_model_grid(labels[None], confidence[None], transform)
+    found, sure = labels_from_model_grid(labels, probabilities.max(-1), probabilities, transform)
+    every = np.round(interpolate(probabilities, transform)).astype(np.uint8)
+    np.testing.assert_array_equal(sure, every.max(-1))
+    np.testing.assert_array_equal(
+        np.take_along_axis(every, found[..., None].astype(int), -1)[..., 0], sure
+    )
+    smooth = to_scan(found[None], transform)
     nearest = from_model_grid(labels[None], transform)
     wrong, wrong_nearest = ((a[:, :, 0].T[::-1, ::-1] != truth).sum() for a in (smooth, nearest))
     assert set(np.unique(smooth)) == {0, 3, 9}
@@ -109,11 +118,16 @@ def test_labels_of_discs_come_back_as_discs(spacing: float) -> None:
 def test_the_more_confident_label_goes_further() -> None:
     volume = Volume(np.ones((400, 400, 1), np.float32), np.diag([0.5, 0.5, 5, 1]))
     _, transform = to_model_grid(volume)
-    labels = np.ones((1, SLICE_PX, SLICE_PX), np.uint8)
-    labels[:, :, 216:] = 2
-    even = np.full_like(labels, 200)
-    sure = np.where(labels == 2, 250, 60).astype(np.uint8)
-    share = [(labels_from_model_grid(labels, c, transform) == 2).mean() for c in (even, sure)]
+    labels = np.ones((SLICE_PX, SLICE_PX), np.uint8)
+    labels[:, 216:] = 2
+    share = []
+    for steps in ((200, 200), (60, 250)):
+        confidence = np.array([0, *steps], np.uint8)[labels]
+        probabilities = (confidence[..., None] * (labels[..., None] == np.arange(3))).astype(
+            np.uint8
+        )
+        found, _ = labels_from_model_grid(labels, confidence, probabilities, transform)
+        share.append((found == 2).mean())
     assert share[0] == pytest.approx(0.5, abs=0.003)
     assert share[1] > share[0]
 
@@ -181,8 +195,10 @@ def test_2021_geometry_is_scipys_zoom_padded_or_cut_reversed_and_transposed(shap
 
     labels = rng.integers(0, 13, slices.shape).astype(np.uint8)
     back = from_model_grid(labels, transform)
-    confidence = np.full_like(labels, 90)
-    np.testing.assert_array_equal(labels_from_model_grid(labels, confidence, transform), back)
+    # All classes are equally probable, in steps: the labels decide.
+    every = np.full((*labels.shape[1:], 13), 90, np.uint8)
+    found = [labels_from_model_grid(a, every[..., 0], every, transform)[0] for a in labels]
+    np.testing.assert_array_equal(to_scan(np.stack(found), transform), back)
     flat = fit(ndimage.zoom(labels[1], 1 / factor, order=0), (shape[1], shape[0]))
     np.testing.assert_array_equal(back[:, :, 5], flat[::-1, ::-1].T)
     assert not back[:, :, [*range(4), *range(6, 11)]].any()

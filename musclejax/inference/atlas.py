@@ -82,7 +82,9 @@ def expect(atlas: Atlas, probabilities: Float[np.ndarray, "h w k"]) -> Expected 
     shape = probabilities.shape[:2]
     rows, columns = (np.arange(STEP_PX // 2, size, STEP_PX, dtype=np.float32) for size in shape)
     places = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-    coarse = probabilities[STEP_PX // 2 :: STEP_PX, STEP_PX // 2 :: STEP_PX].reshape(len(places), -1)
+    coarse = probabilities[STEP_PX // 2 :: STEP_PX, STEP_PX // 2 :: STEP_PX].reshape(
+        len(places), -1
+    )
     labels = coarse.argmax(-1)
     centres, areas = _find_muscles(labels.reshape(len(rows), len(columns)))
     shared = (areas > MIN_AREA_PX) & (atlas.areas > MIN_AREA_PX)

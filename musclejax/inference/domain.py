@@ -26,7 +26,8 @@ class Signs(NamedTuple):
 
     Attributes:
         region_probability: The classifier's for its choice; None if it was not asked.
-        confidence: Mean probability of the label over labelled voxels; 0 if there are none.
+        confidence: Mean probability of the muscles' labels by the network alone; 0 if there are
+            none.
         limb_area_cm2: Median cross-section of a limb over slices that show the body.
         muscle_share: Labelled share of the body, over slices with labels.
         anisotropy: Larger over smaller pixel spacing within an axial slice.
@@ -44,7 +45,7 @@ class Signs(NamedTuple):
 def measure(
     volume: Volume,
     labels: UInt8[np.ndarray, "i j k"],
-    confidence: UInt8[np.ndarray, "i j k"],
+    confidence: float,
     region_probability: float | None,
     limbs: int,
 ) -> Signs:
@@ -53,7 +54,7 @@ def measure(
     Args:
         volume: The scan.
         labels: Its label map.
-        confidence: Of the labels, in steps of 1/255.
+        confidence: The network's, as in `Signs`.
         region_probability: The classifier's; None if the region was given.
         limbs: In view: 1 or 2.
     """
@@ -63,10 +64,9 @@ def measure(
     x_mm, y_mm, _ = lps_spacing_mm(volume)
     area = body.sum((0, 1)) * x_mm * y_mm / 100 / limbs
     shown = muscle.any((0, 1))
-    labelled = confidence[labels > 0]
     return Signs(
         region_probability,
-        float(labelled.mean() / 255) if labelled.size else 0.0,
+        confidence,
         float(np.median(area[area > 1])) if (area > 1).any() else 0.0,
         float(muscle.sum() / max(1, body[..., shown].sum())),
         max(x_mm, y_mm) / min(x_mm, y_mm),

@@ -1,6 +1,6 @@
 """Networks applied to slices in batches of one fixed shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,11 +27,14 @@ class Prediction(NamedTuple):
         labels: Most probable class.
         confidence: Its probability, in steps of 1/255.
         probabilities: Of every class, in steps of 1/255; None unless asked for.
+        certainty: Mean confidence where there is muscle, before anything was revised; 0 where there
+            is none.
     """
 
     labels: UInt8[np.ndarray, "z r c"]
     confidence: UInt8[np.ndarray, "z r c"]
     probabilities: UInt8[np.ndarray, "z r c k"] | None
+    certainty: float
 
 
 Revise = Callable[[Labeller, Images, Prediction, int], Prediction]
@@ -70,6 +73,7 @@ def predict_labels(
     apply = labeller(network, resolve(engine, precision), precision, needed)
     shape = slices.shape
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    sure: list[np.ndarray] = []
     classes = network.module.num_classes
     every = np.empty((*shape, classes), np.uint8) if probabilities else None
     batch_size = max(1, min(batch_size, len(slices)))  # few do not pay for a whole batch
@@ -78,14 +82,21 @@ def predict_labels(
         stop = start + len(batch)
         images = _pad(batch, batch_size)
         outputs = [np.asarray(o)[: len(batch)] for o in apply(images)]
-        said = Prediction(outputs[0], outputs[1], outputs[2] if needed else None)
+        sure.append(outputs[1][outputs[0] > 0])
+        said = Prediction(outputs[0], outputs[1], outputs[2] if needed else None, _mean(sure[-1:]))
         if revise is not None:
             said = revise(apply, images, said, start)
         labels[start:stop], confidence[start:stop] = said[:2]
         if every is not None:
             every[start:stop] = said.probabilities
         advance(len(batch))
-    return Prediction(labels, confidence, every)
+    return Prediction(labels, confidence, every, _mean(sure))
+
+
+def _mean(confidence: Sequence[np.ndarray]) -> float:
+    """Return the mean of steps as a probability, 0 of none."""
+    count = sum(map(len, confidence))
+    return float(sum(part.sum(dtype=int) for part in confidence) / STEPS / max(1, count))
 
 
 def predict_regions(

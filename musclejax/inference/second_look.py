@@ -78,7 +78,11 @@ class SecondLook:
             return first
         self.slices += twice
         mirrored = np.asarray(label(np.ascontiguousarray(images[:, :, ::-1]))[2])[:, :, ::-1]
-        changed = Prediction(first.labels.copy(), first.confidence.copy(), first.probabilities.copy())
+        changed = first._replace(
+            labels=first.labels.copy(),
+            confidence=first.confidence.copy(),
+            probabilities=first.probabilities.copy(),
+        )
         assert changed.probabilities is not None
         for z, parts in enumerate(weights):
             for weight, part in parts:

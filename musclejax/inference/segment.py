@@ -183,7 +183,7 @@ def segment(
         if tidy and geometry != "2021":
             restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis)
     limbs = 2 if sides.method == "gap" else 1
-    signs = measure(volume, restored["labels"], restored["confidence"], certainty, limbs)
+    signs = measure(volume, restored["labels"], predicted.certainty, certainty, limbs)
     return Segmentation(
         volume=volume,
         sides=sides,

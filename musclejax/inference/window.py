@@ -43,10 +43,12 @@ class Predicted(NamedTuple):
     Attributes:
         slices: Each put back into the model grid as it is asked for.
         twice: How many of them have a limb that was looked at twice.
+        certainty: Mean probability of the muscles' labels at first sight.
     """
 
     slices: Iterator[Slice]
     twice: int
+    certainty: float
 
 
 class Windows(NamedTuple):
@@ -109,9 +111,9 @@ def predict_in_windows(
     cut = _cut(scaled, windows)
     seen = predict_labels(network, cut, probabilities=True, revise=look, **options)
     assert seen.probabilities is not None
-    parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
+    parts = map(Slice, *seen[:3])
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
-    return Predicted(pasted, look.slices if look else 0)
+    return Predicted(pasted, look.slices if look else 0, seen.certainty)
 
 
 def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:

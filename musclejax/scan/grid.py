@@ -134,14 +134,16 @@ def interpolate(
     rows, columns = transform.rows.around, transform.columns.around
     rest = (1,) * (values.ndim - 2)
     tall = _mix(values[rows.pixels], rows.weights.reshape(2, -1, 1, *rest))
-    return _mix([tall[:, pixels] for pixels in columns.pixels], columns.weights.reshape(2, 1, -1, *rest))
+    return _mix(
+        [tall[:, pixels] for pixels in columns.pixels], columns.weights.reshape(2, 1, -1, *rest)
+    )
 
 
 _TIE = 1e-3
 """Less than any difference in probability that is one of steps."""
 
 
-def _mix(pair: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def _mix(pair: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted sum of the two along axis 0."""
     return weights[0] * pair[0] + weights[1] * pair[1]
 
