@@ -182,8 +182,10 @@ def _agreement(
     labels: Int[np.ndarray, " p"],
     log_probabilities: Float[np.ndarray, "p k"],
 ) -> Float[np.ndarray, " t"]:
-    """Return the mean log probability of each template's classes where it or the network has
-    muscle, but where the template does not know which."""
+    """Return the mean log probability of each template's classes.
+
+    Over where it or the network has muscle, but not where the template does not know which.
+    """
     classes = np.where(codes < log_probabilities.shape[1], codes, 0)
     counted = ((classes > 0) | (labels > 0)) & (codes != UNKNOWN)
     found = np.take_along_axis(log_probabilities, classes.T.astype(np.intp), 1).T

@@ -18,8 +18,9 @@ from musclejax.inference.predictor import Prediction
 from musclejax.scan.sides import limb_split
 
 SURE, DOUBTFUL = 0.935, 0.89
-"""Mean probability of the labels of a limb in a slice: from the higher one on it is left alone, from
-the lower one on the atlas counts in full. Source: ours, chosen on synthetic and real scans."""
+"""Mean probability of the labels of a limb in a slice: from the higher one on it is left alone, at
+the lower one and below the atlas counts in full. Source: ours, chosen on synthetic and real scans;
+docs/weights.md."""
 MIN_PX = 100
 """With fewer labelled pixels there is no limb to look at."""
 FLOOR = 0.02

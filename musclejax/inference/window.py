@@ -111,7 +111,7 @@ def predict_in_windows(
     cut = _cut(scaled, windows)
     seen = predict_labels(network, cut, probabilities=True, revise=look, **options)
     assert seen.probabilities is not None
-    parts = map(Slice, *seen[:3])
+    parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
     return Predicted(pasted, look.slices if look else 0, seen.certainty)
 

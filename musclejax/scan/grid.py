@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from skimage.transform import resize
 
 from musclejax.config import THUMBNAIL_PX
@@ -133,10 +133,9 @@ def interpolate(
     """Return values of a slice at the scan's pixels, linear between the model's; for `to_scan`."""
     rows, columns = transform.rows.around, transform.columns.around
     rest = (1,) * (values.ndim - 2)
-    tall = _mix(values[rows.pixels], rows.weights.reshape(2, -1, 1, *rest))
-    return _mix(
-        [tall[:, pixels] for pixels in columns.pixels], columns.weights.reshape(2, 1, -1, *rest)
-    )
+    down, across = rows.weights.reshape(2, -1, 1, *rest), columns.weights.reshape(2, 1, -1, *rest)
+    tall = _mix(values[rows.pixels], down)
+    return _mix([tall[:, pixels] for pixels in columns.pixels], across)
 
 
 _TIE = 1e-3

@@ -1,0 +1,187 @@
+"""A second look at limbs of which the network is not sure: real anatomy, networks of the tests."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from musclejax.errors import InputError
+from musclejax.inference import atlas
+from musclejax.inference.engines import STEPS
+from musclejax.inference.predictor import Prediction
+from musclejax.inference.second_look import DOUBTFUL, SURE, SecondLook
+from musclejax.phantom.templates import read_tissues
+from musclejax.phantom.tissues import MUSCLES, UNKNOWN
+
+CLASSES = MUSCLES + 1
+BICEPS, SEMITENDINOSUS = 10, 9
+
+
+@pytest.fixture(scope="module")
+def stranger() -> np.ndarray:
+    """The muscles of a mid-thigh of somebody who is not in the atlas, on a canvas of its own."""
+    tissues, rows, _ = read_tissues("thigh", "held_out")
+    own = [n for n, row in enumerate(rows) if row["subject"] == "HV005"]
+    [middle] = [n for n in own if rows[n]["limb"] == "right" and rows[n]["level_mm"] == "152"]
+    tissue = tissues[middle]
+    canvas = np.zeros((240, 240), np.uint8)
+    canvas[10:234, 6:230] = np.where(tissue <= MUSCLES, tissue, 0)
+    return canvas
+
+
+def certain(labels: np.ndarray, probability: float = 0.9) -> np.ndarray:
+    """Probabilities of labels, the rest shared by the other classes."""
+    hot = np.eye(CLASSES, dtype=np.float32)[labels]
+    return probability * hot + (1 - probability) / (CLASSES - 1) * (1 - hot)
+
+
+def dsc(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean over the muscles that are there."""
+    scores = []
+    for label in np.unique(expected[expected > 0]):
+        a, b = found == label, expected == label
+        scores.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    return float(np.mean(scores))
+
+
+@pytest.fixture(scope="module")
+def thighs() -> atlas.Atlas:
+    return atlas.load_atlas("thigh")
+
+
+def test_the_atlas_holds_only_people_to_learn_from(thighs: atlas.Atlas) -> None:
+    assert len(thighs.tissues) == len(read_tissues("thigh", "train")[0])
+    with pytest.raises(InputError, match="arm"):
+        atlas.load_atlas("arm")
+
+
+def test_other_people_tell_where_a_strangers_muscles_are(
+    thighs: atlas.Atlas, stranger: np.ndarray
+) -> None:
+    """Whatever the size and the turn of the limb, but for its side."""
+    smaller = ndi.affine_transform(stranger, np.diag([1.25, 1.2]), [-24, -18], order=0)
+    turned = ndi.rotate(stranger, 20, order=0, reshape=False)
+    for labels in (stranger, smaller, turned):
+        found = atlas.expect(thighs, certain(labels))
+        assert found is not None
+        np.testing.assert_allclose(found.shares.sum(-1), 1, atol=1e-5)
+        assert dsc(found.shares.argmax(-1), labels) > 0.83
+        mirrored = atlas.expect(thighs, certain(labels[:, ::-1]))
+        assert mirrored is not None
+        assert mirrored.fit < found.fit - 0.2
+
+
+def test_shares_follow_a_limb_that_is_moved(thighs: atlas.Atlas, stranger: np.ndarray) -> None:
+    here = atlas.expect(thighs, certain(stranger))
+    there = atlas.expect(thighs, certain(np.roll(stranger, (4, -4), (0, 1))))
+    assert here is not None
+    assert there is not None
+    moved = np.roll(here.shares, (4, -4), (0, 1))[20:-20, 20:-20]
+    np.testing.assert_allclose(there.shares[20:-20, 20:-20], moved, atol=1e-3)
+    assert there.fit == pytest.approx(here.fit, abs=1e-3)
+
+
+def test_little_muscle_tells_nothing(thighs: atlas.Atlas) -> None:
+    labels = np.zeros((240, 200), np.uint8)
+    assert atlas.expect(thighs, certain(labels)) is None
+    labels[40:60, 50:90] = 3
+    labels[90:120, 50:90] = 5
+    assert atlas.expect(thighs, certain(labels)) is None
+
+
+def test_a_template_that_does_not_know_says_anything() -> None:
+    codes = np.array([[UNKNOWN, 3, 22], [2, 2, 3]], np.uint8)
+    shares = atlas._shares(codes, np.array([0.5, 0.5]), 4)
+    np.testing.assert_allclose(shares[0], [0.125, 0.125, 0.625, 0.125])
+    np.testing.assert_allclose(shares[1:], [[0, 0, 0.5, 0.5], [0.5, 0, 0, 0.5]])
+
+
+def test_affine_maps_are_found_and_few_points_give_similarities() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 200, (1, 12, 2))
+    turned = 1.2 * np.array([[0.8, 0.6], [-0.6, 0.8]])
+    weights = rng.uniform(0.5, 2, (1, 12))
+    maps = atlas._affine(points, points[0] @ turned + [5, -9], weights)
+    np.testing.assert_allclose(maps.linear[0], turned, atol=1e-9)
+    np.testing.assert_allclose(maps.shift[0], [5, -9], atol=1e-6)
+    # Two points and more on a line do not tell how wide a limb is.
+    line = np.stack([np.arange(12.0), 3 * np.arange(12.0)], -1)[None]
+    maps = atlas._affine(line, line[0] @ turned, weights)
+    np.testing.assert_allclose(maps.linear[0], turned, atol=1e-9)
+
+
+class Scan:
+    """Two thighs with the same muscles and a network that says the same of an image wherever."""
+
+    def __init__(self, stranger: np.ndarray, sure: float) -> None:
+        self.truth = np.concatenate([stranger, stranger[:, ::-1]], 1)
+        wrong = self.truth.copy()
+        # Half of a muscle is taken for its neighbour, in the right limb.
+        rows = np.flatnonzero((stranger == BICEPS).any(1))
+        half = np.zeros_like(wrong, bool)
+        half[: int(rows.mean()), :240] = True
+        wrong[(wrong == BICEPS) & half] = SEMITENDINOSUS
+        self.wrong = wrong
+        self.probabilities = np.round(STEPS * certain(wrong, sure)).astype(np.uint8)[None]
+        self.asked = 0
+
+    def label(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.asked += 1
+        assert images.shape == (2, *self.truth.shape, 1)
+        # What a network that minds no sides says of the mirrored image.
+        mirrored = np.repeat(self.probabilities[:, :, ::-1], 2, 0)
+        return mirrored.argmax(-1), mirrored.max(-1), mirrored
+
+    def look(self, region: str = "thigh") -> tuple[Prediction, SecondLook]:
+        body = np.zeros((1, *self.truth.shape), bool)
+        body[:, 10:230, 10:230] = body[:, 10:230, 250:470] = True
+        look = SecondLook(region, body, np.zeros(1, int))
+        labels = self.probabilities.argmax(-1).astype(np.uint8)
+        first = Prediction(labels, self.probabilities.max(-1), self.probabilities, 0.0)
+        # The batch is padded to two images.
+        return look(self.label, np.zeros((2, *self.truth.shape, 1), np.float32), first, 0), look
+
+
+def test_where_the_network_is_sure_nothing_changes(stranger: np.ndarray) -> None:
+    scan = Scan(stranger, SURE + 0.01)
+    found, look = scan.look()
+    assert scan.asked == look.slices == 0
+    np.testing.assert_array_equal(found.labels[0], scan.wrong)
+
+
+def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(stranger: np.ndarray) -> None:
+    scan = Scan(stranger, DOUBTFUL - 0.25)
+    found, look = scan.look()
+    assert scan.asked == look.slices == 1
+    right, left = found.labels[0, :, :240], found.labels[0, :, 240:]
+    before, after = (a[:, :240] == BICEPS for a in (scan.wrong, found.labels[0]))
+    truth = stranger == BICEPS
+    assert (after & truth).sum() > 1.3 * (before & truth).sum()
+    assert dsc(right, stranger) > dsc(scan.wrong[:, :240], stranger)
+    assert dsc(left, stranger[:, ::-1]) > 0.9
+    assert found.probabilities is not None
+    np.testing.assert_array_equal(found.confidence, found.probabilities.max(-1))
+
+
+def test_legs_have_no_atlas_and_get_the_mean_of_both_looks(stranger: np.ndarray) -> None:
+    scan = Scan(stranger, DOUBTFUL - 0.25)
+    scan.label = lambda images: (None, None, np.repeat(scan.probabilities * 0, 2, 0))  # type: ignore
+    found, _ = scan.look("leg")
+    assert found.probabilities is not None
+    half = np.round(scan.probabilities / 2)
+    np.testing.assert_array_equal(found.probabilities, half)
+
+
+def test_a_limb_of_unknown_side_is_laid_out_both_ways(stranger: np.ndarray) -> None:
+    body = np.zeros((1, 240, 240), bool)
+    body[:, 10:230, 10:230] = True
+    images = np.zeros((1, 240, 240, 1), np.float32)
+    results = []
+    for labels in (stranger, stranger[:, ::-1]):
+        every = np.round(STEPS * certain(labels, DOUBTFUL - 0.3)).astype(np.uint8)[None]
+        first = Prediction(every.argmax(-1).astype(np.uint8), every.max(-1), every, 0.0)
+        look = SecondLook("thigh", body, np.zeros(1, int))
+        mirrored = every[:, :, ::-1]
+        found = look(lambda _, m=mirrored: (m, m, m), images, first, 0)  # type: ignore[misc]
+        results.append(found.labels[0])
+        assert dsc(found.labels[0], labels) > 0.9
+    np.testing.assert_array_equal(results[0], results[1][:, ::-1])
