@@ -12,6 +12,7 @@ from musclejax.config import default_config
 from musclejax.training.losses import data_loss, is_kernel, kernel_penalty, weighted_cross_entropy
 from musclejax.training.metrics import Counts, count_pixels, hard_dice, soft_dice
 from musclejax.training.optim import Plateau, after_epoch, keras_amsgrad, optimiser
+from musclejax.training.progress import Totals, summarise
 
 
 def keras_steps(gradients: np.ndarray, start: np.ndarray, rate: float, amsgrad: bool) -> np.ndarray:
@@ -173,6 +174,19 @@ def test_hard_dice_is_the_papers_formula() -> None:
         np.testing.assert_allclose(dice, 2 * tp / (fp + 2 * tp + fn))
     nothing = hard_dice(Counts(*(np.array([3, 0]) for _ in range(3))))
     np.testing.assert_array_equal(nothing, [1.0, np.nan])
+
+
+def test_the_mean_over_muscles_leaves_out_what_no_reference_shows() -> None:
+    """GM is found and rightly nowhere, TA is missed, EDL is in neither, and PE is half right."""
+    both = [9, 4, 0, 4, 0, 0, 2]
+    predicted, reference = [9, 4, 5, 4, 0, 0, 4], [9, 4, 0, 4, 7, 0, 4]
+    config = default_config()
+    config.task = "leg"
+    totals = Totals(batches=1, rows=1, counts=(both, predicted, reference))
+    found = summarise("validation", totals, config)
+    assert found["validation_dsc"] == pytest.approx((1 + 1 + 0 + 0.5) / 4)
+    assert found["validation_dsc_GM"] is found["validation_dsc_EDL"] is None
+    assert (found["validation_dsc_TA"], found["validation_dsc_PE"]) == (0, 0.5)
 
 
 def test_plateau_halves_after_four_epochs_without_improvement() -> None:

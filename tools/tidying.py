@@ -1,8 +1,8 @@
-"""Measure what each step of `musclejax.inference.clean` does for the scores.
+"""Measure what a second look and each step of `musclejax.inference.clean` do for the scores.
 
     python tools/tidying.py --weights NAME --data real/echoes real/thigh_levels -o tidying.csv
 
-A row per dataset and set of steps: mean DSC over slices and 95 % Hausdorff distance over cases.
+A row per dataset, with and without a second look, and set of steps: mean DSC over slices and 95 % Hausdorff distance over cases.
 
 Source: ours.
 """
@@ -21,7 +21,10 @@ from musclejax.inference.segment import segment
 from musclejax.models.weights import Weights, load_weights
 from musclejax.scan.volume import load_nifti, save_labels
 
-CHOICES = ((), *((name,) for name in STEPS), tuple(STEPS))
+EVERY = tuple(STEPS)
+CHOICES = {False: ((), EVERY), True: ((), *((name,) for name in STEPS), EVERY)}
+"""Whether to look twice -> sets of steps."""
+Way = tuple[bool, tuple[str, ...]]
 
 
 def main() -> None:
@@ -34,13 +37,15 @@ def main() -> None:
     weights, rows = load_weights(args.weights), []
     for data in args.data:
         with tempfile.TemporaryDirectory() as name:
-            folders = {steps: Path(name) / "-".join(("labels", *steps)) for steps in CHOICES}
+            ways = [(look, steps) for look, choices in CHOICES.items() for steps in choices]
+            folders = {way: Path(name) / str(number) for number, way in enumerate(ways)}
             write_all(read_dataset(data, 0), weights, folders)
-            for steps, folder in folders.items():
+            for (look, steps), folder in folders.items():
                 found = evaluate(from_folders(data, folder))
                 assert found is not None
                 row = {
                     "data": f"{data.parent.name}/{data.name}",
+                    "second_look": look,
                     "steps": " + ".join(steps) or "none",
                 }
                 row["dsc"] = found.comparison.slices["dsc"].mean()
@@ -50,15 +55,19 @@ def main() -> None:
         pd.DataFrame(rows).round(4).to_csv(args.output, index=False)
 
 
-def write_all(dataset: Dataset, weights: Weights, folders: dict[tuple[str, ...], Path]) -> None:
-    """Segment every case once and write its labels after each choice of steps."""
+def write_all(dataset: Dataset, weights: Weights, folders: dict[Way, Path]) -> None:
+    """Segment every case in both ways and write its labels after each choice of steps."""
     for folder in folders.values():
         folder.mkdir()
     for case in dataset.cases:
         volume = load_nifti(case.image)
-        found = segment(volume, weights, region=case.region, tidy=False)
-        for steps, folder in folders.items():
-            labels = clean(found.labels, found.sides.voxels, volume.axial_axis, steps)
+        found = {
+            look: segment(volume, weights, region=case.region, second_look=look, tidy=False)
+            for look in CHOICES
+        }
+        for (look, steps), folder in folders.items():
+            own = found[look]
+            labels = clean(own.labels, own.sides.voxels, volume.axial_axis, steps)
             path = folder / f"{case.name}_labels.nii.gz"
             save_labels(path, labels, volume, REGIONS[case.region])
 

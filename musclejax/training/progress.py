@@ -52,7 +52,8 @@ def summarise(split: str, totals: Totals, config: ConfigDict) -> dict[str, float
     """Return the figures of one pass over a split.
 
     loss: of an average batch, L2 included, as Keras reports it. soft_dsc: with background, mean
-    over batches (2021 code). dsc: hard, over all pixels of the pass, mean over the muscles.
+    over batches (2021 code). dsc: hard, over all pixels of the pass, mean over the muscles that its
+    references show: what a data set never labels is no fault of the network.
     """
     per_batch = totals.data_loss / max(1, totals.rows) * config.train.batch_size
     penalty = totals.penalty / max(1, totals.batches)
@@ -61,9 +62,8 @@ def summarise(split: str, totals: Totals, config: ConfigDict) -> dict[str, float
     if config.task == "region":
         accuracy = counts.both.sum() / max(1, counts.reference.sum())
         return {**figures, f"{split}_accuracy": float(accuracy)}
-    dice = hard_dice(counts)
+    dice = np.where(counts.reference > 0, hard_dice(counts), np.nan)
     muscles = anatomy.REGIONS[config.task].muscles
-    # A muscle that is in neither has no figure; one that is never found counts as 0.
     mean = float(np.nanmean(dice[1:])) if np.isfinite(dice[1:]).any() else 0.0
     named = {f"{split}_dsc_{m.abbreviation}": _rounded(dice[m.number]) for m in muscles}
     soft = totals.soft_dsc / max(1, totals.batches)
