@@ -2,7 +2,8 @@
 
     python tools/tidying.py --weights NAME --data real/echoes real/thigh_levels -o tidying.csv
 
-A row per dataset, with and without a second look, and set of steps: mean DSC over slices and 95 % Hausdorff distance over cases.
+A row per dataset, with and without a second look, and set of steps: mean DSC over slices and 95 %
+Hausdorff distance over cases.
 
 Source: ours.
 """
