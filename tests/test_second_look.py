@@ -88,6 +88,25 @@ def test_little_muscle_tells_nothing(thighs: atlas.Atlas) -> None:
     assert atlas.expect(thighs, certain(labels)) is None
 
 
+@pytest.mark.parametrize("muscles", [4, 12])
+@pytest.mark.parametrize("pattern", ["confetti", "stripes", "line"])
+def test_what_looks_like_no_limb_is_no_error(
+    thighs: atlas.Atlas, muscles: int, pattern: str
+) -> None:
+    rng, labels = np.random.default_rng(muscles), np.zeros((240, 192), np.uint8)
+    if pattern == "confetti":
+        labels[:] = rng.integers(0, muscles + 1, labels.shape)
+    for label in range(1, muscles + 1):
+        if pattern == "stripes":
+            labels[label * 16 : label * 16 + 8] = label
+        elif pattern == "line":
+            labels[100:108, label * 12 : label * 12 + 8] = label
+    found = atlas.expect(thighs, certain(labels))
+    assert found is not None
+    np.testing.assert_allclose(found.shares.sum(-1), 1, atol=1e-5)
+    assert np.isfinite(found.fit)
+
+
 def test_a_template_that_does_not_know_says_anything() -> None:
     codes = np.array([[UNKNOWN, 3, 22], [2, 2, 3]], np.uint8)
     shares = atlas._shares(codes, np.array([0.5, 0.5]), 4)

@@ -125,6 +125,28 @@ def test_the_classifier_decides_which_network_runs(
     assert result.labels.max() <= {"thigh": 12, "leg": 6}[region]
 
 
+def test_trained_weights_look_twice_at_what_they_are_not_sure_of(
+    short: Volume, weights: Weights
+) -> None:
+    """Random weights are sure of nothing, and not worth a second look unless called trained."""
+    trained = Weights("w", weights.networks, {"trained": True})
+    options: dict[str, Any] = {"region": "thigh", "batch_size": 3, "tidy": False}
+    twice = segment(short, trained, probabilities=True, **options)
+    once = segment(short, trained, second_look=False, **options)
+    untrained = segment(short, weights, **options)
+    assert (twice.looked_twice, once.looked_twice, untrained.looked_twice) == (3, 0, 0)
+    np.testing.assert_array_equal(once.labels, untrained.labels)
+    assert (twice.labels != once.labels).any()
+    assert twice.probabilities is not None
+    np.testing.assert_array_equal(twice.confidence, twice.probabilities.max(-1))
+    # Whether the weights know such a scan is told by the first look.
+    assert twice.signs is not None
+    assert once.signs is not None
+    assert twice.signs.confidence == once.signs.confidence
+    tall = Volume(np.repeat(short.data, 4, axis=2), short.affine, "tall")
+    assert segment(tall, trained, geometry="2021", **options).looked_twice == 0
+
+
 def test_2021_classifies_the_middle_slice_only(weights: Weights, thigh_path: Path) -> None:
     """Slice floor(n / 2) of the scan: 15 of 31."""
     volume = load(thigh_path)

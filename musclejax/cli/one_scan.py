@@ -222,8 +222,9 @@ def _say(
     by = segmentation.engine, segmentation.precision
     # What everybody has needs no mention.
     engine = "" if by == (BEFORE["engine"], BEFORE["precision"]) else f", {' '.join(by)}"
+    twice = segmentation.looked_twice
+    again = f", {twice} slices looked at twice" if twice else ""
     line = f"{name}: {segmentation.region} ({how}), {slices} slices, {seconds['total']:.1f} s"
+    line += f" (network {seconds['network']:.1f} s{engine}{again})"
     notes = [w for w in segmentation.warnings if w != session.weights.caution]
-    return "\n".join(
-        [f"{line} (network {seconds['network']:.1f} s{engine})", *(f"  note: {n}" for n in notes)]
-    )
+    return "\n".join([line, *(f"  note: {n}" for n in notes)])

@@ -168,8 +168,9 @@ def _lay(
     """Return the codes of templates at places of the limb; 0 beyond a template."""
     back = np.linalg.inv(maps.linear).astype(np.float32)
     start = -(maps.shift[:, None].astype(np.float32) @ back)
-    at = np.rint(places @ back + start).astype(np.int32)
     height, width = atlas.tissues.shape[1:]
+    # A map that shrinks a template to nothing leads far beyond it.
+    at = np.rint(np.clip(places @ back + start, -1, height + width)).astype(np.int32)
     row, column = at[..., 0], at[..., 1]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     flat = np.where(inside, row * width + column, 0)

@@ -12,7 +12,7 @@ from musclejax.scan.volume import Volume
 
 # All of these: ours. Eight real scans of limbs raise no doubt, nine foreign ones each do
 # (`tools/foreign_scans.py`, docs/weights/signs.csv); confidence tells other planes apart, 0.85
-# against 0.69.
+# against 0.70.
 MIN_REGION_PROBABILITY = 0.7
 MIN_CONFIDENCE = 0.77
 LIMB_AREA_CM2 = (20.0, 420.0)
