@@ -50,6 +50,9 @@ CLASS_TENSORS = 6.0
 its softmax need. Source: the same runs with half16."""
 SCAN_BYTES = 48
 """Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
+SEEN_BYTES = 2
+"""Bytes for each voxel and class: probabilities in the network's windows, until labels are brought
+back. One for each of their pixels, of which there are 0.4 to 1.4 a voxel in slices of 512 and 256."""
 CLASS_BYTES = 6
 """Bytes for each voxel and class whose probabilities are kept."""
 
@@ -79,7 +82,8 @@ def estimate_peak_mib(
     cost = COSTS[engine]
     floats = max(cost.tensors * spec.widths[0] / spec.strides[0] ** 2, CLASS_TENSORS * classes)
     slice_mib = floats * SLICE_PX**2 * FLOAT_BYTES / 2**20
-    scan_mib = voxels * (SCAN_BYTES + CLASS_BYTES * classes * probabilities) / 2**20
+    class_bytes = SEEN_BYTES + CLASS_BYTES * probabilities
+    scan_mib = voxels * (SCAN_BYTES + class_bytes * classes) / 2**20
     return cost.base_mib + cost.weight_copies * weights_mib + batch_size * slice_mib + scan_mib
 
 
