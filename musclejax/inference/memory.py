@@ -52,7 +52,7 @@ SCAN_BYTES = 48
 """Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
 SEEN_BYTES = 2
 """Bytes for each voxel and class: probabilities in the network's windows, until labels are brought
-back. One for each of their pixels, of which there are 0.4 to 1.4 a voxel in slices of 512 and 256."""
+back. One for each of their pixels: 0.4 to 1.4 for each voxel of slices of 512 x 512 and 256 x 256."""
 CLASS_BYTES = 6
 """Bytes for each voxel and class whose probabilities are kept."""
 
