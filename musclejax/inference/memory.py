@@ -49,10 +49,9 @@ CLASS_TENSORS = 6.0
 """Tensors of full resolution with a channel for each class: what a compact network's last layer and
 its softmax need. Source: the same runs with half16."""
 SCAN_BYTES = 48
-"""Bytes for each voxel of the scan: as read, resampled, its labels, their measurement."""
-SEEN_BYTES = 2
-"""Bytes for each voxel and class: probabilities in the network's windows, until labels are brought
-back. One for each of their pixels: 0.4 to 1.4 for each voxel of slices of 512 x 512 and 256 x 256."""
+"""Bytes for each voxel of the scan: as read, resampled, probabilities in the network's windows until
+labels are brought back, labels, their measurement. With slim32 a scan of 31 slices of 320 x 320
+peaked at 765 MiB where 1047 are estimated, one of 200 slices of 256 x 256 at 1360 of 1502."""
 CLASS_BYTES = 6
 """Bytes for each voxel and class whose probabilities are kept."""
 
@@ -82,8 +81,7 @@ def estimate_peak_mib(
     cost = COSTS[engine]
     floats = max(cost.tensors * spec.widths[0] / spec.strides[0] ** 2, CLASS_TENSORS * classes)
     slice_mib = floats * SLICE_PX**2 * FLOAT_BYTES / 2**20
-    class_bytes = SEEN_BYTES + CLASS_BYTES * probabilities
-    scan_mib = voxels * (SCAN_BYTES + class_bytes * classes) / 2**20
+    scan_mib = voxels * (SCAN_BYTES + CLASS_BYTES * classes * probabilities) / 2**20
     return cost.base_mib + cost.weight_copies * weights_mib + batch_size * slice_mib + scan_mib
 
 
