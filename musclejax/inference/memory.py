@@ -49,9 +49,9 @@ CLASS_TENSORS = 6.0
 """Tensors of full resolution with a channel for each class: what a compact network's last layer and
 its softmax need. Source: the same runs with half16."""
 SCAN_BYTES = 48
-"""Bytes for each voxel of the scan: as read, resampled, probabilities in the network's windows until
-labels are brought back, labels, their measurement. With slim32 a scan of 31 slices of 320 x 320
-peaked at 765 MiB where 1047 are estimated, one of 200 slices of 256 x 256 at 1360 of 1502."""
+"""Bytes for each voxel of the scan: as read, resampled, probabilities in the network's windows
+until labels are brought back, labels, their measurement. With slim32 a scan of 31 slices of
+320 x 320 peaked at 765 MiB where 1047 are estimated, one of 200 of 256 x 256 at 1360 of 1502."""
 CLASS_BYTES = 6
 """Bytes for each voxel and class whose probabilities are kept."""
 
