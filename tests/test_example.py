@@ -16,9 +16,9 @@ from tests.test_pipeline import command, run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, RECIPE = EXAMPLES / "huashan_thigh", EXAMPLES / "huashan.py"
-REACHED = 0.40
+REACHED = 0.82
 """DSC over the eleven muscles of the other person's slices that must be reached in three epochs of
-twenty steps; it was 0.47 when this was written, and 0.36 after one."""
+twenty steps from the bundled weights; it was 0.832 in docs/training.md, and 0.819 after one."""
 
 
 def test_labels_are_ours_and_the_unknown_is_unknown() -> None:
