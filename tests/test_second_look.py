@@ -1,14 +1,17 @@
 """A second look at limbs of which the network is not sure: real anatomy, networks of the tests."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
 from musclejax.errors import InputError
-from musclejax.inference import atlas
+from musclejax.inference import atlas, second_look
 from musclejax.inference.engines import STEPS
 from musclejax.inference.predictor import Prediction
-from musclejax.inference.second_look import DOUBTFUL, SURE, SecondLook
+from musclejax.inference.second_look import DOUBTFUL, SURE, find_splits, look_again
+from musclejax.models.weights import Network, Weights, load_weights
 from musclejax.phantom.templates import read_tissues
 from musclejax.phantom.tissues import MUSCLES, UNKNOWN
 
@@ -128,10 +131,16 @@ def test_affine_maps_are_found_and_few_points_give_similarities() -> None:
     np.testing.assert_allclose(maps.linear[0], turned, atol=1e-9)
 
 
+@pytest.fixture(scope="module")
+def weights(weights_folder: Path) -> Weights:
+    """What they say is never asked for here."""
+    return load_weights(weights_folder)
+
+
 class Scan:
     """Two thighs with the same muscles and a network that says the same of an image wherever."""
 
-    def __init__(self, stranger: np.ndarray, sure: float) -> None:
+    def __init__(self, stranger: np.ndarray, sure: float, slices: int = 2) -> None:
         self.truth = np.concatenate([stranger, stranger[:, ::-1]], 1)
         wrong = self.truth.copy()
         # Half of a muscle is taken for its neighbour, in the right limb.
@@ -140,39 +149,54 @@ class Scan:
         half[: int(rows.mean()), :240] = True
         wrong[(wrong == BICEPS) & half] = SEMITENDINOSUS
         self.wrong = wrong
-        self.probabilities = np.round(STEPS * certain(wrong, sure)).astype(np.uint8)[None]
-        self.asked = 0
+        # The first slice is sure.
+        every = [certain(wrong, 0.99)] + (slices - 1) * [certain(wrong, sure)]
+        self.images = np.arange(slices, dtype=np.float32)[:, None, None] * np.ones(wrong.shape)
+        self.images = self.images.astype(np.float32)
+        self.said = np.round(STEPS * np.stack(every)).astype(np.uint8)
+        self.asked: list[int] = []
 
-    def label(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        self.asked += 1
-        assert images.shape == (2, *self.truth.shape, 1)
-        # What a network that minds no sides says of the mirrored image.
-        mirrored = np.repeat(self.probabilities[:, :, ::-1], 2, 0)
-        return mirrored.argmax(-1), mirrored.max(-1), mirrored
+    def prediction(self, probabilities: np.ndarray) -> Prediction:
+        labels = probabilities.argmax(-1).astype(np.uint8)
+        return Prediction(labels, probabilities.max(-1), probabilities)
 
-    def look(self, region: str = "thigh") -> tuple[Prediction, SecondLook]:
-        body = np.zeros((1, *self.truth.shape), bool)
+    def predict(self, network: object, images: np.ndarray, **options: object) -> Prediction:
+        """What a network that minds no sides says of mirrored images."""
+        numbers = images[:, 0, 0].astype(int)
+        self.asked += numbers.tolist()
+        return self.prediction(self.said[numbers][:, :, ::-1])
+
+    def look(
+        self, network: Network, monkeypatch: pytest.MonkeyPatch, **options: int
+    ) -> tuple[Prediction, int]:
+        body = np.zeros((len(self.said), *self.truth.shape), bool)
         body[:, 10:230, 10:230] = body[:, 10:230, 250:470] = True
-        look = SecondLook(region, body, np.zeros(1, int))
-        labels = self.probabilities.argmax(-1).astype(np.uint8)
-        first = Prediction(labels, self.probabilities.max(-1), self.probabilities, 0.0)
-        # The batch is padded to two images.
-        return look(self.label, np.zeros((2, *self.truth.shape, 1), np.float32), first, 0), look
+        splits = find_splits(body, np.zeros(len(body), int))
+        assert splits is not None
+        assert (np.abs(splits - 240) < 3).all()
+        monkeypatch.setattr(second_look, "predict_labels", self.predict)
+        found = self.prediction(self.said.copy())
+        return found, look_again(network, self.images, found, splits, **options)
 
 
-def test_where_the_network_is_sure_nothing_changes(stranger: np.ndarray) -> None:
+def test_where_the_network_is_sure_nothing_changes(
+    weights: Weights, stranger: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scan = Scan(stranger, SURE + 0.01)
-    found, look = scan.look()
-    assert scan.asked == look.slices == 0
-    np.testing.assert_array_equal(found.labels[0], scan.wrong)
+    found, twice = scan.look(weights.networks["thigh"], monkeypatch)
+    assert (twice, scan.asked) == (0, [])
+    np.testing.assert_array_equal(found.labels[1], scan.wrong)
 
 
-def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(stranger: np.ndarray) -> None:
+def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(
+    weights: Weights, stranger: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scan = Scan(stranger, DOUBTFUL - 0.25)
-    found, look = scan.look()
-    assert scan.asked == look.slices == 1
-    right, left = found.labels[0, :, :240], found.labels[0, :, 240:]
-    before, after = (a[:, :240] == BICEPS for a in (scan.wrong, found.labels[0]))
+    found, twice = scan.look(weights.networks["thigh"], monkeypatch)
+    assert twice == 1
+    np.testing.assert_array_equal(found.labels[0], scan.wrong)
+    right, left = found.labels[1, :, :240], found.labels[1, :, 240:]
+    before, after = (a[:, :240] == BICEPS for a in (scan.wrong, found.labels[1]))
     truth = stranger == BICEPS
     assert (after & truth).sum() > 1.3 * (before & truth).sum()
     assert dsc(right, stranger) > dsc(scan.wrong[:, :240], stranger)
@@ -181,26 +205,46 @@ def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(stranger: np.nd
     np.testing.assert_array_equal(found.confidence, found.probabilities.max(-1))
 
 
-def test_legs_have_no_atlas_and_get_the_mean_of_both_looks(stranger: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "asked"), [(1, [1, 2]), (2, [1, 2]), (3, [1, 2, 1]), (8, [1, 2, 1])]
+)
+def test_as_many_are_asked_again_as_fill_a_batch(
+    batch_size: int,
+    asked: list[int],
+    weights: Weights,
+    stranger: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No more than there are slices: that is what the first batch had."""
+    scan = Scan(stranger, DOUBTFUL - 0.25, slices=3)
+    _, twice = scan.look(weights.networks["thigh"], monkeypatch, batch_size=batch_size)
+    assert (twice, scan.asked) == (2, asked)
+
+
+def test_legs_have_no_atlas_and_get_the_mean_of_both_looks(
+    weights: Weights, stranger: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scan = Scan(stranger, DOUBTFUL - 0.25)
-    scan.label = lambda images: (None, None, np.repeat(scan.probabilities * 0, 2, 0))  # type: ignore
-    found, _ = scan.look("leg")
+    before, scan.said = scan.said, scan.said.copy()
+    monkeypatch.setattr(scan, "predict", lambda *_, **__: scan.prediction(before[1:] * 0))
+    found, _ = scan.look(weights.networks["leg"], monkeypatch)
     assert found.probabilities is not None
-    half = np.round(scan.probabilities / 2)
-    np.testing.assert_array_equal(found.probabilities, half)
+    np.testing.assert_array_equal(found.probabilities[1], np.round(before[1] / 2))
 
 
-def test_a_limb_of_unknown_side_is_laid_out_both_ways(stranger: np.ndarray) -> None:
+def test_a_limb_of_unknown_side_is_laid_out_both_ways(
+    weights: Weights, stranger: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = np.zeros((1, 240, 240), bool)
     body[:, 10:230, 10:230] = True
-    images = np.zeros((1, 240, 240, 1), np.float32)
-    results = []
+    assert find_splits(body, np.zeros(1, int)) is None
+    scan, results = Scan(stranger, 0.5), []
+    monkeypatch.setattr(second_look, "predict_labels", scan.predict)
     for labels in (stranger, stranger[:, ::-1]):
-        every = np.round(STEPS * certain(labels, DOUBTFUL - 0.3)).astype(np.uint8)[None]
-        first = Prediction(every.argmax(-1).astype(np.uint8), every.max(-1), every, 0.0)
-        look = SecondLook("thigh", body, np.zeros(1, int))
-        mirrored = every[:, :, ::-1]
-        found = look(lambda _, m=mirrored: (m, m, m), images, first, 0)  # type: ignore[misc]
+        scan.said = np.round(STEPS * certain(labels, DOUBTFUL - 0.3)).astype(np.uint8)[None]
+        found = scan.prediction(scan.said.copy())
+        images = np.zeros((1, 240, 240), np.float32)
+        assert look_again(weights.networks["thigh"], images, found, None) == 1
         results.append(found.labels[0])
         assert dsc(found.labels[0], labels) > 0.9
     np.testing.assert_array_equal(results[0], results[1][:, ::-1])

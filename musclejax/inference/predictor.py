@@ -1,6 +1,6 @@
 """Networks applied to slices in batches of one fixed shape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Float, UInt8
 
 from musclejax.inference.engines import STEPS as STEPS
-from musclejax.inference.engines import Images, Labeller, folded, labeller, resolve
+from musclejax.inference.engines import folded, labeller, resolve
 from musclejax.models.weights import Network
 
 BATCH_SIZE = 4
@@ -27,19 +27,11 @@ class Prediction(NamedTuple):
         labels: Most probable class.
         confidence: Its probability, in steps of 1/255.
         probabilities: Of every class, in steps of 1/255; None unless asked for.
-        certainty: Mean confidence where there is muscle, before anything was revised; 0 where there
-            is none.
     """
 
     labels: UInt8[np.ndarray, "z r c"]
     confidence: UInt8[np.ndarray, "z r c"]
     probabilities: UInt8[np.ndarray, "z r c k"] | None
-    certainty: float
-
-
-Revise = Callable[[Labeller, Images, Prediction, int], Prediction]
-"""Network, a batch of a fixed number of images, what the network says of it (of fewer, if it is the
-last), the number of its first slice -> what is to be said of it."""
 
 
 def predict_labels(
@@ -50,7 +42,6 @@ def predict_labels(
     probabilities: bool = False,
     engine: str = "jax",
     precision: str = "float32",
-    revise: Revise | None = None,
     advance: Callable[[int], None] = lambda slices: None,
 ) -> Prediction:
     """Segment slices that are normalised and on the model grid.
@@ -63,40 +54,26 @@ def predict_labels(
         probabilities: Whether to return those of every class too.
         engine: What computes: see `inference.engines.ENGINES`; "auto" takes the fastest here.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
-        revise: Called with each batch; what it returns takes the place of the network's answer.
         advance: Called with the number of slices done, after each batch.
 
     Raises:
         InputError: If the engine is not installed or does not offer the precision.
     """
-    needed = probabilities or revise is not None
-    apply = labeller(network, resolve(engine, precision), precision, needed)
+    apply = labeller(network, resolve(engine, precision), precision, probabilities)
     shape = slices.shape
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    sure: list[np.ndarray] = []
     classes = network.module.num_classes
     every = np.empty((*shape, classes), np.uint8) if probabilities else None
     batch_size = max(1, min(batch_size, len(slices)))  # few do not pay for a whole batch
     for start in range(0, len(slices), batch_size):
         batch = slices[start : start + batch_size]
         stop = start + len(batch)
-        images = _pad(batch, batch_size)
-        outputs = [np.asarray(o)[: len(batch)] for o in apply(images)]
-        sure.append(outputs[1][outputs[0] > 0])
-        said = Prediction(outputs[0], outputs[1], outputs[2] if needed else None, _mean(sure[-1:]))
-        if revise is not None:
-            said = revise(apply, images, said, start)
-        labels[start:stop], confidence[start:stop] = said[:2]
+        outputs = [np.asarray(o)[: len(batch)] for o in apply(_pad(batch, batch_size))]
+        labels[start:stop], confidence[start:stop] = outputs[:2]
         if every is not None:
-            every[start:stop] = said.probabilities
+            every[start:stop] = outputs[2]
         advance(len(batch))
-    return Prediction(labels, confidence, every, _mean(sure))
-
-
-def _mean(confidence: Sequence[np.ndarray]) -> float:
-    """Return the mean of steps as a probability, 0 of none."""
-    count = sum(map(len, confidence))
-    return float(sum(part.sum(dtype=int) for part in confidence) / STEPS / max(1, count))
+    return Prediction(labels, confidence, every)
 
 
 def predict_regions(

@@ -6,15 +6,16 @@ other people. What this is worth on which scans: docs/weights.md.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from musclejax.config import SLICE_SPACING_MM
 from musclejax.inference import atlas
-from musclejax.inference.engines import STEPS, Images, Labeller
-from musclejax.inference.predictor import Prediction
+from musclejax.inference.engines import STEPS
+from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels
+from musclejax.models.weights import Network
 from musclejax.scan.sides import limb_split
 
 SURE, DOUBTFUL = 0.935, 0.89
@@ -25,109 +26,112 @@ MIN_PX = 100
 """With fewer labelled pixels there is no limb to look at."""
 FLOOR = 0.02
 """Share of templates added to every class, as there are limbs unlike all of them."""
+Parts = tuple[tuple[slice, tuple[int, ...]], ...]
+"""Columns and orders of each limb of a slice; see `Doubtful`."""
 
 
-class Part(NamedTuple):
-    """A limb in a slice.
+class Doubtful(NamedTuple):
+    """A limb in a slice, of which the network is not sure.
 
     Attributes:
-        columns: Of the slice that show it.
+        number: Of the slice.
+        columns: Those that show the limb.
         orders: Steps through the columns that make it look like a right limb: 1 as it lies, -1
             mirrored; both where it is not known which limb it is.
+        weight: How much the atlas counts, up to 1.
     """
 
+    number: int
     columns: slice
     orders: tuple[int, ...]
+    weight: float
 
 
-class SecondLook:
-    """What to say of slices after a second look; see `predictor.Revise`.
+def look_again(
+    network: Network,
+    images: Float[np.ndarray, "z r c"],
+    seen: Prediction,
+    splits: Int[np.ndarray, " z"] | None,
+    *,
+    batch_size: int = BATCH_SIZE,
+    **options: Any,
+) -> int:
+    """Change what a network says of slices, in place, where it was not sure.
 
     Args:
-        region: Of the network.
-        body: Which pixels of the slices show the body.
-        first_columns: Where in the model grid the network's windows begin, by slice.
+        network: A segmentation network.
+        images: What it has seen.
+        seen: What it says, probabilities included.
+        splits: As of `find_splits`.
+        batch_size: As it was for `predict_labels`.
+        options: The same.
 
-    Attributes:
-        slices: How many have been looked at twice so far.
+    Returns:
+        How many slices were looked at twice.
     """
+    assert seen.probabilities is not None
+    limbs = list(find_doubtful(seen, splits))
+    numbers = sorted({limb.number for limb in limbs})
+    if not numbers:
+        return 0
+    # As many as there were in a batch, so that no other shape is compiled.
+    asked = np.resize(numbers, max(len(numbers), min(batch_size, len(images))))
+    turned = np.ascontiguousarray(images[asked][:, :, ::-1])
+    other = predict_labels(network, turned, probabilities=True, batch_size=batch_size, **options)
+    assert other.probabilities is not None
+    mirrored = dict(zip(numbers, other.probabilities[:, :, ::-1], strict=False))
+    for limb in limbs:
+        own = (limb.number, slice(None), limb.columns)
+        both = seen.probabilities[own].astype(np.float32) + mirrored[limb.number][:, limb.columns]
+        revised = _with_atlas(network.task, both / (2 * STEPS), limb)
+        seen.labels[own] = revised.argmax(-1)
+        seen.probabilities[own] = np.round(revised * STEPS)
+        seen.confidence[own] = seen.probabilities[own].max(-1)
+    return len(numbers)
 
-    def __init__(
-        self, region: str, body: Bool[np.ndarray, "z r c"], first_columns: np.ndarray
-    ) -> None:
-        """Tell the limbs apart."""
-        self.slices = 0
-        self._region = region
-        split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
-        self._splits = None if split is None else np.floor(split).astype(int) + 1 - first_columns
 
-    def __call__(
-        self, label: Labeller, images: Images, first: Prediction, start: int
-    ) -> Prediction:
-        """Return a batch's prediction, changed where the network was not sure.
+def find_splits(
+    body: Bool[np.ndarray, "z r c"], first_columns: Int[np.ndarray, " z"]
+) -> Int[np.ndarray, " z"] | None:
+    """Return the first column of the left limb in each window, None if there is one limb.
 
-        Args:
-            label: The network.
-            images: The batch; it may have more slices than the prediction.
-            first: What the network says of it, probabilities included.
-            start: Number of the batch's first slice.
-        """
-        assert first.probabilities is not None
-        weights = [self._weights(first, z, start) for z in range(len(first.labels))]
-        twice = sum(any(weight for weight, _ in parts) for parts in weights)
-        if not twice:
-            return first
-        self.slices += twice
-        mirrored = np.asarray(label(np.ascontiguousarray(images[:, :, ::-1]))[2])[:, :, ::-1]
-        changed = first._replace(
-            labels=first.labels.copy(),
-            confidence=first.confidence.copy(),
-            probabilities=first.probabilities.copy(),
-        )
-        assert changed.probabilities is not None
-        for z, parts in enumerate(weights):
-            for weight, part in parts:
-                if not weight:
-                    continue
-                own = (z, slice(None), part.columns)
-                mean = (first.probabilities[own] + mirrored[own].astype(np.float32)) / (2 * STEPS)
-                revised = self._with_atlas(mean, weight, part.orders)
-                changed.labels[own] = revised.argmax(-1)
-                changed.probabilities[own] = np.round(revised * STEPS)
-                changed.confidence[own] = changed.probabilities[own].max(-1)
-        return changed
+    Args:
+        body: Which pixels of the model slices show the body.
+        first_columns: Where in the model grid the windows begin.
+    """
+    split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
+    return None if split is None else np.floor(split).astype(int) + 1 - first_columns
 
-    def _weights(self, first: Prediction, z: int, start: int) -> list[tuple[float, Part]]:
-        """Return how much the atlas counts in each limb of a slice; 0 where the network is sure."""
-        found = []
-        for part in self._parts(start + z, first.labels.shape[2]):
-            muscle = first.labels[z, :, part.columns] > 0
+
+def find_doubtful(seen: Prediction, splits: Int[np.ndarray, " z"] | None) -> Iterator[Doubtful]:
+    """Yield the limbs of which the network is not sure; see `look_again`."""
+    width = seen.labels.shape[2]
+    for number, (labels, confidence) in enumerate(zip(seen.labels, seen.confidence, strict=True)):
+        # Columns run from the patient's right to the left.
+        split = width if splits is None else int(np.clip(splits[number], 0, width))
+        first = (1, -1) if splits is None else (1,)
+        parts: Parts = ((slice(0, split), first), (slice(split, width), (-1,)))
+        for columns, orders in parts:
+            muscle = labels[:, columns] > 0
             if muscle.sum() < MIN_PX:
                 continue
-            sure = first.confidence[z, :, part.columns][muscle].mean() / STEPS
-            found.append((float(np.clip((SURE - sure) / (SURE - DOUBTFUL), 0, 1)), part))
-        return found
+            sure = confidence[:, columns][muscle].mean() / STEPS
+            weight = float(np.clip((SURE - sure) / (SURE - DOUBTFUL), 0, 1))
+            if weight:
+                yield Doubtful(number, columns, orders, weight)
 
-    def _parts(self, z: int, width: int) -> Iterator[Part]:
-        """Yield the limbs of a slice; columns run from the patient's right to the left."""
-        if self._splits is None:
-            yield Part(slice(0, width), (1, -1))
-        else:
-            split = int(np.clip(self._splits[z], 0, width))
-            yield Part(slice(0, split), (1,))
-            yield Part(slice(split, width), (-1,))
 
-    def _with_atlas(
-        self, mean: Float[np.ndarray, "h w k"], weight: float, orders: tuple[int, ...]
-    ) -> Float[np.ndarray, "h w k"]:
-        """Return probabilities of a limb weighed with what is expected there."""
-        if self._region not in atlas.REGIONS:
-            return mean
-        templates = atlas.load_atlas(self._region)
-        looks = [(atlas.expect(templates, mean[:, ::order]), order) for order in orders]
-        told = [(expected, order) for expected, order in looks if expected is not None]
-        if not told:
-            return mean
-        expected, order = max(told, key=lambda pair: pair[0].fit)
-        weighed = mean * (expected.shares[:, ::order] + FLOOR) ** weight
-        return weighed / weighed.sum(-1, keepdims=True)
+def _with_atlas(
+    region: str, mean: Float[np.ndarray, "h w k"], limb: Doubtful
+) -> Float[np.ndarray, "h w k"]:
+    """Return probabilities of a limb weighed with what is expected there."""
+    if region not in atlas.REGIONS:
+        return mean
+    templates = atlas.load_atlas(region)
+    looks = [(atlas.expect(templates, mean[:, ::order]), order) for order in limb.orders]
+    told = [(expected, order) for expected, order in looks if expected is not None]
+    if not told:
+        return mean
+    expected, order = max(told, key=lambda pair: pair[0].fit)
+    weighed = mean * (expected.shares[:, ::order] + FLOOR) ** limb.weight
+    return weighed / weighed.sum(-1, keepdims=True)

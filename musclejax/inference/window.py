@@ -5,7 +5,7 @@ met a wide margin of it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from musclejax.config import SLICE_PX
 from musclejax.data.slices import limb_box
 from musclejax.inference.engines import STEPS
 from musclejax.inference.predictor import predict_labels
-from musclejax.inference.second_look import SecondLook
+from musclejax.inference.second_look import find_splits, look_again
 from musclejax.models.weights import Network
 from musclejax.scan.intensity import body_mask
 
@@ -43,7 +43,7 @@ class Predicted(NamedTuple):
     Attributes:
         slices: Each put back into the model grid as it is asked for.
         twice: How many of them have a limb that was looked at twice.
-        certainty: Mean probability of the muscles' labels at first sight.
+        certainty: Mean probability of the muscles' labels at first sight; 0 of none.
     """
 
     slices: Iterator[Slice]
@@ -92,6 +92,7 @@ def predict_in_windows(
     scaled: Float[np.ndarray, "z r c"],
     *,
     second_look: bool = False,
+    advance: Callable[[int], None] = lambda slices: None,
     **options: Any,
 ) -> Predicted:
     """Segment slices in the windows that the network was trained on; beyond is background.
@@ -102,18 +103,24 @@ def predict_in_windows(
         scaled: The same, normalised.
         second_look: Whether to look twice at limbs of which the network is not sure; see
             `inference.second_look`.
+        advance: Called with the number of slices done, after each batch.
         options: As for `predictor.predict_labels`.
     """
     body = body_mask(slices)
     step = math.lcm(STEP_PX, network.spec.size_multiple)
     windows = find_windows(body, tuple(network.config.data.crop_px), step)
-    look = SecondLook(network.task, body, windows.corners[:, 1]) if second_look else None
     cut = _cut(scaled, windows)
-    seen = predict_labels(network, cut, probabilities=True, revise=look, **options)
+    seen = predict_labels(network, cut, probabilities=True, advance=advance, **options)
     assert seen.probabilities is not None
+    sure = seen.confidence[seen.labels > 0]
+    certainty = float(sure.mean() / STEPS) if sure.size else 0.0
+    twice = 0
+    if second_look:
+        splits = find_splits(body, windows.corners[:, 1])
+        twice = look_again(network, cut, seen, splits, **options)
     parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
-    return Predicted(pasted, look.slices if look else 0, seen.certainty)
+    return Predicted(pasted, twice, certainty)
 
 
 def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:
