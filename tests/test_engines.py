@@ -30,8 +30,8 @@ def slices(network) -> np.ndarray:
 def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np.ndarray) -> None:
     if engine not in ABLE:
         pytest.skip(f"{engine} is not installed")
-    ours = predict_labels(network, slices, batch_size=2, probabilities=True)
-    theirs = predict_labels(network, slices, batch_size=2, probabilities=True, engine=engine)
+    ours = predict_labels(network, slices, batch_size=2)
+    theirs = predict_labels(network, slices, batch_size=2, engine=engine)
     assert len(np.unique(ours.labels)) == 13
     assert (theirs.labels == ours.labels).mean() >= 0.9999
     # Steps of 1/255: rounding may fall to the other side.

@@ -121,7 +121,7 @@ def test_segmentation_probabilities_of_the_2021_file(
     logits = jax.jit(lambda v, x: network.module.apply(v, x, train=False))(variables, image)
     np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-4)
     # The folded, jitted network that users run: exact to its steps of 1/255.
-    found = predict_labels(network, np.asarray(image[..., 0]), batch_size=1, probabilities=True)
+    found = predict_labels(network, np.asarray(image[..., 0]), batch_size=1)
     np.testing.assert_allclose(found.probabilities / 255, expected, atol=0.5 / 255 + 1e-4)
     assert (found.labels == expected.argmax(-1)).mean() > 0.999
     assert network.config.intensity.mode == "raw"

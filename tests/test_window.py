@@ -86,7 +86,7 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
     slices[1, 300:380, 20:120] = rng.uniform(0.5, 1, (80, 100))
     found = list(predict_in_windows(network, slices, slices).slices)
     cut = np.stack([slices[0, 97:193, 193:337], slices[1, 292:388, 0:144]])
-    expected = predict_labels(network, cut, probabilities=True)
+    expected = predict_labels(network, cut)
     assert expected.probabilities is not None
     for z, (r, c) in enumerate([(97, 193), (292, 0)]):
         inside = np.zeros(slices.shape[1:], bool)

@@ -26,12 +26,12 @@ class Prediction(NamedTuple):
     Attributes:
         labels: Most probable class.
         confidence: Its probability, in steps of 1/255.
-        probabilities: Of every class, in steps of 1/255; None unless asked for.
+        probabilities: Of every class, in steps of 1/255.
     """
 
     labels: UInt8[np.ndarray, "z r c"]
     confidence: UInt8[np.ndarray, "z r c"]
-    probabilities: UInt8[np.ndarray, "z r c k"] | None
+    probabilities: UInt8[np.ndarray, "z r c k"]
 
 
 def predict_labels(
@@ -39,7 +39,6 @@ def predict_labels(
     slices: Float[np.ndarray, "z r c"],
     *,
     batch_size: int = BATCH_SIZE,
-    probabilities: bool = False,
     engine: str = "jax",
     precision: str = "float32",
     advance: Callable[[int], None] = lambda slices: None,
@@ -51,7 +50,6 @@ def predict_labels(
         slices: Height and width multiples of the network's `size_multiple`.
         batch_size: Slices at once, or all where they are fewer; the last batch is padded, so that
             one shape is compiled.
-        probabilities: Whether to return those of every class too.
         engine: What computes: see `inference.engines.ENGINES`; "auto" takes the fastest here.
         precision: "float32", or "bfloat16" where the engine and the processor have it.
         advance: Called with the number of slices done, after each batch.
@@ -59,19 +57,17 @@ def predict_labels(
     Raises:
         InputError: If the engine is not installed or does not offer the precision.
     """
-    apply = labeller(network, resolve(engine, precision), precision, probabilities)
+    apply = labeller(network, resolve(engine, precision), precision, True)
     shape = slices.shape
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     classes = network.module.num_classes
-    every = np.empty((*shape, classes), np.uint8) if probabilities else None
+    every = np.empty((*shape, classes), np.uint8)
     batch_size = max(1, min(batch_size, len(slices)))  # few do not pay for a whole batch
     for start in range(0, len(slices), batch_size):
         batch = slices[start : start + batch_size]
         stop = start + len(batch)
         outputs = [np.asarray(o)[: len(batch)] for o in apply(_pad(batch, batch_size))]
-        labels[start:stop], confidence[start:stop] = outputs[:2]
-        if every is not None:
-            every[start:stop] = outputs[2]
+        labels[start:stop], confidence[start:stop], every[start:stop] = outputs
         advance(len(batch))
     return Prediction(labels, confidence, every)
 

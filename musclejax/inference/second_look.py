@@ -61,7 +61,7 @@ def look_again(
     Args:
         network: A segmentation network.
         images: What it has seen.
-        seen: What it says, probabilities included.
+        seen: What it says.
         splits: As of `find_splits`.
         batch_size: As it was for `predict_labels`.
         options: The same.
@@ -69,7 +69,6 @@ def look_again(
     Returns:
         How many slices were looked at twice.
     """
-    assert seen.probabilities is not None
     limbs = list(find_doubtful(seen, splits))
     numbers = sorted({limb.number for limb in limbs})
     if not numbers:
@@ -77,8 +76,7 @@ def look_again(
     # As many as there were in a batch, so that no other shape is compiled.
     asked = np.resize(numbers, max(len(numbers), min(batch_size, len(images))))
     turned = np.ascontiguousarray(images[asked][:, :, ::-1])
-    other = predict_labels(network, turned, probabilities=True, batch_size=batch_size, **options)
-    assert other.probabilities is not None
+    other = predict_labels(network, turned, batch_size=batch_size, **options)
     mirrored = dict(zip(numbers, other.probabilities[:, :, ::-1], strict=False))
     for limb in limbs:
         own = (limb.number, slice(None), limb.columns)

@@ -110,8 +110,7 @@ def predict_in_windows(
     step = math.lcm(STEP_PX, network.spec.size_multiple)
     windows = find_windows(body, tuple(network.config.data.crop_px), step)
     cut = _cut(scaled, windows)
-    seen = predict_labels(network, cut, probabilities=True, advance=advance, **options)
-    assert seen.probabilities is not None
+    seen = predict_labels(network, cut, advance=advance, **options)
     sure = seen.confidence[seen.labels > 0]
     certainty = float(sure.mean() / STEPS) if sure.size else 0.0
     twice = 0
