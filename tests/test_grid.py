@@ -14,7 +14,7 @@ from skimage.transform import resize
 from musclejax.config import SLICE_PX, SLICE_SPACING_MM
 from musclejax.errors import InputError
 from musclejax.scan.grid import (
-    from_model_grid,
+    GridTransform,
     interpolate,
     inverse_orientation,
     labels_from_model_grid,
@@ -34,6 +34,12 @@ ORIENTATIONS = [
 def reoriented(volume: Volume, orientation: np.ndarray) -> Volume:
     image = nib.Nifti1Image(volume.data, volume.affine).as_reoriented(orientation)
     return Volume(np.asarray(image.dataobj), image.affine, volume.name)
+
+
+def from_model_grid(slices: np.ndarray, transform: GridTransform) -> np.ndarray:
+    """Bring pixels back to the scan: each voxel takes that of the model which is nearest."""
+    rows, columns = transform.rows.nearest, transform.columns.nearest
+    return to_scan(slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)], transform)
 
 
 @pytest.mark.parametrize("name", ["test_up", "test_low"])

@@ -58,7 +58,7 @@ def to_model_grid(
             what the 2021 code did, affine ignored.
 
     Returns:
-        The slices, and the transform for `from_model_grid`.
+        The slices, and the transform for the way back: `labels_from_model_grid`, `to_scan`.
 
     Raises:
         InputError: If the field of view is too small or too coarse to segment.
@@ -78,18 +78,6 @@ def to_model_grid(
     return np.ascontiguousarray(resampled, np.float32), transform
 
 
-def from_model_grid(
-    slices: Shaped[np.ndarray, "z r c *channels"], transform: GridTransform
-) -> Shaped[np.ndarray, "i j k *channels"]:
-    """Bring labels (or anything per pixel) back to the scan's own grid, voxel for voxel.
-
-    Every voxel takes the value of the model pixel nearest to its centre; voxels outside the
-    model grid or in slices that were not segmented get 0.
-    """
-    rows, columns = transform.rows.nearest, transform.columns.nearest
-    return to_scan(slices[:, np.maximum(rows, 0)][:, :, np.maximum(columns, 0)], transform)
-
-
 def labels_from_model_grid(
     labels: UInt8[np.ndarray, "r c"],
     confidence: UInt8[np.ndarray, "r c"],
@@ -102,7 +90,7 @@ def labels_from_model_grid(
         labels: Most probable classes.
         confidence: Their probabilities.
         probabilities: Of every class, in steps.
-        transform: As for `from_model_grid`.
+        transform: As `to_model_grid` returns it.
 
     Returns:
         The most probable class of each pixel and its probability, by `interpolate`; classes that
