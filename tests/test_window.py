@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclejax.config import SLICE_PX
+from musclejax.inference import window
 from musclejax.inference.engines import STEPS
-from musclejax.inference.predictor import predict_labels
+from musclejax.inference.predictor import Prediction, predict_labels
 from musclejax.inference.window import STEP_PX, find_windows, predict_in_windows
 from musclejax.models.variants import VARIANTS
 from musclejax.models.weights import Network, Weights, load_weights
@@ -84,10 +86,13 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
     slices = np.zeros((2, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 100:190, 200:330] = rng.uniform(0.5, 1, (90, 130))
     slices[1, 300:380, 20:120] = rng.uniform(0.5, 1, (80, 100))
-    found = list(predict_in_windows(network, slices, slices).slices)
+    predicted = predict_in_windows(network, slices, slices)
+    found = list(predicted.slices)
     cut = np.stack([slices[0, 97:193, 193:337], slices[1, 292:388, 0:144]])
     expected = predict_labels(network, cut)
     assert expected.probabilities is not None
+    sure = expected.confidence[expected.labels > 0]
+    assert (predicted.certainty, predicted.twice) == (pytest.approx(sure.mean() / STEPS), 0)
     for z, (r, c) in enumerate([(97, 193), (292, 0)]):
         inside = np.zeros(slices.shape[1:], bool)
         inside[r : r + 96, c : c + 144] = True
@@ -97,6 +102,18 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
         assert (found[z].confidence[~inside] == STEPS).all()
         assert (found[z].probabilities[~inside] == [STEPS] + [0] * 12).all()
         assert found[z].labels.any()
+
+
+def test_no_muscle_is_no_certainty(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(network: Network, images: np.ndarray, **options: Any) -> Prediction:
+        every = np.zeros((*images.shape, 13), np.uint8)
+        every[..., 0] = STEPS
+        return Prediction(every[..., 1], every[..., 0], every)
+
+    monkeypatch.setattr(window, "predict_labels", nothing)
+    slices = np.zeros((1, SLICE_PX, SLICE_PX), np.float32)
+    slices[0, 200:260, 200:280] = 1
+    assert predict_in_windows(network, slices, slices).certainty == 0
 
 
 def test_a_network_of_whole_slices_sees_whole_slices(network: Network) -> None:
