@@ -26,8 +26,6 @@ MIN_PX = 100
 """With fewer labelled pixels there is no limb to look at."""
 FLOOR = 0.02
 """Share of templates added to every class, as there are limbs unlike all of them."""
-Parts = tuple[tuple[slice, tuple[int, ...]], ...]
-"""Columns and orders of each limb of a slice; see `Doubtful`."""
 
 
 class Doubtful(NamedTuple):
@@ -107,9 +105,8 @@ def find_doubtful(seen: Prediction, splits: Int[np.ndarray, " z"] | None) -> Ite
     for number, (labels, confidence) in enumerate(zip(seen.labels, seen.confidence, strict=True)):
         # Columns run from the patient's right to the left.
         split = width if splits is None else int(np.clip(splits[number], 0, width))
-        first = (1, -1) if splits is None else (1,)
-        parts: Parts = ((slice(0, split), first), (slice(split, width), (-1,)))
-        for columns, orders in parts:
+        of_first: tuple[int, ...] = (1, -1) if splits is None else (1,)
+        for columns, orders in ((slice(0, split), of_first), (slice(split, width), (-1,))):
             muscle = labels[:, columns] > 0
             if muscle.sum() < MIN_PX:
                 continue
