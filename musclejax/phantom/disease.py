@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from musclejax.anatomy import REGIONS
-from musclejax.phantom.scene import Person
 from musclejax.phantom.tissues import CODES
 
 GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
@@ -28,6 +28,8 @@ _SPARED, _SICKEST = 0.2, 0.4
 """The share for all other muscles; how much of its rank of disease a spared muscle keeps."""
 _ALIKE = 0.6
 """Largest share of a muscle's rank of disease that all muscles of a person have in common."""
+_SIZE_KEPT = 0.4
+"""People whose muscles keep their size, for each one in whom they may not. Source: ours."""
 _WASTING = np.array([0, 0.1, 0.4, 0.8, 1.0], np.float32)
 """How much a muscle of each grade may waste away. Source: ours."""
 
@@ -44,6 +46,22 @@ class Disease(NamedTuple):
     spared: Float[Array | np.ndarray, " CODES"]
 
 
+class Person(NamedTuple):
+    """Who is scanned; see `draw_person`.
+
+    Attributes:
+        key: Decides all that stays the same from slice to slice and from visit to visit.
+        wasting: 0 (healthy) to 1 (muscles shrunk by disease, all by some pixels).
+        fractions: Fat fraction of every muscle of both limbs.
+        shrunk: Share of its thickness that each of them has lost; around it lies fat.
+    """
+
+    key: PRNGKeyArray
+    wasting: ArrayLike
+    fractions: Float[Array, "2 CODES"]
+    shrunk: Float[Array, "2 CODES"]
+
+
 def disease_of(region: str, severity: str) -> Disease:
     """Return the disease of a cohort.
 
@@ -57,14 +75,24 @@ def disease_of(region: str, severity: str) -> Disease:
     return Disease(np.asarray(SEVERITIES[severity], np.float32), spared)
 
 
-def sickness(disease: Disease) -> Array:
-    """Return how much muscle may have wasted away, 0 to 1: the sicker, the more."""
-    return jnp.clip((disease.grades * _WASTING).sum() * 2, 0, 1)
+def draw_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person:
+    """Draw what disease has done to a person.
+
+    Args:
+        key: Of the person.
+        disease: Of the cohort.
+        atrophy: How far muscles that fat replaces may shrink, 0 to 1.
+    """
+    # The sicker a cohort, the more muscle may have wasted away.
+    sickness = jnp.clip((disease.grades * _WASTING).sum() * 2, 0, 1)
+    wasting = sickness * jax.random.uniform(jax.random.fold_in(key, 4))
+    fractions = fat_fractions(key, disease)
+    return Person(key, wasting, fractions, shrinkage(key, fractions, atrophy))
 
 
-def fat_fractions(person: Person, disease: Disease) -> Float[Array, "2 CODES"]:
+def fat_fractions(key: PRNGKeyArray, disease: Disease) -> Float[Array, "2 CODES"]:
     """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
-    keys = jax.random.split(jax.random.fold_in(person.key, 3), 6)
+    keys = jax.random.split(jax.random.fold_in(key, 3), 6)
     # One person is of one severity, more or less, and disease chooses among the muscles.
     common = jax.random.uniform(keys[0], (1, 1))
     own = jax.random.uniform(keys[1], (2, CODES))
@@ -77,10 +105,14 @@ def fat_fractions(person: Person, disease: Disease) -> Float[Array, "2 CODES"]:
     return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
 
 
-def shrinkage(person: Person, fractions: Float[Array, "2 CODES"]) -> Float[Array, "2 CODES"]:
-    """Return the share of its thickness that each muscle has lost: the more fat, the more."""
-    own = jax.random.uniform(jax.random.fold_in(person.key, 8), fractions.shape)
-    return jnp.asarray(person.atrophy) * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
+def shrinkage(
+    key: PRNGKeyArray, fractions: Float[Array, "2 CODES"], atrophy: float
+) -> Float[Array, "2 CODES"]:
+    """Draw the share of its thickness that each muscle has lost: the more fat, the more."""
+    drive = jax.random.uniform(jax.random.fold_in(key, 7), minval=-_SIZE_KEPT, maxval=1.0)
+    own = jax.random.uniform(jax.random.fold_in(key, 8), fractions.shape)
+    most = atrophy * jnp.maximum(drive, 0)
+    return most * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
 
 
 def _rank(mixed: Array, share: Array) -> Array:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
+from musclejax.phantom.disease import Person
 from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES
@@ -36,26 +37,10 @@ class Limbs(NamedTuple):
     atrophy: float = 0.9
 
 
-class Person(NamedTuple):
-    """Who is scanned.
-
-    Attributes:
-        key: Decides all that stays the same from slice to slice and from visit to visit.
-        wasting: 0 (healthy) to 1 (muscles shrunk by disease, all by some pixels).
-        atrophy: 0 to 1: how far the muscles that fat replaces have shrunk; what is left of them
-            lies in fat, with strands between.
-    """
-
-    key: PRNGKeyArray
-    wasting: ArrayLike
-    atrophy: ArrayLike = 0.0
-
-
 def compose(
     tiles: Tiles,
     chosen: Int[Array | np.ndarray, " 2"],
     person: Person,
-    shrunk: Float[Array, "2 CODES"],
     visit: PRNGKeyArray,
     level: ArrayLike,
     size: tuple[int, int],
@@ -67,13 +52,12 @@ def compose(
         tiles: Templates.
         chosen: Template of the right and of the left limb.
         person: Who is scanned.
-        shrunk: Share of its thickness that each muscle of both limbs has lost.
         visit: Key of the visit: how the limbs lie.
         level: 0 (knee or ankle) to 1.
         size: Height and width of the slice.
         how: How much they vary.
     """
-    limbs = _limbs(tiles, chosen, person, shrunk, level, how)
+    limbs = _limbs(tiles, chosen, person, level, how)
     return _place(limbs, visit, size, how.alone)
 
 
@@ -81,7 +65,6 @@ def _limbs(
     tiles: Tiles,
     chosen: Array | np.ndarray,
     person: Person,
-    shrunk: Array,
     level: ArrayLike,
     how: Limbs,
 ) -> list[Array]:
@@ -98,7 +81,7 @@ def _limbs(
     for side, key in enumerate((keys[0], same)):
         shape = draw_shape(key, fat_px, how.deformation, person.wasting)
         template = Tiles(*(field[chosen[side]] for field in tiles))
-        limbs.append(deform(template, shape, shrunk[side], level))
+        limbs.append(deform(template, shape, person.shrunk[side], level))
     return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
 
 

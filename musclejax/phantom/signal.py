@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom import tissues
-from musclejax.phantom.scene import Person
+from musclejax.phantom.disease import Person
 from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES, VESSEL
 
 _GAPS_OF_FAT = 0.65
@@ -66,7 +66,6 @@ def smooth(key: PRNGKeyArray, size: tuple[int, ...], rows: int, cols: int) -> Fl
 def water_and_fat(
     scene: UInt8[Array, "h w"],
     person: Person,
-    fractions: Float[Array, "2 CODES"],
     texture: PRNGKeyArray,
     visit: PRNGKeyArray,
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
@@ -74,13 +73,12 @@ def water_and_fat(
 
     Args:
         scene: From `scene.compose`.
-        person: Whose limbs these are; decides how the fat lies in the muscles.
-        fractions: Fat fraction of each muscle of both limbs.
+        person: Whose limbs these are; how much fat each muscle holds, and how it lies there.
         texture: Key of the slice of that person: where in a muscle the fat is.
         visit: Key of the visit: what else differs from scan to scan.
     """
     size, keys = scene.shape, iter(jax.random.split(texture, 16))
-    tables = _tables(jax.random.fold_in(visit, 1), fractions)
+    tables = _tables(jax.random.fold_in(visit, 1), person.fractions)
     water, fat = (jnp.take(table.ravel(), scene.astype(jnp.int32)) for table in tables)
     code = scene % CODES
     muscle = jnp.asarray(_IS_MUSCLE)[code]
@@ -89,22 +87,7 @@ def water_and_fat(
     patches = smooth(next(keys), size, size[0] // 18, size[1] // 18)
     fine = smooth(next(keys), size, size[0] // 5, size[1] // 5)
     pattern = spread * (0.6 * streaky + 0.6 * patches) + 0.5 * finer * fine
-    # Advanced disease leaves strands and islands of either, with sharp borders.
-    drawn_out, winding = jax.random.bernoulli(next(keys)), next(keys)
-    winding = jnp.where(
-        drawn_out, _streaks(winding, size), smooth(winding, size, size[0] // 7, size[1] // 7)
-    )
-    strands = 2 * jnp.exp(-((winding / 0.4) ** 2)) - 0.8
-    distinct = 2 * jax.random.uniform(next(keys)) ** 1.5 * jnp.minimum(5 * fat, 1)
-    pattern = pattern + distinct * (0.7 * strands + 0.6 * fine + 0.6 * patches)
-    # Some muscles waste from the rim, and some from within.
-    rims = 2 * jax.random.normal(jax.random.fold_in(person.key, 5), (2 * CODES,))
-    rim = jnp.take(rims, scene.astype(jnp.int32)) * (_within(scene) - 0.6)
-    pattern = pattern + rim * jnp.minimum(5 * fat, 1)
-    # Disease takes one part of a limb before another, whatever muscle is there.
-    regional = smooth(next(keys), size, size[0] // 60, size[1] // 60)
-    part = _REGIONAL * jax.random.uniform(jax.random.fold_in(person.key, 6))
-    pattern = pattern + part * regional * jnp.minimum(5 * fat, 1)
+    pattern = pattern + jnp.minimum(5 * fat, 1) * _advanced(scene, person, keys, fine, patches)
     # More fat in some places and less in others, at about the same mean.
     logit = jnp.log(jnp.clip(fat, 0.005, 0.97)) - jnp.log1p(-jnp.clip(fat, 0.005, 0.97))
     mottled = jax.nn.sigmoid(logit + 1.6 * pattern)
@@ -112,17 +95,30 @@ def water_and_fat(
     inside = jnp.clip(mottled + line * (1 - mottled), 0, 1)
     web = jnp.exp(-((smooth(next(keys), size, size[0] // 11, size[1] // 11) / 0.15) ** 2))
     thin = 1 - jnp.where(code == FAT, 0.3 * finer * web, 0)
-    fibres = jnp.where(code == GAP, _fibres(0.7 * strands + 0.4 * fine, person, texture), 0)
-    water, thin = water + 0.8 * fibres, thin * (1 - fibres)
     healthy = 1 + 0.05 * fine
     water = jnp.where(muscle, water * healthy * (1 - inside), water)
     return water, jnp.where(muscle, inside, fat * thin)
 
 
-def _fibres(pattern: Array, person: Person, texture: PRNGKeyArray) -> Array:
-    """Return how much is left of muscle in the fat where it was: looks like that within muscles."""
-    most = jnp.minimum(1.2 * jnp.asarray(person.atrophy), 1)
-    return most * jax.random.uniform(jax.random.fold_in(texture, 1)) * jnp.clip(pattern, 0, 1)
+def _advanced(
+    scene: Array, person: Person, keys: Iterator[PRNGKeyArray], fine: Array, patches: Array
+) -> Array:
+    """Return how advanced disease changes the pattern of fat in muscle."""
+    size = scene.shape
+    # Strands and islands of either, with sharp borders.
+    drawn_out, winding = jax.random.bernoulli(next(keys)), next(keys)
+    winding = jnp.where(
+        drawn_out, _streaks(winding, size), smooth(winding, size, size[0] // 7, size[1] // 7)
+    )
+    strands = 2 * jnp.exp(-((winding / 0.4) ** 2)) - 0.8
+    distinct = 2 * jax.random.uniform(next(keys)) ** 1.5
+    # Some muscles waste from the rim, and some from within.
+    rims = 2 * jax.random.normal(jax.random.fold_in(person.key, 5), (2 * CODES,))
+    rim = jnp.take(rims, scene.astype(jnp.int32)) * (_within(scene) - 0.6)
+    # Disease takes one part of a limb before another, whatever muscle is there.
+    regional = smooth(next(keys), size, size[0] // 60, size[1] // 60)
+    part = _REGIONAL * jax.random.uniform(jax.random.fold_in(person.key, 6))
+    return distinct * (0.7 * strands + 0.6 * fine + 0.6 * patches) + rim + part * regional
 
 
 def _tables(key: PRNGKeyArray, fractions: Array) -> tuple[Array, Array]:

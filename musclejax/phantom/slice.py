@@ -9,17 +9,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from musclejax.phantom.disease import Disease, fat_fractions, shrinkage, sickness
+from musclejax.phantom.disease import Disease, draw_person
 from musclejax.phantom.scanner import Scanner, scan
-from musclejax.phantom.scene import Limbs, Person, compose
+from musclejax.phantom.scene import Limbs, compose
 from musclejax.phantom.signal import Contrast, signal, water_and_fat
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES, MUSCLES, UNKNOWN
 
 IGNORE = 255
 """Label of what is not known; as `data.dataset.IGNORE`."""
-_SPARED = 0.4
-"""People whose muscles keep their size, for each one in whom they may not. Source: ours."""
 
 
 class Settings(NamedTuple):
@@ -85,13 +83,9 @@ def draw_slice(
         disease: Of the cohort.
         settings: What is fixed.
     """
-    wasting = sickness(disease) * jax.random.uniform(jax.random.fold_in(keys.person, 4))
-    drive = jax.random.uniform(jax.random.fold_in(keys.person, 7), minval=-_SPARED, maxval=1.0)
-    person = Person(keys.person, wasting, settings.limbs.atrophy * jnp.maximum(drive, 0))
-    fractions = fat_fractions(person, disease)
-    shrunk = shrinkage(person, fractions)
-    scene = compose(tiles, chosen, person, shrunk, keys.visit, level, settings.size, settings.limbs)
-    water, fat = water_and_fat(scene, person, fractions, keys.level, keys.visit)
+    person = draw_person(keys.person, disease, settings.limbs.atrophy)
+    scene = compose(tiles, chosen, person, keys.visit, level, settings.size, settings.limbs)
+    water, fat = water_and_fat(scene, person, keys.level, keys.visit)
     emitted = signal(water, fat, scene, keys.visit, settings.contrast)
     image = scan(emitted, keys.visit, keys.noise, settings.scanner)
     code = scene % CODES

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Int, UInt8, UInt32
+from jaxtyping import Bool, Float, Int, UInt8, UInt32
 from scipy import ndimage as ndi
 
 from musclejax.errors import InputError
@@ -32,7 +32,8 @@ class Tiles(NamedTuple):
 
     Attributes:
         packed: By pixel, from the lowest byte: tissue; nearest muscle; depth inside its border,
-            negative in gaps; distance outside the fascia. See `pack`.
+            negative in gaps; distance outside the fascia. Where muscle touches bone there is no
+            border of the muscle: it is attached. See `pack`.
         centres: Row and column of the centre of every muscle; 0 where absent.
         sizes: Root of the area over pi of every muscle; 0 where absent. Pixels.
     """
@@ -132,18 +133,12 @@ def read_tissues(
 
 def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
     """Return a template with its distances, four bytes a pixel."""
-    muscle = is_muscle(tissue)
-    border = np.zeros(tissue.shape, bool)
-    for axis in (0, 1):
-        differs = np.diff(tissue.astype(int), axis=axis) != 0
-        first = [slice(None)] * 2
-        first[axis] = slice(1, None)
-        border[tuple(first)] |= differs
-        first[axis] = slice(None, -1)
-        border[tuple(first)] |= differs
-    inner = ndi.distance_transform_edt(~border)
+    muscle, bone = is_muscle(tissue), tissue == MARROW
     gap, nearest = ndi.distance_transform_edt(~muscle, return_indices=True)
-    depth = np.where(muscle | (tissue == MARROW), inner, -gap)
+    inside, attached = (
+        ndi.distance_transform_edt(~_borders(tissue, left_out)) for left_out in (None, bone)
+    )
+    depth = np.select([bone, muscle], [inside, attached], -gap)
     outside = ndi.distance_transform_edt(tissue == 0)
     layers = (
         tissue,
@@ -155,6 +150,22 @@ def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
     for place, layer in enumerate(layers):
         packed |= layer.astype(np.uint32) << np.uint32(8 * place)
     return packed
+
+
+def _borders(
+    tissue: UInt8[np.ndarray, "h w"], left_out: Bool[np.ndarray, "h w"] | None = None
+) -> Bool[np.ndarray, "h w"]:
+    """Return the pixels beside another tissue; what borders on `left_out` does not count."""
+    border = np.zeros(tissue.shape, bool)
+    counts = ~border if left_out is None else ~left_out
+    for axis in (0, 1):
+        ahead, behind = ([slice(None)] * 2 for _ in range(2))
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        one, other = tuple(ahead), tuple(behind)
+        differs = (tissue[one] != tissue[other]) & counts[one] & counts[other]
+        border[one] |= differs
+        border[other] |= differs
+    return border
 
 
 def measure(
