@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from musclejax.anatomy import REGIONS
@@ -57,7 +56,7 @@ class Person(NamedTuple):
     """
 
     key: PRNGKeyArray
-    wasting: ArrayLike
+    wasting: Float[Array, ""]
     fractions: Float[Array, "2 CODES"]
     shrunk: Float[Array, "2 CODES"]
 
