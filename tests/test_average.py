@@ -20,6 +20,14 @@ __all__ = ["data", "folder"]
 DECAY = "optim.ema_decay=0.5"
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Path:
+    """A run that nothing stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    train(run, data, small(DECAY))
+    return run
+
+
 def test_it_is_the_recursion_it_says(data: Data) -> None:
     config = small(DECAY)
     steps = make_steps(config, 2 * 48 * 96)
@@ -38,16 +46,17 @@ def test_it_is_the_recursion_it_says(data: Data) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_it_changes_no_step_and_is_validated_and_exported(tmp_path: Path, data: Data) -> None:
-    train(tmp_path / "plain", data)
-    train(tmp_path / "average", data, small(DECAY))
-    plain, average = (read_metrics(tmp_path / run) for run in ("plain", "average"))
+def test_it_changes_no_step_and_is_validated_and_exported(
+    tmp_path: Path, data: Data, whole: Path
+) -> None:
+    train(tmp_path, data)
+    plain, average = (read_metrics(run) for run in (tmp_path, whole))
     for a, b in zip(plain, average, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
         assert a["validation_loss"] != pytest.approx(b["validation_loss"], rel=1e-4)
-    saved = checkpoint.load(tmp_path / "average", "last")
+    saved = checkpoint.load(whole, "last")
     assert saved is not None
-    exported = read_network(tmp_path / "average", "last")[0].variables
+    exported = read_network(whole, "last")[0].variables
     for name in ("params", "batch_stats"):
         pairs = zip(*map(jax.tree.leaves, (exported[name], saved[0]["average"][name])), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
@@ -55,13 +64,12 @@ def test_it_changes_no_step_and_is_validated_and_exported(tmp_path: Path, data: 
     assert not np.array_equal(kernel, saved[0]["params"]["head"]["kernel"])
 
 
-def test_stopped_and_resumed_it_ends_the_same(tmp_path: Path, data: Data) -> None:
-    train(tmp_path / "whole", data, small(DECAY))
+def test_stopped_and_resumed_it_ends_the_same(tmp_path: Path, data: Data, whole: Path) -> None:
     run, done = tmp_path / "parts", iter([False, False, False, True])
     with pytest.raises(RunStoppedError):
         train(run, data, small(DECAY), hooks=Hooks(stop=lambda: next(done)))
     train(run, data, small(DECAY), resume=True)
-    assert same(run, tmp_path / "whole")
+    assert same(run, whole)
 
 
 @pytest.mark.parametrize("decay", ["-0.1", "1.0"])

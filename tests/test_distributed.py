@@ -1,5 +1,6 @@
 """Two processes train as one does."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ Keras's 1e-7 Adam makes whole steps of that."""
 ROUNDING = 3e-5
 """Of four steps, each of up to 1e-4: on AVX-512, 4 of 73728 kernel elements were 1.5e-5 apart."""
 
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""What these processes compile takes longer than what they compute."""
+
 
 def free_port() -> int:
     with socket.socket() as server:
@@ -41,7 +45,13 @@ def start(data: Path, run: Path, *options: str, changes: Sequence[str] = ()) -> 
     command = [sys.executable, "-m", "musclejax", "train", "--config", "tiny"]
     command += ["--data", str(data), "--workdir", str(run), *options]
     command += [f"--set={change}" for change in (*CHANGES, *changes)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": QUICK},
+    )
 
 
 def test_two_processes_end_as_one(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from tests.test_pipeline import command, run
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, RECIPE = EXAMPLES / "huashan_thigh", EXAMPLES / "huashan.py"
 REACHED = 0.82
-"""DSC over the eleven muscles of the other person's slices that must be reached in three epochs of
-twenty steps from the bundled weights; it was 0.832 in docs/training.md, and 0.819 after one."""
+"""DSC over the eleven muscles of the other person's slices that must be reached in two epochs of
+twenty steps from the bundled weights; it was 0.832 when this was written, and 0.830 after one."""
 
 
 def test_labels_are_ours_and_the_unknown_is_unknown() -> None:
@@ -44,7 +44,7 @@ def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
     assert "27 annotated slices: fit for training" in run("dataset", "check", DATA)
     work = tmp_path / "run"
     train = ("train", "--config", RECIPE, "--data", DATA, "--workdir", work, "--init", "phantom")
-    train += ("--set=train.epochs=3",)
+    train += ("--set=train.epochs=2",)
     first = subprocess.Popen(command(*train), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not read_metrics(work) and time.monotonic() < deadline:
@@ -54,7 +54,7 @@ def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
     first.wait()
     output = run(*train, "--resume")
     assert "from the thigh network of phantom" in output
-    assert "epoch 3/3" in output
+    assert "epoch 2/2" in output
     assert max(m["validation_dsc"] for m in read_metrics(work)) > REACHED
 
     search = tmp_path / "search"
@@ -62,8 +62,7 @@ def test_the_example_goes_all_the_way(tmp_path: Path) -> None:
         "variant=compact4",
         "data.crop_px=(96, 192)",
         "train.epoch_slices=2",
-        "tune.max_epochs=2",
-        "tune.eta=2",
+        "tune.max_epochs=1",  # one trial; test_pipeline has brackets
     ]
     run(
         "tune",

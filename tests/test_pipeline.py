@@ -24,7 +24,7 @@ SETTINGS = [
     "loss.border_weight=1.0",
 ]
 REACHED = 0.85
-"""DSC that the run must reach on the test subject; it was 0.95 when this was written."""
+"""DSC that the run must reach on the test subject; it was 0.96 when this was written."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_from_the_data_to_the_tables(data: Path, tmp_path: Path) -> None:
 
     work = tmp_path / "run"
     train = ("train", "--config", "tiny", "--data", data, "--workdir", work)
-    train += (*settings("train.epochs=7"),)
+    train += (*settings("train.epochs=5"),)
     first = subprocess.Popen(command(*train), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(read_metrics(work)) < 2 and time.monotonic() < deadline:
@@ -65,8 +65,8 @@ def test_from_the_data_to_the_tables(data: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert "epoch 7/7" in run(*train, "--resume")
-    assert [m["epoch"] for m in read_metrics(work)] == [1, 2, 3, 4, 5, 6, 7]
+    assert "epoch 5/5" in run(*train, "--resume")
+    assert [m["epoch"] for m in read_metrics(work)] == [1, 2, 3, 4, 5]
 
     assert "leg, best epoch" in run("weights", "export", work, "-o", tmp_path / "weights")
     scores = tmp_path / "scores"
