@@ -13,6 +13,7 @@ import numpy as np
 from musclejax.training import checkpoint
 from musclejax.training.run import read_metrics
 from tests import limbs
+from tests.conftest import QUICK
 from tests.test_fit import SMALL
 
 CHANGES = [
@@ -31,7 +32,7 @@ Keras's 1e-7 Adam makes whole steps of that."""
 ROUNDING = 3e-5
 """Of four steps, each of up to 1e-4: on AVX-512, 4 of 73728 kernel elements were 1.5e-5 apart."""
 
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICKLY = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
 """What these processes compile takes longer than what they compute."""
 
 
@@ -50,7 +51,7 @@ def start(data: Path, run: Path, *options: str, changes: Sequence[str] = ()) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "XLA_FLAGS": QUICK},
+        env={**os.environ, "XLA_FLAGS": QUICKLY},
     )
 
 
