@@ -1,6 +1,7 @@
 """A second look at limbs of which the network is not sure: real anatomy, networks of the tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from musclejax.errors import InputError
 from musclejax.inference import atlas, second_look
 from musclejax.inference.engines import STEPS
 from musclejax.inference.predictor import Prediction
-from musclejax.inference.second_look import DOUBTFUL, SURE, find_splits, look_again
+from musclejax.inference.second_look import DOUBTFUL, SURE, find_splits, look_again, turn
 from musclejax.models.weights import Network, Weights, load_weights
 from musclejax.phantom.templates import read_tissues
 from musclejax.phantom.tissues import MUSCLES, UNKNOWN
@@ -83,6 +84,26 @@ def test_shares_follow_a_limb_that_is_moved(thighs: atlas.Atlas, stranger: np.nd
     assert there.fit == pytest.approx(here.fit, abs=1e-3)
 
 
+def test_the_atlas_tells_how_far_a_limb_is_turned_and_turning_straightens_it(
+    thighs: atlas.Atlas, stranger: np.ndarray
+) -> None:
+    as_it_lies = atlas.expect(thighs, certain(stranger))
+    assert as_it_lies is not None
+    middle = np.argwhere(stranger > 0).mean(0)
+    for degrees in (-20.0, 15.0):
+        turned = np.round(turn(certain(stranger, 0.99), -degrees, middle), 4)
+        found = atlas.expect(thighs, turned)
+        assert found is not None
+        assert found.degrees - as_it_lies.degrees == pytest.approx(degrees, abs=6)
+        back = turn(turned, degrees, middle)
+        assert dsc(back.argmax(-1), stranger) > 0.97
+        assert dsc(turned.argmax(-1), stranger) < 0.8
+    # What was turned from down the rows to along the columns points right.
+    right = np.zeros((9, 9), np.float32)
+    right[4, 5:8] = 1
+    np.testing.assert_allclose(turn(right, 90.0, np.array([4.0, 4.0])), right.T, atol=1e-6)
+
+
 def test_little_muscle_tells_nothing(thighs: atlas.Atlas) -> None:
     labels = np.zeros((240, 200), np.uint8)
     assert atlas.expect(thighs, certain(labels)) is None
@@ -138,7 +159,10 @@ def weights(weights_folder: Path) -> Weights:
 
 
 class Scan:
-    """Two thighs with the same muscles and a network that says the same of an image wherever."""
+    """Two thighs with the same muscles, and a network that says what their images are made of.
+
+    A pixel is its label, and a hundred for each slice before.
+    """
 
     def __init__(self, stranger: np.ndarray, sure: float, slices: int = 2) -> None:
         self.truth = np.concatenate([stranger, stranger[:, ::-1]], 1)
@@ -150,24 +174,28 @@ class Scan:
         wrong[(wrong == BICEPS) & half] = SEMITENDINOSUS
         self.wrong = wrong
         # The first slice is sure.
-        every = [certain(wrong, 0.99)] + (slices - 1) * [certain(wrong, sure)]
-        self.images = np.arange(slices, dtype=np.float32)[:, None, None] * np.ones(wrong.shape)
-        self.images = self.images.astype(np.float32)
-        self.said = np.round(STEPS * np.stack(every)).astype(np.uint8)
+        self.sure = [0.99] + (slices - 1) * [sure]
+        self.images = np.stack([wrong + 100 * n for n in range(slices)]).astype(np.float32)
+        self.said = self.say(self.images)
         self.asked: list[int] = []
+
+    def say(self, images: np.ndarray) -> np.ndarray:
+        every = []
+        for image in images:
+            number, label = divmod(np.round(image).astype(int), 100)
+            every.append(certain(label, self.sure[number.max()]))
+        return np.round(STEPS * np.stack(every)).astype(np.uint8)
 
     def prediction(self, probabilities: np.ndarray) -> Prediction:
         labels = probabilities.argmax(-1).astype(np.uint8)
         return Prediction(labels, probabilities.max(-1), probabilities)
 
     def predict(self, network: object, images: np.ndarray, **options: object) -> Prediction:
-        """What a network that minds no sides says of mirrored images."""
-        numbers = images[:, 0, 0].astype(int)
-        self.asked += numbers.tolist()
-        return self.prediction(self.said[numbers][:, :, ::-1])
+        self.asked += (images[:, 0, 0] // 100).astype(int).tolist()
+        return self.prediction(self.say(images))
 
     def look(
-        self, network: Network, monkeypatch: pytest.MonkeyPatch, **options: int
+        self, network: Network, monkeypatch: pytest.MonkeyPatch, **options: Any
     ) -> tuple[Prediction, int]:
         body = np.zeros((len(self.said), *self.truth.shape), bool)
         body[:, 10:230, 10:230] = body[:, 10:230, 250:470] = True
@@ -206,19 +234,30 @@ def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "asked"), [(1, [1, 2]), (2, [1, 2]), (3, [1, 2, 1]), (8, [1, 2, 1])]
+    ("batch_size", "batches"),
+    [(1, [[1], [2]]), (2, [[1, 2]]), (3, [[1, 2, 1]]), (8, [[1, 2, 1]])],
 )
 def test_as_many_are_asked_again_as_fill_a_batch(
     batch_size: int,
-    asked: list[int],
+    batches: list[list[int]],
     weights: Weights,
     stranger: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No more than there are slices: that is what the first batch had."""
-    scan = Scan(stranger, DOUBTFUL - 0.25, slices=3)
-    _, twice = scan.look(weights.networks["thigh"], monkeypatch, batch_size=batch_size)
-    assert (twice, scan.asked) == (2, asked)
+    """No more than there are slices: that is what the first batch had.
+
+    Each is asked about mirrored, turned, and mirrored when turned.
+    """
+    scan, followed = Scan(stranger, DOUBTFUL - 0.25, slices=3), []
+    _, twice = scan.look(
+        weights.networks["thigh"],
+        monkeypatch,
+        batch_size=batch_size,
+        extend=lambda more: followed.append(-more),
+        advance=followed.append,
+    )
+    assert (twice, scan.asked) == (2, [n for batch in batches for n in 3 * batch])
+    assert followed == [-2, *(min(2, len(batch)) for batch in batches)]
 
 
 def test_legs_have_no_atlas_and_get_the_mean_of_both_looks(
@@ -239,11 +278,11 @@ def test_a_limb_of_unknown_side_is_laid_out_both_ways(
     body[:, 10:230, 10:230] = True
     assert find_splits(body, np.zeros(1, int)) is None
     scan, results = Scan(stranger, 0.5), []
+    scan.sure = [DOUBTFUL - 0.3]
     monkeypatch.setattr(second_look, "predict_labels", scan.predict)
     for labels in (stranger, stranger[:, ::-1]):
-        scan.said = np.round(STEPS * certain(labels, DOUBTFUL - 0.3)).astype(np.uint8)[None]
-        found = scan.prediction(scan.said.copy())
-        images = np.zeros((1, 240, 240), np.float32)
+        images = labels[None].astype(np.float32)
+        found = scan.prediction(scan.say(images))
         assert look_again(weights.networks["thigh"], images, found, None) == 1
         results.append(found.labels[0])
         assert dsc(found.labels[0], labels) > 0.9

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from musclejax.cli.one_scan import (
-    Advance,
+    Bar,
     Outcome,
     Scan,
     Session,
@@ -199,13 +199,16 @@ def _batch_size(settings: Settings, weights: "Weights", scans: list[Scan]) -> in
 
 
 def _bars(progress: "Progress") -> Watch:
-    """Return what shows a bar of slices for each scan."""
+    """Return what shows a bar of slices for each scan; it grows by those to be looked at twice."""
 
     @contextmanager
-    def watch(name: str, slices: int) -> Iterator[Advance]:
+    def watch(name: str, slices: int) -> Iterator[Bar]:
         bar = progress.add_task(name, total=slices)
         try:
-            yield lambda slices: progress.advance(bar, slices)
+            yield Bar(
+                lambda done: progress.advance(bar, done),
+                lambda more: progress.update(bar, total=slices + more),
+            )
         finally:
             progress.remove_task(bar)
 

@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from musclejax.models.weights import Weights
     from musclejax.scan.volume import Volume
 
-Advance = Callable[[int], None]
-"""Called with the number of slices just segmented."""
-Watch = Callable[[str, int], AbstractContextManager[Advance]]
+
+class Bar(NamedTuple):
+    """How progress within a scan is shown; see `inference.segment.Hooks`."""
+
+    advance: Callable[[int], None] = lambda slices: None
+    extend: Callable[[int], None] = lambda slices: None
+
+
+Watch = Callable[[str, int], AbstractContextManager[Bar]]
 """Scan's name and slices -> what is entered around its segmentation."""
 BEFORE = {"engine": "jax", "precision": "float32", "second_look": False, "tidy": False}
 """What the settings of a run record that does not tell them are."""
@@ -28,9 +34,9 @@ _KEPT = (*BEFORE, "region", "geometry", "probabilities", "dicom_seg")
 
 
 @contextmanager
-def unwatched(name: str, slices: int) -> Iterator[Advance]:
+def unwatched(name: str, slices: int) -> Iterator[Bar]:
     """Show no progress."""
-    yield lambda slices: None
+    yield Bar()
 
 
 class Scan(NamedTuple):
@@ -175,7 +181,7 @@ def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentatio
     from musclejax.inference.segment import Hooks, segment
 
     settings = session.settings
-    with session.watch(volume.name, volume.data.shape[volume.axial_axis]) as advance:
+    with session.watch(volume.name, volume.data.shape[volume.axial_axis]) as bar:
         return segment(
             volume,
             session.weights,
@@ -187,7 +193,7 @@ def _label(volume: "Volume", session: Session, clock: Stopwatch) -> "Segmentatio
             probabilities=settings.probabilities,
             second_look=settings.second_look,
             tidy=settings.tidy,
-            hooks=Hooks(clock.stage, advance),
+            hooks=Hooks(clock.stage, bar.advance, bar.extend),
         )
 
 

@@ -58,10 +58,13 @@ class Expected(NamedTuple):
     Attributes:
         shares: Of the templates that show each class, by pixel.
         fit: Mean log probability, by the network, of the classes of the best template.
+        degrees: How far the limb is turned against the templates, from down the rows towards
+            along the columns; the median of those that are used.
     """
 
     shares: Float[np.ndarray, "h w k"]
     fit: float
+    degrees: float
 
 
 @lru_cache(maxsize=2)
@@ -97,7 +100,8 @@ def expect(atlas: Atlas, probabilities: Float[np.ndarray, "h w k"]) -> Expected 
     counts = np.exp(SHARPNESS * (fits[best] - fits[best[0]]))
     shares = _shares(codes[best], counts / counts.sum(), coarse.shape[-1])
     grid = shares.reshape(len(rows), len(columns), -1)
-    return Expected(_enlarge(grid, rows, columns, shape), float(fits[best[0]]))
+    degrees = float(np.median(_degrees(maps.linear[best])))
+    return Expected(_enlarge(grid, rows, columns, shape), float(fits[best[0]]), degrees)
 
 
 def _find_muscles(
@@ -160,6 +164,12 @@ def _affine(
     hold = AFFINITY * size
     linear = np.linalg.solve(spread + hold * np.eye(2), product + hold * similarity)
     return Maps(linear, to_middle - (from_middle[:, None] @ linear)[:, 0])
+
+
+def _degrees(linear: Float[np.ndarray, "n 2 2"]) -> Float[np.ndarray, " n"]:
+    """Return by how much maps turn, whatever else they do."""
+    skew, straight = linear[:, 0, 1] - linear[:, 1, 0], np.trace(linear, axis1=1, axis2=2)
+    return np.rad2deg(np.arctan2(skew, straight))
 
 
 def _lay(

@@ -1,15 +1,17 @@
-"""A second look at limbs of which the network is not sure: from the other side, and at an atlas.
+"""A second look at limbs of which the network is not sure: from other sides, and at an atlas.
 
 Most limbs are left as they were. Where fat has replaced muscle a network has little to go by, says
-so by its confidence, and is helped by what it says of the mirror image and by where muscles lie in
-other people. What this is worth on which scans: docs/weights.md.
+so by its confidence, and is helped by what it says of the mirror image, by what it says of the limb
+turned as other people's lie, and by where their muscles are. What this is worth on which scans:
+docs/weights.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
+from scipy import ndimage as ndi
 
 from musclejax.config import SLICE_SPACING_MM
 from musclejax.inference import atlas
@@ -26,6 +28,10 @@ MIN_PX = 100
 """With fewer labelled pixels there is no limb to look at."""
 FLOOR = 0.02
 """Share of templates added to every class, as there are limbs unlike all of them."""
+MAX_TURN_DEG = 25.0
+"""No limb is turned further: twice the phantom's standard deviation. Source: ours."""
+Ask = Callable[[Float[np.ndarray, "n h w"]], Float[np.ndarray, "n h w k"]]
+"""Images -> probabilities of every class by a network."""
 
 
 class Doubtful(NamedTuple):
@@ -52,6 +58,8 @@ def look_again(
     splits: Int[np.ndarray, " z"] | None,
     *,
     batch_size: int = BATCH_SIZE,
+    extend: Callable[[int], None] = lambda slices: None,
+    advance: Callable[[int], None] = lambda slices: None,
     **options: Any,
 ) -> int:
     """Change what a network says of slices, in place, where it was not sure.
@@ -62,27 +70,40 @@ def look_again(
         seen: What it says.
         splits: As of `find_splits`.
         batch_size: As it was for `predict_labels`.
-        options: The same.
+        extend: Called with the number of slices to be looked at twice.
+        advance: Called with the number of them that are done, after each batch.
+        options: Engine and precision, as for `predict_labels`.
 
     Returns:
         How many slices were looked at twice.
     """
     limbs = list(find_doubtful(seen, splits))
     numbers = sorted({limb.number for limb in limbs})
-    if not numbers:
-        return 0
-    # As many as there were in a batch, so that no other shape is compiled.
-    asked = np.resize(numbers, max(len(numbers), min(batch_size, len(images))))
-    turned = np.ascontiguousarray(images[asked][:, :, ::-1])
-    other = predict_labels(network, turned, batch_size=batch_size, **options)
-    mirrored = dict(zip(numbers, other.probabilities[:, :, ::-1], strict=False))
-    for limb in limbs:
-        own = (limb.number, slice(None), limb.columns)
-        both = seen.probabilities[own].astype(np.float32) + mirrored[limb.number][:, limb.columns]
-        revised = _with_atlas(network.task, both / (2 * STEPS), limb)
-        seen.labels[own] = revised.argmax(-1)
-        seen.probabilities[own] = np.round(revised * STEPS)
-        seen.confidence[own] = seen.probabilities[own].max(-1)
+    extend(len(numbers))
+    size = max(1, min(batch_size, len(images)))
+
+    def ask(shown: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n h w k"]:
+        # As many as there were in a batch, so that no other shape is compiled.
+        full = np.ascontiguousarray(shown[np.resize(np.arange(len(shown)), size)])
+        said = predict_labels(network, full, batch_size=size, **options)
+        return said.probabilities[: len(shown)].astype(np.float32) / STEPS
+
+    for start in range(0, len(numbers), size):
+        some = numbers[start : start + size]
+        shown, said = images[some], seen.probabilities[some].astype(np.float32) / STEPS
+        means = (said + _ask_mirrored(ask, shown)) / 2
+        own = [
+            limb._replace(number=some.index(limb.number)) for limb in limbs if limb.number in some
+        ]
+        if network.task in atlas.REGIONS:
+            _look_as_others(atlas.load_atlas(network.task), ask, shown, means, own)
+        for limb in own:
+            revised = means[limb.number][:, limb.columns]
+            at = (some[limb.number], slice(None), limb.columns)
+            seen.labels[at] = revised.argmax(-1)
+            seen.probabilities[at] = np.round(revised * STEPS)
+            seen.confidence[at] = seen.probabilities[at].max(-1)
+        advance(len(some))
     return len(numbers)
 
 
@@ -116,17 +137,63 @@ def find_doubtful(seen: Prediction, splits: Int[np.ndarray, " z"] | None) -> Ite
                 yield Doubtful(number, columns, orders, weight)
 
 
-def _with_atlas(
-    region: str, mean: Float[np.ndarray, "h w k"], limb: Doubtful
-) -> Float[np.ndarray, "h w k"]:
-    """Return probabilities of a limb weighed with what is expected there."""
-    if region not in atlas.REGIONS:
-        return mean
-    templates = atlas.load_atlas(region)
-    looks = [(atlas.expect(templates, mean[:, ::order]), order) for order in limb.orders]
-    told = [(expected, order) for expected, order in looks if expected is not None]
-    if not told:
-        return mean
-    expected, order = max(told, key=lambda pair: pair[0].fit)
-    weighed = mean * (expected.shares[:, ::order] + FLOOR) ** limb.weight
-    return weighed / weighed.sum(-1, keepdims=True)
+def turn(
+    values: Num[np.ndarray, "h w *k"], degrees: float, centre: Float[np.ndarray, " 2"]
+) -> Float[np.ndarray, "h w *k"]:
+    """Return an image, or one of every class, that lies straight where it was turned by degrees.
+
+    Args:
+        values: The image; linear between its pixels, and beyond as at its edge.
+        degrees: As of `atlas.Expected`.
+        centre: The row and column that stay where they are.
+    """
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix = np.array([[cosine, -sine], [sine, cosine]])
+    shift = centre - matrix @ centre
+    channels = np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0)
+    turned = [ndi.affine_transform(c, matrix, shift, order=1, mode="nearest") for c in channels]
+    return np.stack(turned, -1).reshape(values.shape)
+
+
+def _ask_mirrored(ask: Ask, images: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n h w k"]:
+    return ask(images[:, :, ::-1])[:, :, ::-1]
+
+
+def _look_as_others(
+    templates: atlas.Atlas,
+    ask: Ask,
+    images: Float[np.ndarray, "n h w"],
+    means: Float[np.ndarray, "n h w k"],
+    limbs: Sequence[Doubtful],
+) -> None:
+    """Change probabilities of limbs, in place, by those of the limbs turned and by the atlas."""
+    straight, turns = images.copy(), []
+    for limb in limbs:
+        own = (limb.number, slice(None), limb.columns)
+        found = _expect(templates, means[own], limb.orders)
+        if found is not None:
+            degrees = float(np.clip(found.degrees, -MAX_TURN_DEG, MAX_TURN_DEG))
+            centre = np.argwhere(means[own].argmax(-1) > 0).mean(0)
+            straight[own] = turn(images[own], degrees, centre)
+            turns.append((limb, own, degrees, centre))
+    if not turns:
+        return
+    said = (ask(straight) + _ask_mirrored(ask, straight)) / 2
+    for limb, own, degrees, centre in turns:
+        means[own] = (means[own] + turn(said[own], -degrees, centre)) / 2
+        found = _expect(templates, means[own], limb.orders)
+        if found is not None:
+            weighed = means[own] * (found.shares + FLOOR) ** limb.weight
+            means[own] = weighed / weighed.sum(-1, keepdims=True)
+
+
+def _expect(
+    templates: atlas.Atlas, probabilities: Float[np.ndarray, "h w k"], orders: Sequence[int]
+) -> atlas.Expected | None:
+    """Return what the atlas expects of a limb as it lies, in the order that fits best."""
+    told = []
+    for order in orders:
+        found = atlas.expect(templates, probabilities[:, ::order])
+        if found is not None:
+            told.append(atlas.Expected(found.shares[:, ::order], found.fit, order * found.degrees))
+    return max(told, key=lambda expected: expected.fit, default=None)

@@ -41,11 +41,13 @@ class Hooks:
 
     Attributes:
         stage: Called with a stage's name; what it returns is entered around the stage.
-        advance: Called with the number of slices just segmented.
+        advance: Called with the number of slices just segmented, or looked at a second time.
+        extend: Called with the number of slices to be looked at a second time, before they are.
     """
 
     stage: Callable[[str], AbstractContextManager[Any]] = lambda name: nullcontext()
     advance: Callable[[int], None] = lambda slices: None
+    extend: Callable[[int], None] = lambda slices: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +177,7 @@ def segment(
             batch_size=batch_size,
             engine=engine,
             precision=precision,
+            extend=hooks.extend,
             advance=hooks.advance,
         )
     with hooks.stage("restore"):

@@ -92,6 +92,7 @@ def predict_in_windows(
     scaled: Float[np.ndarray, "z r c"],
     *,
     second_look: bool = False,
+    extend: Callable[[int], None] = lambda slices: None,
     advance: Callable[[int], None] = lambda slices: None,
     **options: Any,
 ) -> Predicted:
@@ -103,7 +104,9 @@ def predict_in_windows(
         scaled: The same, normalised.
         second_look: Whether to look twice at limbs of which the network is not sure; see
             `inference.second_look`.
-        advance: Called with the number of slices done, after each batch.
+        extend: Called with the number of slices to be looked at twice.
+        advance: Called with the number of slices done, after each batch; with one that is looked
+            at twice as often.
         options: As for `predictor.predict_labels`.
     """
     body = body_mask(slices)
@@ -116,7 +119,8 @@ def predict_in_windows(
     twice = 0
     if second_look:
         splits = find_splits(body, windows.corners[:, 1])
-        twice = look_again(network, cut, seen, splits, **options)
+        told: dict[str, Any] = {"extend": extend, "advance": advance, **options}
+        twice = look_again(network, cut, seen, splits, **told)
     parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
     return Predicted(pasted, twice, certainty)
