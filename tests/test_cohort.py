@@ -8,8 +8,9 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
+from rich.progress import Progress
 
-from musclejax.cli import options
+from musclejax.cli import cohort, options
 from musclejax.errors import InputError
 from musclejax.inference import engines
 from musclejax.inference.memory import (
@@ -216,3 +217,15 @@ def test_unusable_memory(
     result = call("segment", scan, "-o", tmp_path, "--weights", weights_folder, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_the_bar_of_a_scan_grows_by_what_is_looked_at_twice() -> None:
+    progress = Progress(disable=True)
+    with cohort._bars(progress)("scan", 31) as bar:
+        bar.advance(31)
+        bar.extend(2)
+        [task] = progress.tasks
+        assert (task.description, task.completed, task.total) == ("scan", 31, 33)
+        bar.advance(2)
+        assert progress.finished
+    assert not progress.tasks

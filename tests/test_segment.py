@@ -131,7 +131,13 @@ def test_trained_weights_look_twice_at_what_they_are_not_sure_of(
     """Random weights are sure of nothing, and not worth a second look unless called trained."""
     trained = Weights("w", weights.networks, {"trained": True})
     options: dict[str, Any] = {"region": "thigh", "batch_size": 3, "tidy": False}
-    twice = segment(short, trained, probabilities=True, **options)
+    told: list[tuple[str, int]] = []
+    hooks = Hooks(
+        advance=lambda slices: told.append(("done", slices)),
+        extend=lambda slices: told.append(("more", slices)),
+    )
+    twice = segment(short, trained, probabilities=True, hooks=hooks, **options)
+    assert told == [("done", 3), ("more", 3), ("done", 3)]
     once = segment(short, trained, second_look=False, **options)
     untrained = segment(short, weights, **options)
     assert (twice.looked_twice, once.looked_twice, untrained.looked_twice) == (3, 0, 0)

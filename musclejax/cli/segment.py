@@ -64,8 +64,8 @@ _PATH = click.Path(path_type=Path)
     "--second-look/--no-second-look",
     default=True,
     show_default=True,
-    help="Where the network is not sure of a limb, ask it about the mirror image too and weigh in "
-    "where muscles lie in other people (not with --geometry 2021).",
+    help="Where the network is not sure of a limb, ask it about the mirror image and the turned "
+    "limb too, and weigh in where muscles lie in other people (not with --geometry 2021).",
 )
 @click.option("--overwrite", is_flag=True, help="Segment finished scans again.")
 def segment(scans: tuple[Path, ...], output: Path, **options: object) -> None:
