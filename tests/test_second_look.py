@@ -234,30 +234,36 @@ def test_where_it_is_not_the_atlas_mends_what_no_limb_looks_like(
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "batches"),
-    [(1, [[1], [2]]), (2, [[1, 2]]), (3, [[1, 2, 1]]), (8, [[1, 2, 1]])],
+    ("batch_size", "asked", "followed"),
+    [
+        (1, [1, 1, 1, 2, 2, 2], [1, 1]),
+        (2, [1, 2, 1, 2, 1, 2], [2]),
+        (3, [1, 2, 1, 1, 2, 1, 2], [2]),
+        (8, [1, 2, 1, 1, 2, 1, 2], [2]),
+    ],
 )
 def test_as_many_are_asked_again_as_fill_a_batch(
     batch_size: int,
-    batches: list[list[int]],
+    asked: list[int],
+    followed: list[int],
     weights: Weights,
     stranger: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No more than there are slices: that is what the first batch had.
 
-    Each is asked about mirrored, turned, and mirrored when turned.
+    Each is asked about mirrored, and then turned and both in one.
     """
-    scan, followed = Scan(stranger, DOUBTFUL - 0.25, slices=3), []
+    scan, told = Scan(stranger, DOUBTFUL - 0.25, slices=3), []
     _, twice = scan.look(
         weights.networks["thigh"],
         monkeypatch,
         batch_size=batch_size,
-        extend=lambda more: followed.append(-more),
-        advance=followed.append,
+        extend=lambda more: told.append(-more),
+        advance=told.append,
     )
-    assert (twice, scan.asked) == (2, [n for batch in batches for n in 3 * batch])
-    assert followed == [-2, *(min(2, len(batch)) for batch in batches)]
+    assert (twice, scan.asked) == (2, asked)
+    assert told == [-2, *followed]
 
 
 def test_legs_have_no_atlas_and_get_the_mean_of_both_looks(

@@ -83,15 +83,15 @@ def look_again(
     size = max(1, min(batch_size, len(images)))
 
     def ask(shown: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n h w k"]:
-        # As many as there were in a batch, so that no other shape is compiled.
-        full = np.ascontiguousarray(shown[np.resize(np.arange(len(shown)), size)])
+        # At least as many as there were in a batch, so that no other shape is compiled.
+        full = shown[np.resize(np.arange(len(shown)), max(len(shown), size))]
         said = predict_labels(network, full, batch_size=size, **options)
         return said.probabilities[: len(shown)].astype(np.float32) / STEPS
 
     for start in range(0, len(numbers), size):
         some = numbers[start : start + size]
         shown, said = images[some], seen.probabilities[some].astype(np.float32) / STEPS
-        means = (said + _ask_mirrored(ask, shown)) / 2
+        means = (said + _mirrored(ask(_mirrored(shown)))) / 2
         own = [
             limb._replace(number=some.index(limb.number)) for limb in limbs if limb.number in some
         ]
@@ -155,8 +155,8 @@ def turn(
     return np.stack(turned, -1).reshape(values.shape)
 
 
-def _ask_mirrored(ask: Ask, images: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n h w k"]:
-    return ask(images[:, :, ::-1])[:, :, ::-1]
+def _mirrored(images: Float[np.ndarray, "n h w *k"]) -> Float[np.ndarray, "n h w *k"]:
+    return images[:, :, ::-1]
 
 
 def _look_as_others(
@@ -178,7 +178,8 @@ def _look_as_others(
             turns.append((limb, own, degrees, centre))
     if not turns:
         return
-    said = (ask(straight) + _ask_mirrored(ask, straight)) / 2
+    both = ask(np.concatenate([straight, _mirrored(straight)]))
+    said = (both[: len(images)] + _mirrored(both[len(images) :])) / 2
     for limb, own, degrees, centre in turns:
         means[own] = (means[own] + turn(said[own], -degrees, centre)) / 2
         found = _expect(templates, means[own], limb.orders)
