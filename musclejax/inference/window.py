@@ -119,8 +119,7 @@ def predict_in_windows(
     twice = 0
     if second_look:
         splits = find_splits(body, windows.corners[:, 1])
-        told: dict[str, Any] = {"extend": extend, "advance": advance, **options}
-        twice = look_again(network, cut, seen, splits, **told)
+        twice = look_again(network, cut, seen, splits, extend=extend, advance=advance, **options)
     parts = map(Slice, seen.labels, seen.confidence, seen.probabilities)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
     return Predicted(pasted, twice, certainty)
