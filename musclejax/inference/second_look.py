@@ -32,6 +32,8 @@ MAX_TURN_DEG = 25.0
 """No limb is turned further: twice the phantom's standard deviation. Source: ours."""
 Ask = Callable[[Float[np.ndarray, "n h w"]], Float[np.ndarray, "n h w k"]]
 """Images -> probabilities of every class by a network."""
+Place = tuple[int, slice, slice]
+"""Where a limb is in the images of a batch."""
 
 
 class Doubtful(NamedTuple):
@@ -93,16 +95,17 @@ def look_again(
         shown, said = images[some], seen.probabilities[some].astype(np.float32) / STEPS
         means = (said + _mirrored(ask(_mirrored(shown)))) / 2
         own = [
-            limb._replace(number=some.index(limb.number)) for limb in limbs if limb.number in some
+            (limb, (some.index(limb.number), slice(None), limb.columns))
+            for limb in limbs
+            if limb.number in some
         ]
         if network.task in atlas.REGIONS:
             _look_as_others(atlas.load_atlas(network.task), ask, shown, means, own)
-        for limb in own:
-            revised = means[limb.number][:, limb.columns]
-            at = (some[limb.number], slice(None), limb.columns)
-            seen.labels[at] = revised.argmax(-1)
-            seen.probabilities[at] = np.round(revised * STEPS)
-            seen.confidence[at] = seen.probabilities[at].max(-1)
+        for limb, here in own:
+            there = (limb.number, slice(None), limb.columns)
+            seen.labels[there] = means[here].argmax(-1)
+            seen.probabilities[there] = np.round(means[here] * STEPS)
+            seen.confidence[there] = seen.probabilities[there].max(-1)
         advance(len(some))
     return len(numbers)
 
@@ -164,28 +167,27 @@ def _look_as_others(
     ask: Ask,
     images: Float[np.ndarray, "n h w"],
     means: Float[np.ndarray, "n h w k"],
-    limbs: Sequence[Doubtful],
+    limbs: Sequence[tuple[Doubtful, Place]],
 ) -> None:
     """Change probabilities of limbs, in place, by those of the limbs turned and by the atlas."""
     straight, turns = images.copy(), []
-    for limb in limbs:
-        own = (limb.number, slice(None), limb.columns)
-        found = _expect(templates, means[own], limb.orders)
+    for limb, here in limbs:
+        found = _expect(templates, means[here], limb.orders)
         if found is not None:
             degrees = float(np.clip(found.degrees, -MAX_TURN_DEG, MAX_TURN_DEG))
-            centre = np.argwhere(means[own].argmax(-1) > 0).mean(0)
-            straight[own] = turn(images[own], degrees, centre)
-            turns.append((limb, own, degrees, centre))
+            centre = np.argwhere(means[here].argmax(-1) > 0).mean(0)
+            straight[here] = turn(images[here], degrees, centre)
+            turns.append((limb, here, degrees, centre))
     if not turns:
         return
     both = ask(np.concatenate([straight, _mirrored(straight)]))
     said = (both[: len(images)] + _mirrored(both[len(images) :])) / 2
-    for limb, own, degrees, centre in turns:
-        means[own] = (means[own] + turn(said[own], -degrees, centre)) / 2
-        found = _expect(templates, means[own], limb.orders)
+    for limb, here, degrees, centre in turns:
+        means[here] = (means[here] + turn(said[here], -degrees, centre)) / 2
+        found = _expect(templates, means[here], limb.orders)
         if found is not None:
-            weighed = means[own] * (found.shares + FLOOR) ** limb.weight
-            means[own] = weighed / weighed.sum(-1, keepdims=True)
+            weighed = means[here] * (found.shares + FLOOR) ** limb.weight
+            means[here] = weighed / weighed.sum(-1, keepdims=True)
 
 
 def _expect(
