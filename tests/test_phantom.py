@@ -22,14 +22,21 @@ from musclejax.errors import InputError
 from musclejax.evaluation.overlap import dsc
 from musclejax.phantom import slice as phantom_slice
 from musclejax.phantom.cohort import PROTOCOLS, RANGE, Cohort, _choose, draw_scan, plan
-from musclejax.phantom.disease import SEVERITIES, _rank, disease_of, fat_fractions, shrinkage
+from musclejax.phantom.disease import (
+    SEVERITIES,
+    Person,
+    _rank,
+    disease_of,
+    fat_fractions,
+    shrinkage,
+)
 from musclejax.phantom.draw import Phantom, other_limb
 from musclejax.phantom.scanner import Scanner, scan
 from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
-from musclejax.phantom.signal import _within
+from musclejax.phantom.signal import _within, water_and_fat
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import Anatomy, Tiles, load_anatomy, pack
-from musclejax.phantom.tissues import CORTEX, FAT, GAP, MARROW, SKIN
+from musclejax.phantom.tissues import CODES, CORTEX, FAT, GAP, MARROW, SKIN
 
 SMALL = Settings(size=(192, 336))
 SEGMENTED = {"thigh": 12, "leg": 6}
@@ -160,6 +167,21 @@ def test_out_of_phase_borders_are_black() -> None:
     assert width.max() >= 2
     assert len(set(width)) > 1
     assert (middle[:, 24] > 0.8).all()
+
+
+def test_sheaths_show_between_muscles_of_fat_in_most_people() -> None:
+    scene = jnp.where(jnp.arange(96) < 48, 1, 2) * jnp.ones((96, 1), jnp.uint8)
+    fractions = jnp.full((2, CODES), 0.95)
+
+    def border(key: jax.Array) -> jax.Array:
+        person = Person(key, jnp.zeros(()), fractions, jnp.zeros((2, CODES)))
+        in_phase = sum(water_and_fat(scene.astype(jnp.uint8), person, key, key))
+        return in_phase[4:-4, 48].mean() / in_phase[4:-4, 8:40].mean()
+
+    darkness = 1 - np.asarray(jax.jit(jax.vmap(border))(jax.random.split(jax.random.key(0), 40)))
+    assert 0.5 < (darkness > 0.1).mean() < 0.9
+    assert (np.abs(darkness) < 0.03).sum() > 2  # not seen at all
+    assert darkness.max() < 0.8
 
 
 def test_no_deformation_gives_the_template_back(held_out: Anatomy) -> None:
