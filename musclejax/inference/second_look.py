@@ -20,7 +20,7 @@ from musclejax.inference.predictor import BATCH_SIZE, Prediction, predict_labels
 from musclejax.models.weights import Network
 from musclejax.scan.sides import limb_split
 
-SURE, DOUBTFUL = 0.935, 0.89
+SURE, DOUBTFUL = 0.94, 0.91
 """Mean probability of the labels of a limb in a slice: from the higher one on it is left alone, at
 the lower one and below the atlas counts in full. Source: ours, chosen on synthetic and real scans;
 docs/weights.md."""
