@@ -16,7 +16,7 @@ from tests.test_pipeline import command, run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, RECIPE = EXAMPLES / "huashan_thigh", EXAMPLES / "huashan.py"
-REACHED = 0.8
+REACHED = 0.81
 """DSC over the eleven muscles of the other person's slices that must be reached in two epochs of
 twenty steps from the bundled weights; it was 0.822 when this was written, and 0.817 after one."""
 

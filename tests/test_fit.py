@@ -96,7 +96,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Path:
     return run
 
 
-@pytest.mark.parametrize("step", [3, 5])
+@pytest.mark.parametrize("step", [1, 3, 5])
 def test_stopped_after_any_step_and_resumed_it_ends_the_same(
     step: int, whole: Path, tmp_path: Path, data: Data
 ) -> None:

@@ -1,6 +1,6 @@
 """From tissues to water and fat, and from those to the signal of a gradient echo, and to others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -111,10 +111,7 @@ def _sheaths(scene: Array, muscle: Array, person: Person, key: PRNGKeyArray) -> 
     """Return the share of connective tissue in lines around muscles, clearer in some places."""
     least, most = _SHEATHS
     seen = jax.random.uniform(jax.random.fold_in(person.key, 9), minval=least, maxval=most)
-    across, down = (
-        (scene != jnp.roll(scene, 1, axis)) & (muscle | jnp.roll(muscle, 1, axis))
-        for axis in (0, 1)
-    )
+    across, down = _borders(scene, muscle, jnp.logical_or)
     clear = 0.7 + 0.5 * smooth(key, scene.shape, scene.shape[0] // 14, scene.shape[1] // 14)
     return jnp.clip((across | down) * clear * jnp.maximum(seen, 0), 0, 0.9)
 
@@ -170,13 +167,22 @@ def _within(scene: Array) -> Array:
     return sum(same, start=jnp.zeros(scene.shape)) / len(same)
 
 
+def _borders(
+    scene: Array, muscle: Array, which: Callable[[Array, Array], Array]
+) -> tuple[Array, Array]:
+    """Return where tissue differs from that above and on the left, if `which` are muscle."""
+    across, down = (
+        (scene != jnp.roll(scene, 1, axis)) & which(muscle, jnp.roll(muscle, 1, axis))
+        for axis in (0, 1)
+    )
+    return across, down
+
+
 def _septa(scene: Array, muscle: Array, keys: Iterator[PRNGKeyArray]) -> Array:
     """Return the share of fat in thin lines: between muscles, mostly clear; within, short."""
     size = scene.shape
     seen, within = jax.random.uniform(next(keys), (2,), minval=jnp.array([0.35, -0.4]))
-    across, down = (
-        (scene != jnp.roll(scene, 1, axis)) & muscle & jnp.roll(muscle, 1, axis) for axis in (0, 1)
-    )
+    across, down = _borders(scene, muscle, jnp.logical_and)
     border = across.astype(jnp.float32) + down
     clear = jnp.clip(0.8 + 0.6 * smooth(next(keys), size, size[0] // 14, size[1] // 14), 0, 1)
     crease = jnp.exp(-((smooth(next(keys), size, size[0] // 10, size[1] // 10) / 0.1) ** 2))
