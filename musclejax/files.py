@@ -25,8 +25,7 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
         OSError: If `folder` cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for abandoned in folder.glob(f".{glob.escape(prefix)}.????????{_PARTIAL}"):
-        shutil.rmtree(abandoned, ignore_errors=True)  # of a run that was killed
+    remove_abandoned(folder, prefix)
     stage = Path(tempfile.mkdtemp(dir=folder, prefix=f".{prefix}.", suffix=_PARTIAL))
     try:
         yield stage
@@ -36,6 +35,12 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove the hidden folders that killed runs have left of what `staging_folder` began."""
+    for abandoned in folder.glob(f".{glob.escape(prefix)}.????????{_PARTIAL}"):
+        shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -45,8 +45,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path) -> Path:
 
 
 def mortal_attempt(scan: Scan, work: command.Work) -> Outcome:
-    """Die over one scan whenever it comes, over another in the midst of writing its files, once."""
+    """Die over one scan whenever it comes, over another once; in the midst of writing files."""
     if scan.name == DEADLY:
+        (work.settings.output / f".{DEADLY}.{os.getpid():08d}.partial").mkdir()
         os.kill(os.getpid(), signal.SIGKILL)
     marker = work.settings.output.parent / "died"
     if scan.name == "b" and not marker.exists():

@@ -14,6 +14,7 @@ import click
 from musclejax.cli.one_scan import Outcome, Scan, Session, Settings, attempt
 from musclejax.cli.process import Stopwatch, configure, usage
 from musclejax.errors import InputError
+from musclejax.files import remove_abandoned
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -70,7 +71,8 @@ def run_on(
     """Segment scans on a cluster: a `cohort.Runner`, once the client is given.
 
     A scan whose worker is lost is segmented elsewhere; nothing of a lost attempt is left, because
-    files appear when all are written. A scan that kills every worker it runs on has failed.
+    files appear when all are written, and what was begun is removed at the end, when no attempt
+    runs any more. A scan that kills every worker it runs on has failed.
 
     Raises:
         BadUsage: If a worker lacks the version of musclejax, the disk or the engine.
@@ -91,6 +93,8 @@ def run_on(
         _check(client, work)
     given = {Scan(scan.path.absolute(), scan.name): scan.path for scan in scans}
     run_tasks(client, partial(attempt_on_worker, work=work), given, came, alone=_say_alone)
+    for scan in given:
+        remove_abandoned(settings.output, scan.name)
 
 
 def _absolute(settings: Settings) -> Settings:
