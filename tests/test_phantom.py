@@ -36,7 +36,7 @@ from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
 from musclejax.phantom.signal import _within, water_and_fat
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import Anatomy, Tiles, load_anatomy, pack
-from musclejax.phantom.tissues import CODES, CORTEX, FAT, GAP, MARROW, SKIN
+from musclejax.phantom.tissues import CODES, CORTEX, FAT, FEMORAL, GAP, MARROW, SKIN, VESSEL
 
 SMALL = Settings(size=(192, 336))
 SEGMENTED = {"thigh": 12, "leg": 6}
@@ -249,6 +249,33 @@ def test_muscles_that_fat_replaces_shrink() -> None:
     assert mean[1, 16:].mean() == pytest.approx(0.8 * 5 / 7 / 4, abs=0.015)
     assert mean[0, 0] == pytest.approx(mean[1, 16:].mean() / 4, abs=0.01)
     assert not np.asarray(shrinkage(people[0], fractions, 0.0)).any()
+
+
+def test_muscles_make_way_for_femoral_vessels_alone() -> None:
+    """Where these had to fit into gaps, muscle hid them, and networks took real ones for muscle."""
+
+    def middles(vessel: int) -> np.ndarray:
+        """Return the middle of twenty limbs that are one muscle around a small vessel."""
+        tissue = np.zeros((LIMB_PX, LIMB_PX), np.uint8)
+        tissue[60:190, 60:190] = GAP
+        tissue[90:160, 90:160] = 2
+        tissue[123:128, 123:128] = vessel
+        template = Tiles(jnp.asarray(pack(tissue)), jnp.zeros((13, 2)), jnp.zeros(13))
+
+        def limb(key: jax.Array) -> jax.Array:
+            shape = draw_shape(key, jnp.float32(8), 0.0, 0.0)
+            return deform(template, shape, jnp.zeros(32), 0.5)[105:145, 105:145]
+
+        return np.asarray(jax.jit(jax.vmap(limb))(jax.random.split(jax.random.key(0), 20)))
+
+    canal, hidden = middles(FEMORAL), middles(VESSEL)
+    assert set(np.unique(canal)) == {2, GAP, VESSEL}
+    sizes, before = ((limbs == VESSEL).sum((1, 2)) for limbs in (canal, hidden))
+    assert np.median(before) == 25
+    assert (sizes >= before).all()
+    assert np.median(sizes) > 60  # two discs of 1 to 6.5 pixels, one partly over the other
+    assert sizes.std() > 20
+    assert (canal == 2).mean() > 0.85
 
 
 def test_muscles_stay_attached_to_bone() -> None:

@@ -5,13 +5,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
 from musclejax.phantom.tissues import (
     CODES,
     CORTEX,
     FAT,
+    FEMORAL,
     GAP,
     MARROW,
     MUSCLES,
@@ -28,7 +29,9 @@ the plane. Source: ours."""
 VESSELS = 24
 """Small ones, anywhere in the fat of the tile, of which a limb is a part."""
 BUNDLE = 2
-"""Large ones, about the middle of a template's vessels: of a thigh, the femoral ones."""
+"""Large ones, about the middle of a template's vessels. Muscles make way for the femoral ones."""
+_CANAL_PX = (0.0, 2.5)
+"""Width of the fat around the femoral vessels. Source: ours."""
 _GROWTH = (0.05, 0.3)
 """How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
 disease leaves some large beside wasted ones. Source: ours."""
@@ -49,6 +52,7 @@ class Shape(NamedTuple):
     fields: tuple[Float[Array, "2 2 n n"], ...]
     vessels: Float[Array, "v 3"]
     bundle: Float[Array, "b 3"]
+    canal: Array
 
 
 def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike) -> Shape:
@@ -88,6 +92,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
             [uniform(0, LIMB_PX, VESSELS, 2), uniform(0.7, 3.5, VESSELS, 1)], 1
         ),
         bundle=jnp.concatenate([4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)], 1),
+        canal=uniform(*_CANAL_PX),
     )
 
 
@@ -188,11 +193,19 @@ def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Ar
     beyond = outside - thickness
     tissue = jnp.where((tissue == 0) & (beyond < 0), FAT, tissue)
     tissue = jnp.where((tissue == 0) & (beyond < shape.skin), SKIN, tissue)
-    there = (tissue == VESSEL)[..., None]
-    middle = (place * there).sum((0, 1)) / jnp.maximum(there.sum(), 1)
+    femoral = tissue == FEMORAL
+    there = femoral | (tissue == VESSEL)
+    middle = (place * there[..., None]).sum((0, 1)) / jnp.maximum(there.sum(), 1)
     bundle = shape.bundle * there.any() + jnp.append(middle, 0)
-    vessels = jnp.concatenate([shape.vessels, bundle])
-    down, across = ((jnp.arange(LIMB_PX)[:, None] - vessels[:, n]) ** 2 for n in (0, 1))
-    near = down[:, None] + across < vessels[:, 2] ** 2
-    spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
+    canal = femoral.any() & is_muscle(tissue) & _within_reach(bundle, shape.canal)
+    tissue = jnp.where(canal, GAP, tissue)
+    near = _within_reach(jnp.concatenate([shape.vessels, bundle]), 0)
+    spot = femoral | (near & ((tissue == GAP) | (tissue == FAT)))
     return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)
+
+
+def _within_reach(discs: Float[Array, "d 3"], reach: ArrayLike) -> Bool[Array, "h w"]:
+    """Return which pixels lie in discs (row, column and radius), or so near to one."""
+    pixels = jnp.arange(LIMB_PX)[:, None]
+    down, across = ((pixels - discs[:, n]) ** 2 for n in (0, 1))
+    return (down[:, None] + across < (discs[:, 2] + reach) ** 2).any(-1)

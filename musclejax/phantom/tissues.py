@@ -6,9 +6,10 @@ import numpy as np
 
 MUSCLES = 12
 """Codes 1 to 12 are the muscles of the region, as in `anatomy`."""
-AIR, UNKNOWN, OTHER, CORTEX, MARROW, GAP, FAT, SKIN, VESSEL = 0, 20, 21, 22, 23, 24, 25, 26, 27
+AIR, UNKNOWN, OTHER, CORTEX, MARROW, GAP, FAT, SKIN, VESSEL, FEMORAL = 0, *range(20, 29)
 """UNKNOWN: muscle without a label, left out of the loss; OTHER: muscle that no network labels; GAP:
-fat, fascia and septa between muscles; FAT: under the skin. Templates hold whole bones as MARROW."""
+fat, fascia and septa between muscles; FAT: under the skin; FEMORAL: the large vessels of thighs, in
+templates alone, which hold whole bones as MARROW."""
 CODES = 32
 """Codes of one limb; those of the left limb are this much higher."""
 

@@ -25,6 +25,7 @@ from thigh_tissues import (
     BFS,
     BONE,
     CM2,
+    FEMORAL,
     GAP,
     GRA,
     PIXEL_MM,
@@ -32,7 +33,6 @@ from thigh_tissues import (
     SAR,
     SM,
     UNKNOWN,
-    VESSEL,
     VI,
     VL,
     VM,
@@ -66,8 +66,8 @@ DROPPED: dict[tuple[str, str], tuple[int, ...]] = {
     ("THIGH_123", "right"): (11, 12),  # vastus lateralis in shreds
 }
 """Slices dropped by eye: (subject, limb) -> slice numbers, from the foot, in the file."""
-EXTRA = {UNKNOWN: (110, 110, 110), BONE: (235, 235, 215), GAP: (45, 45, 45), VESSEL: (255, 0, 0)}
-EXTRA_NAMES = {UNKNOWN: "unknown", BONE: "femur", GAP: "gap", VESSEL: "vessels"}
+EXTRA = {UNKNOWN: (110, 110, 110), BONE: (235, 235, 215), GAP: (45, 45, 45), FEMORAL: (255, 0, 0)}
+EXTRA_NAMES = {UNKNOWN: "unknown", BONE: "femur", GAP: "gap", FEMORAL: "vessels"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 from skimage.morphology import convex_hull_image
 
 from musclejax.config import SLICE_SPACING_MM as PIXEL_MM
-from musclejax.phantom.tissues import GAP, UNKNOWN, VESSEL
+from musclejax.phantom.tissues import FEMORAL, GAP, UNKNOWN
 from musclejax.phantom.tissues import MARROW as BONE
 
 VL, VM, VI, RF, SAR, GRA, AM, SM, ST, BFL, BFS, AL = range(1, 13)
@@ -63,6 +63,11 @@ def largest(mask: np.ndarray) -> np.ndarray:
     return components == 1 + np.argmax(np.bincount(components.ravel())[1:])
 
 
+def centre_row(mask: np.ndarray) -> float:
+    """Return the mean row of a mask; beyond all rows where it is empty."""
+    return float(np.nonzero(mask)[0].mean()) if mask.any() else 1e3
+
+
 def fascia(muscle: np.ndarray) -> np.ndarray:
     """Return the region inside the deep fascia: a smooth outline, nearly convex."""
     hull = ndi.distance_transform_edt(convex_hull_image(muscle)) > 1.5
@@ -98,19 +103,23 @@ def find_femur(labels: np.ndarray) -> np.ndarray:
     return bone | (free & (away_from(bone) < 2.5) & (away_from(quads) < 1.5))
 
 
-def find_vessels(labels: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Return a disc in the adductor canal, where sartorius and vastus medialis meet, or nothing."""
+def find_vessels(labels: np.ndarray, femur: np.ndarray, room: np.ndarray, knee: bool) -> np.ndarray:
+    """Return a disc where the large vessels lie, as far as there is room, or nothing.
+
+    In the adductor canal, where sartorius and vastus medialis meet; near the knee behind the femur.
+    """
+    beside, to_vm = away_from(femur if knee else labels == SAR), away_from(labels == VM)
+    from_row = centre_row(femur) if knee else centre_row(labels == SAR) - 6
+    near = (to_vm < 12) & (beside < 12) & (np.arange(len(labels))[:, None] > from_row)
     depth = ndi.distance_transform_edt(room)
-    to_sar, to_vm = away_from(labels == SAR), away_from(labels == VM)
-    behind = np.nonzero(labels == SAR)[0].mean() if (labels == SAR).any() else 1e3
-    rows = np.arange(labels.shape[0])[:, None]
-    fits = (depth >= VESSEL_RADIUS - 0.5) & (to_sar < 12) & (to_vm < 12) & (rows > behind - 6)
-    if not fits.any():
-        return np.zeros_like(room)
-    cost = np.where(fits, to_sar + to_vm, np.inf)
-    row, col = np.unravel_index(np.argmin(cost), cost.shape)
-    y, x = np.ogrid[: room.shape[0], : room.shape[1]]
-    return ((y - row) ** 2 + (x - col) ** 2 <= VESSEL_RADIUS**2) & room
+    for deep in (VESSEL_RADIUS - 0.5, 0.5):
+        fits = near & (depth >= deep)
+        if fits.any():
+            cost = np.where(fits, beside + to_vm, np.inf)
+            row, col = np.unravel_index(np.argmin(cost), cost.shape)
+            y, x = np.ogrid[: room.shape[0], : room.shape[1]]
+            return ((y - row) ** 2 + (x - col) ** 2 <= VESSEL_RADIUS**2) & room
+    return np.zeros_like(room)
 
 
 def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
@@ -131,9 +140,10 @@ def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
     tissues[room] = GAP
     tissues[femur] = BONE
     magnus = (labels == AM).sum()
-    if magnus > 4 * CM2 and magnus > (labels == BFS).sum():
-        vessels = find_vessels(labels, room)
-        tissues[vessels] = VESSEL
+    knee = magnus <= max(4 * CM2, (labels == BFS).sum())
+    vessels = find_vessels(labels, femur, room, knee)
+    tissues[vessels] = FEMORAL
+    if not knee:
         room &= ~vessels
         loose = room & (ndi.distance_transform_edt(room) > 1)
         front = front_of_magnus(labels)
