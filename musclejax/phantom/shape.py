@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
 from musclejax.phantom.tissues import (
@@ -29,9 +29,11 @@ the plane. Source: ours."""
 VESSELS = 24
 """Small ones, anywhere in the fat of the tile, of which a limb is a part."""
 BUNDLE = 2
-"""Large ones, about the middle of a template's vessels. Muscles make way for the femoral ones."""
-_CANAL_PX = (0.0, 2.5)
-"""Width of the fat around the femoral vessels. Source: ours."""
+"""Large ones, about the middle of a template's vessels."""
+_CANAL = (0.3, 0.85)
+_CANAL_PX = 9.0
+"""How much the canal of the femoral vessels widens at its centre, as a share, and how far
+muscles give way. Source: ours; a template's has a radius of 3 pixels, real ones have up to 8."""
 _GROWTH = (0.05, 0.3)
 """How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
 disease leaves some large beside wasted ones. Source: ours."""
@@ -92,7 +94,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
             [uniform(0, LIMB_PX, VESSELS, 2), uniform(0.7, 3.5, VESSELS, 1)], 1
         ),
         bundle=jnp.concatenate([4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)], 1),
-        canal=uniform(*_CANAL_PX),
+        canal=uniform(*_CANAL) * jnp.minimum(amount, 1),
     )
 
 
@@ -149,7 +151,7 @@ def _displacement(
         mixed = (1 - level) * ends[0] + level * ends[1]
         mixed = mixed / jnp.sqrt((1 - level) ** 2 + level**2)
         source = source + jnp.moveaxis(jax.image.resize(mixed, (2, count, count), "cubic"), 0, -1)
-    source = _grow(source, template, shape.growth)
+    source = _widen(_grow(source, template, shape.growth), template, shape.canal)
     return jax.image.resize(source - begin, (LIMB_PX, LIMB_PX, 2), "linear")
 
 
@@ -162,6 +164,17 @@ def _grow(source: Array, template: Tiles, growth: Array) -> Array:
         swelling = jnp.where(size > 0, growth[label], 0)
         source = source - swelling * near[..., None] * away
     return source
+
+
+def _widen(source: Array, template: Tiles, canal: Array) -> Array:
+    """Let the canal of the femoral vessels widen, and muscles give way."""
+    there = template.packed & 255 == FEMORAL
+    rows, cols = (jnp.arange(size) for size in there.shape)
+    count = jnp.maximum(there.sum(), 1)
+    centre = jnp.stack([(there.sum(1) * rows).sum(), (there.sum(0) * cols).sum()]) / count
+    away = source - centre
+    near = jnp.exp(-(away**2).sum(-1) / (2 * _CANAL_PX**2))
+    return source - jnp.where(there.any(), canal, 0) * near[..., None] * away
 
 
 def _half_thickness(tissue: Array, depth: Array) -> Array:
@@ -197,15 +210,9 @@ def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Ar
     there = femoral | (tissue == VESSEL)
     middle = (place * there[..., None]).sum((0, 1)) / jnp.maximum(there.sum(), 1)
     bundle = shape.bundle * there.any() + jnp.append(middle, 0)
-    canal = femoral.any() & is_muscle(tissue) & _within_reach(bundle, shape.canal)
-    tissue = jnp.where(canal, GAP, tissue)
-    near = _within_reach(jnp.concatenate([shape.vessels, bundle]), 0)
-    spot = femoral | (near & ((tissue == GAP) | (tissue == FAT)))
+    tissue = jnp.where(femoral, GAP, tissue)
+    vessels = jnp.concatenate([shape.vessels, bundle])
+    down, across = ((jnp.arange(LIMB_PX)[:, None] - vessels[:, n]) ** 2 for n in (0, 1))
+    near = down[:, None] + across < vessels[:, 2] ** 2
+    spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
     return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)
-
-
-def _within_reach(discs: Float[Array, "d 3"], reach: ArrayLike) -> Bool[Array, "h w"]:
-    """Return which pixels lie in discs (row, column and radius), or so near to one."""
-    pixels = jnp.arange(LIMB_PX)[:, None]
-    down, across = ((pixels - discs[:, n]) ** 2 for n in (0, 1))
-    return (down[:, None] + across < (discs[:, 2] + reach) ** 2).any(-1)
