@@ -28,7 +28,7 @@ of the leg, evenly spaced. Source: paper, "Post-processing of MRI sequences" (16
 a leg's middle is, ours."""
 PROTOCOLS = {
     "paper": Settings(
-        limbs=Limbs(other_person=0.0, alike=1.0, alone=0.0, atrophy=0.0),
+        limbs=Limbs(other_person=0.0, alike=1.0, alone=0.0, atrophy=0.0, cutting=0.0),
         scanner=Scanner(artefacts=0.5, narrow=0.0, tone=0.0),
         contrast=GRADIENT_ECHO,
     ),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
 from musclejax.phantom.tissues import (
@@ -34,6 +34,8 @@ _CANAL = (0.3, 0.85)
 _CANAL_PX = 9.0
 """How much the canal of the femoral vessels widens at its centre, as a share, and how far
 muscles give way. Source: ours; a template's has a radius of 3 pixels, real ones have up to 8."""
+_RIM_PX = (0.0, 2.5)
+"""Width of the fat around femoral vessels that cut into muscles. Source: ours."""
 _GROWTH = (0.05, 0.3)
 """How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
 disease leaves some large beside wasted ones. Source: ours."""
@@ -55,9 +57,12 @@ class Shape(NamedTuple):
     vessels: Float[Array, "v 3"]
     bundle: Float[Array, "b 3"]
     canal: Array
+    rim: Array
 
 
-def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike) -> Shape:
+def draw_shape(
+    key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike, cutting: ArrayLike = 0.0
+) -> Shape:
     """Draw the shape of a limb.
 
     Args:
@@ -65,6 +70,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
         fat_px: Thickness of the fat under the skin of this person.
         amount: Of deformation: 1 is the usual, 0 none.
         wasting: 0 (healthy) to 1: how much muscles may have shrunk.
+        cutting: Share of limbs whose femoral vessels cut into the muscles around them.
     """
     keys = iter(jax.random.split(key, 32))
 
@@ -95,6 +101,7 @@ def draw_shape(key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLi
         ),
         bundle=jnp.concatenate([4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)], 1),
         canal=uniform(*_CANAL) * jnp.minimum(amount, 1),
+        rim=jnp.where(uniform(0, 1) < cutting, uniform(*_RIM_PX), -LIMB_PX),
     )
 
 
@@ -210,9 +217,14 @@ def _clothe(tissue: Array, outside: Array, theta: Array, shape: Shape, place: Ar
     there = femoral | (tissue == VESSEL)
     middle = (place * there[..., None]).sum((0, 1)) / jnp.maximum(there.sum(), 1)
     bundle = shape.bundle * there.any() + jnp.append(middle, 0)
-    tissue = jnp.where(femoral, GAP, tissue)
-    vessels = jnp.concatenate([shape.vessels, bundle])
-    down, across = ((jnp.arange(LIMB_PX)[:, None] - vessels[:, n]) ** 2 for n in (0, 1))
-    near = down[:, None] + across < vessels[:, 2] ** 2
-    spot = near.any(-1) & ((tissue == GAP) | (tissue == FAT))
+    cut = femoral.any() & is_muscle(tissue) & _covered(bundle, shape.rim)
+    tissue = jnp.where(cut | femoral, GAP, tissue)
+    spot = _covered(jnp.concatenate([shape.vessels, bundle]), 0)
+    spot &= (tissue == GAP) | (tissue == FAT)
     return jnp.where(spot, VESSEL, tissue).astype(jnp.uint8)
+
+
+def _covered(discs: Float[Array, "d 3"], rim: ArrayLike) -> Bool[Array, "h w"]:
+    """Return which pixels lie in discs, each a row, a column and a radius, or in rims of theirs."""
+    down, across = ((jnp.arange(LIMB_PX)[:, None] - discs[:, n]) ** 2 for n in (0, 1))
+    return (down[:, None] + across < jnp.maximum(discs[:, 2] + rim, 0) ** 2).any(-1)
