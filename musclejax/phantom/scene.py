@@ -28,8 +28,8 @@ class Limbs(NamedTuple):
         alike: Share of people whose limbs differ by their templates alone, not in size and shape.
         alone: Share of scans that show one limb only.
         atrophy: How far fat-replaced muscles may shrink within their old borders, 0 to 1.
-        cutting: Share of limbs whose femoral vessels cut into the muscles around them; real ones
-            push them aside, but networks that have seen this mistake real ones for muscle less.
+        cutting: Share of limbs whose femoral vessels cut into the muscles around them. In the rest
+            muscles give way, as real ones do; but networks learn more from what is cut.
     """
 
     deformation: float = 1.0
