@@ -101,7 +101,7 @@ def draw_shape(
         ),
         bundle=jnp.concatenate([4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)], 1),
         canal=uniform(*_CANAL) * jnp.minimum(amount, 1),
-        rim=jnp.where(uniform(0, 1) < cutting, uniform(*_RIM_PX), -LIMB_PX),
+        rim=jnp.where(uniform(0, 1) < cutting, uniform(*_RIM_PX), -jnp.inf),  # or no disc at all
     )
 
 
@@ -166,10 +166,8 @@ def _grow(source: Array, template: Tiles, growth: Array) -> Array:
     """Let muscles swell or shrink about their centres, and their neighbours give way."""
     for label in range(1, MUSCLES + 1):
         size = template.sizes[label]
-        away = source - template.centres[label]
-        near = jnp.exp(-(away**2).sum(-1) / (2 * jnp.maximum(size, 1) ** 2))
         swelling = jnp.where(size > 0, growth[label], 0)
-        source = source - swelling * near[..., None] * away
+        source = _swell(source, template.centres[label], jnp.maximum(size, 1), swelling)
     return source
 
 
@@ -179,9 +177,14 @@ def _widen(source: Array, template: Tiles, canal: Array) -> Array:
     rows, cols = (jnp.arange(size) for size in there.shape)
     count = jnp.maximum(there.sum(), 1)
     centre = jnp.stack([(there.sum(1) * rows).sum(), (there.sum(0) * cols).sum()]) / count
+    return _swell(source, centre, _CANAL_PX, jnp.where(there.any(), canal, 0))
+
+
+def _swell(source: Array, centre: Array, reach: ArrayLike, share: Array) -> Array:
+    """Let what lies about a centre swell by a share there, and less the farther off it is."""
     away = source - centre
-    near = jnp.exp(-(away**2).sum(-1) / (2 * _CANAL_PX**2))
-    return source - jnp.where(there.any(), canal, 0) * near[..., None] * away
+    near = jnp.exp(-(away**2).sum(-1) / (2 * reach**2))
+    return source - share * near[..., None] * away
 
 
 def _half_thickness(tissue: Array, depth: Array) -> Array:

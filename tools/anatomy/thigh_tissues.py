@@ -108,9 +108,10 @@ def find_vessels(labels: np.ndarray, femur: np.ndarray, room: np.ndarray, knee: 
 
     In the adductor canal, where sartorius and vastus medialis meet; near the knee behind the femur.
     """
-    beside, to_vm = away_from(femur if knee else labels == SAR), away_from(labels == VM)
-    from_row = centre_row(femur) if knee else centre_row(labels == SAR) - 6
-    near = (to_vm < 12) & (beside < 12) & (np.arange(len(labels))[:, None] > from_row)
+    mark, ahead = (femur, 0) if knee else (labels == SAR, 6)
+    beside, to_vm = away_from(mark), away_from(labels == VM)
+    behind = np.arange(len(labels))[:, None] > centre_row(mark) - ahead
+    near = behind & (to_vm < 12) & (beside < 12)
     depth = ndi.distance_transform_edt(room)
     for deep in (VESSEL_RADIUS - 0.5, 0.5):
         fits = near & (depth >= deep)
@@ -162,7 +163,7 @@ def front_of_magnus(labels: np.ndarray) -> np.ndarray:
     """Return where adductor longus may lie: between magnus, medialis, sartorius and gracilis."""
     rows = np.arange(labels.shape[0])[:, None]
     canal = convex_hull_image(np.isin(labels, (AM, VM, SAR, GRA)))
-    return canal & (rows < np.nonzero(labels == AM)[0].mean() + 4)
+    return canal & (rows < centre_row(labels == AM) + 4)
 
 
 def name_longus(
