@@ -114,11 +114,12 @@ def run_tasks(
                 future.add_done_callback(completed.put)  # its worker died with the result
                 continue
             task = running.pop(future)
-            if _killed_workers(future) and task not in judged:
+            result, killed = _outcome(future)
+            if killed and task not in judged:
                 judged.add(task)
                 suspects.append(task)
             else:
-                for further in finish(task, _result(future)):
+                for further in finish(task, result):
                     submit(further)
             if suspects and not running:
                 submit(suspects.popleft())
@@ -171,23 +172,24 @@ def _workers(client: "Client") -> int:
         return 1
 
 
-def _killed_workers(future: "Future") -> bool:
-    from distributed import KilledWorker
+def _outcome(future: "Future") -> tuple[Any, bool]:
+    """Return what the task returned, or None, and whether it is blamed for killing its workers.
 
-    return future.status == "error" and isinstance(future.exception(), KilledWorker)
-
-
-def _result(future: "Future") -> Any:
-    """Return what the task returned, or None if it kills its workers.
+    A task that had finished may be blamed too: if its worker dies before the result is fetched, it
+    runs again, maybe beside one that kills.
 
     Raises:
         InputError: If the cluster failed.
     """
-    if _killed_workers(future):
-        return None
-    if future.status != "finished":
-        error = future.exception() if future.status == "error" else None
-        reason = " ".join(str(error or f"a task was {future.status}").split())[:200]
-        found, remedy = f"a cluster that failed ({reason})", "Repeat the command: it goes on."
-        raise InputError("--scheduler", found, "a cluster that runs", remedy)
-    return future.result()
+    from distributed import KilledWorker
+
+    try:
+        if future.status in ("error", "finished"):
+            return future.result(), False
+        reason = f"a task was {future.status}"
+    except KilledWorker:
+        return None, True
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+    found, remedy = f"a cluster that failed ({reason})", "Repeat the command: it goes on."
+    raise InputError("--scheduler", found, "a cluster that runs", remedy)

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,36 @@ def test_tasks_beside_a_deadly_one_come_to_their_end(scheduler: str, tmp_path: P
     assert results == {
         DEADLY: None, "later": "LATER", "first": "FIRST", **{n: n.upper() for n in "abcdef"},
     }  # fmt: skip
+
+
+class LostFuture:
+    """One whose worker died after the task had finished and before its result was fetched."""
+
+    status = "finished"
+
+    def add_done_callback(self, callback: Callable[["LostFuture"], None]) -> None:
+        callback(self)
+
+    def result(self) -> str:
+        from distributed import KilledWorker
+
+        worker: Any = None
+        raise KilledWorker("a", worker, 1)
+
+
+def test_a_result_that_dies_with_its_worker_is_tried_again(scheduler: str) -> None:
+    """Rare on a cluster, so that the futures are ours."""
+    results: list[str | None] = []
+
+    def finish(task: str, result: str | None) -> list[str]:
+        results.append(result)
+        return []
+
+    with connect(scheduler) as client, pytest.MonkeyPatch.context() as patch:
+        lost, submit = [LostFuture()], client.submit
+        patch.setattr(client, "submit", lambda *a, **k: lost.pop() if lost else submit(*a, **k))
+        run_tasks(client, str.upper, ["a"], finish)
+    assert results == ["A"]
 
 
 @pytest.mark.parametrize("prefix", ["", "file:"])
