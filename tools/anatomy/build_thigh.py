@@ -54,6 +54,9 @@ FEMUR_CM2 = 3.4
 """Where the femur found is smaller, vastus intermedius is labelled too little to tell its place."""
 DOUBT = 0.3
 """Tiles with more than this share unknown are left out."""
+TAIL_CM2 = 1.4
+"""Smaller sections of adductor magnus are left out: most lie near the knee, where its tendon and
+the vessels are."""
 DROPPED: dict[tuple[str, str], tuple[int, ...]] = {
     ("THIGH_029", "left"): (0,),  # vastus intermedius a sliver, femur misplaced
     ("THIGH_031", "left"): (0,),  # the same
@@ -138,6 +141,13 @@ def to_tile(limb: np.ndarray, pixel: float) -> np.ndarray:
     return out
 
 
+def without_tail(tile: np.ndarray) -> np.ndarray:
+    """Leave out sections of adductor magnus that are too small to be told from vessels."""
+    parts, _ = ndi.label(tile == AM)
+    small = np.bincount(parts.ravel()) < TAIL_CM2 * CM2
+    return np.where((parts > 0) & small[parts], 0, tile)
+
+
 def area(tile: np.ndarray, muscle: int) -> float:
     """Return the cross-section of a muscle or tissue in square centimetres."""
     return float((tile == muscle).sum() / CM2)
@@ -174,7 +184,7 @@ def read_subject(path: Path) -> list[Tile]:
             labels = clean(crop(labels), pixel)
             if not labels.any() or index in DROPPED.get((subject_of(path), limb), ()):
                 continue
-            tile = to_tile(labels, pixel)
+            tile = without_tail(to_tile(labels, pixel))
             if usable(tile):
                 found[limb].append((int(index), tile))
     tiles = []

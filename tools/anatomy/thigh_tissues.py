@@ -20,6 +20,8 @@ CM2 = 100 / PIXEL_MM**2
 """Pixels in a square centimetre."""
 VESSEL_RADIUS = 3.0
 """Femoral artery and vein together, in pixels."""
+POPLITEAL = (9.0, 5.0)
+"""Popliteal vessels lie so many pixels behind the femur and medial of its middle, as in test_up."""
 AL_AREA = (0.7 * CM2, 10.0 * CM2)
 """A hole in front of adductor magnus of this size may be adductor longus. The atlas has up to
 8 cm2; a larger hole also holds adductor brevis or pectineus."""
@@ -106,21 +108,32 @@ def find_femur(labels: np.ndarray) -> np.ndarray:
 def find_vessels(labels: np.ndarray, femur: np.ndarray, room: np.ndarray, knee: bool) -> np.ndarray:
     """Return a disc where the large vessels lie, as far as there is room, or nothing.
 
-    In the adductor canal, where sartorius and vastus medialis meet; near the knee behind the femur.
+    In the adductor canal, where sartorius and vastus medialis meet; near the knee between medialis
+    and the back of the femur, and where magnus has ended behind the middle of the femur.
     """
     mark, ahead = (femur, 0) if knee else (labels == SAR, 6)
     beside, to_vm = away_from(mark), away_from(labels == VM)
     behind = np.arange(len(labels))[:, None] > centre_row(mark) - ahead
-    near = behind & (to_vm < 12) & (beside < 12)
+    near, cost = behind & (to_vm < 12) & (beside < 12), beside + to_vm
+    if femur.any() and not (labels == AM).any():
+        cost = away_from_popliteal(femur)
+        near = cost < 15
     depth = ndi.distance_transform_edt(room)
     for deep in (VESSEL_RADIUS - 0.5, 0.5):
         fits = near & (depth >= deep)
         if fits.any():
-            cost = np.where(fits, beside + to_vm, np.inf)
-            row, col = np.unravel_index(np.argmin(cost), cost.shape)
+            row, col = np.unravel_index(np.argmin(np.where(fits, cost, np.inf)), cost.shape)
             y, x = np.ogrid[: room.shape[0], : room.shape[1]]
             return ((y - row) ** 2 + (x - col) ** 2 <= VESSEL_RADIUS**2) & room
     return np.zeros_like(room)
+
+
+def away_from_popliteal(femur: np.ndarray) -> np.ndarray:
+    """Return the distance to where the popliteal vessels lie: behind the femur, a little medial."""
+    rows, cols = np.nonzero(femur)
+    place = rows.max() + POPLITEAL[0], cols.mean() + POPLITEAL[1]
+    y, x = np.ogrid[: femur.shape[0], : femur.shape[1]]
+    return np.hypot(y - place[0], x - place[1])
 
 
 def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
