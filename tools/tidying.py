@@ -68,7 +68,7 @@ def write_all(dataset: Dataset, weights: Weights, folders: dict[Way, Path]) -> N
         }
         for (look, steps), folder in folders.items():
             own = found[look]
-            labels = clean(own.labels, own.sides.voxels, volume.axial_axis, steps)
+            labels = clean(own.labels, own.sides.voxels, volume.axial_axis, own.anatomy, steps)
             path = folder / f"{case.name}_labels.nii.gz"
             save_labels(path, labels, volume, REGIONS[case.region])
 

@@ -182,9 +182,10 @@ def segment(
         )
     with hooks.stage("restore"):
         restored = _restore(predicted.slices, transform, probabilities)
-        sides = find_sides(volume, restored["labels"], anatomy.REGIONS[region])
+        shown = anatomy.REGIONS[region]
+        sides = find_sides(volume, restored["labels"], shown)
         if tidy and geometry != "2021":
-            restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis)
+            restored["labels"] = clean(restored["labels"], sides.voxels, volume.axial_axis, shown)
     limbs = 2 if sides.method == "gap" else 1
     signs = measure(volume, restored["labels"], predicted.certainty, certainty, limbs)
     return Segmentation(
