@@ -236,11 +236,13 @@ def test_a_section_on_unknown_tissue_does_not_count_for_its_edge(axis: int) -> N
     reference[:, 10:20, 10:20] = IGNORE
     reference[1:, 5:10, 10:20] = 12
     predicted[:, 10:21, 10:20] = 12  # a row too much
+    predicted[0, 21, 20] = 12  # and a corner
     predicted[1, 8:10, 10:20] = 12  # joined to what the reference shows of it
     predicted[2, 30:33, 10:20] = 12  # an error elsewhere
     predicted[2, 18:24, 22:25] = 7  # beside the unknown
     expected = np.where(reference == IGNORE, 0, predicted)
     expected[(0, 2), 20, 10:20] = 0
+    expected[0, 21, 20] = 0
     moved = [np.moveaxis(a, 0, axis) for a in (predicted, reference)]
     found = without_unknown(*moved, axis)
     np.testing.assert_array_equal(np.moveaxis(found, axis, 0), expected)
