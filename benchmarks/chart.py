@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from musclejax.bench.plot import draw_rivals
+from musclejax.reports.benchmark import draw_rivals
 
 HERE = Path(__file__).parent
 TABLES = ("bench_infer.csv", "bench_train.csv", "keras/bench_train.csv")

@@ -1,4 +1,4 @@
-"""What distribution costs: one cohort on one process and on Dask clusters of this machine.
+"""The cost of distribution: one cohort on one process and on Dask clusters of this machine.
 
     python benchmarks/cohort.py --scans 8 --repeats 3 -o benchmarks/cohort.csv
 
@@ -25,9 +25,10 @@ from pathlib import Path
 
 import pandas as pd
 
-import musclejax
+from musclejax.cluster import connect
+from musclejax.samples import SAMPLES
 
-SCAN = Path(musclejax.__file__).parent / "samples" / "test_up.nii.gz"
+SCAN = SAMPLES["test_up"]
 PATIENCE_S = 120
 """How long a cluster may take to come up."""
 
@@ -90,8 +91,6 @@ def _cluster(folder: Path, bound: list[list[int]]) -> Iterator[Path]:
 
 
 def _wait(file: Path, workers: int) -> None:
-    from musclejax.cluster import connect
-
     end = time.monotonic() + PATIENCE_S
     while not file.is_file() and time.monotonic() < end:
         time.sleep(0.1)

@@ -1,12 +1,18 @@
-"""Networks for two cores: compact, trained on synthetic slices that are drawn as they are needed.
+"""Networks for two cores: compact, trained on synthetic slices that are made when they are needed.
 
     musclejax train --config phantom --workdir thigh
-    musclejax train --config phantom --workdir leg --set task=leg
+    musclejax train --config phantom --workdir leg --set task=leg --set data.crop_px=192,336
     musclejax train --config phantom_region --workdir region
 
-Hours on two cores (docs/weights.md); --resume goes on. Not the paper's recipe: what differs is
-listed here. Batches of 2 learn more from the same slices than batches of 4, and Adam more than
-AMSGrad, whose first, large gradients keep all later steps small.
+Data: none; the package brings the anatomy.
+Time: 2.2 hours for the thigh, 1.3 for the leg, on one core each of two (docs/weights.md). A run
+    that was stopped continues with --resume.
+Result: a validation DSC of 0.862 (thigh) and 0.866 (leg) on synthetic slices of held-out anatomy,
+    on an earlier phantom (docs/weights.md). --resume --set train.epochs=N continues beyond the end.
+
+Not the paper's recipe: the differences are listed here. Batches of 2 learn more from the same
+slices than batches of 4, and Adam more than AMSGrad, whose first, large gradients keep all later
+steps small.
 """
 
 from ml_collections import ConfigDict
@@ -15,13 +21,13 @@ from musclejax.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """Return the default with what learning from synthetic slices needs."""
+    """Return the settings of training on synthetic slices."""
     config = default_config()
     config.task = "thigh"
     config.variant = "half16"
     config.data.source = "phantom"
     config.data.crop_px = (240, 384)  # both limbs, little air
-    config.phantom.severity = "any"  # more disease than among patients: it is what is hard
+    config.phantom.severity = "any"  # more disease than among patients: the hard cases
     config.loss.kind = "dice_cross_entropy"
     config.loss.reduction = "mean"
     config.loss.class_weights = "none"
@@ -29,7 +35,7 @@ def get_config() -> ConfigDict:
     config.loss.border_sigma_px = 3.0
     config.optim.learning_rate = 1.5e-3
     # A steady rate, and an average over the last few thousand slices in place of a falling one:
-    # a run can be ended or gone on with at any epoch (--resume --set train.epochs=N).
+    # a run can end or be continued at any epoch (--resume --set train.epochs=N).
     config.optim.ema_decay = 0.9995
     config.optim.amsgrad = False
     config.optim.dropout = 0.0

@@ -1,10 +1,13 @@
-"""The bundled networks, for which a GPU is wanted: wider than `phantom.py`, and larger batches.
+"""The bundled networks, for a GPU: wider than those of `phantom.py`, and larger batches.
 
     musclejax train --config phantom_gpu --workdir thigh
-    musclejax train --config phantom_gpu --workdir leg --set task=leg
+    musclejax train --config phantom_gpu --workdir leg --set task=leg --set data.crop_px=192,336
 
-Needs JAX for CUDA: half a minute an epoch on an H200, both commands at the same time. For legs
---set data.crop_px=(192,336) is a third faster.
+Data: none; the package brings the anatomy.
+Time: half a minute per epoch on an H200 with JAX for CUDA, both commands at the same time.
+Result: a validation DSC of 0.889 (thigh) after 91,000 slices and of 0.911 (leg) after 128,000,
+    seven minutes each, on an earlier phantom; the bundled networks were trained further
+    (docs/development/weights-log.md).
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +16,7 @@ from musclejax.config import load_recipe
 
 
 def get_config() -> ConfigDict:
-    """Return the recipe of the bundled networks with what a GPU wants."""
+    """Return the settings of training on synthetic slices with a GPU."""
     config = load_recipe("phantom")
     config.variant = "slim32"
     config.optim.learning_rate = 3e-3

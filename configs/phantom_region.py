@@ -1,4 +1,14 @@
-"""The bundled thigh-or-leg classifier, trained on synthetic slices: `phantom.py`, but for this."""
+"""The thigh-or-leg classifier for two cores, trained on synthetic slices.
+
+    musclejax train --config phantom_region --workdir region
+
+Data: none; the package brings the anatomy.
+Time: half an hour on one core of two (docs/weights.md).
+Result: a validation accuracy of 0.883 on single synthetic slices of held-out anatomy; it decides
+    for the right region in all of eight real scans (docs/weights.md).
+
+As `phantom.py`, but for the settings below.
+"""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +16,7 @@ from musclejax.config import load_recipe
 
 
 def get_config() -> ConfigDict:
-    """Return the recipe of the bundled networks with what the classifier needs."""
+    """Return the settings of training the classifier on synthetic slices."""
     config = load_recipe("phantom")
     config.task = "region"
     config.loss.kind = "cross_entropy"

@@ -1,9 +1,11 @@
-"""Fine-tune the compact thigh network on one real scan; validate on another person's.
+"""Fine-tune the bundled thigh network on one real scan; validate on another person's.
 
     musclejax train --config examples/huashan.py --data examples/huashan_thigh --workdir run \
         --init phantom
 
-About three minutes on two cores. See docs/training.md.
+Data: examples/huashan_thigh, 8 training and 10 validation slices, in the repository.
+Time: one minute on two cores, three on slower ones (docs/training.md).
+Result: a validation DSC of 0.837 in epoch 7 of 8, from 0.816 after the first (docs/training.md).
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +14,7 @@ from musclejax.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """Return the default with what suits two short scans."""
+    """Return the settings for two short scans."""
     config = default_config()
     config.task = "thigh"
     config.variant = "slim32"

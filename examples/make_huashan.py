@@ -3,13 +3,13 @@
     python examples/make_huashan.py DOWNLOADED examples/huashan_thigh
 
 Source: github.com/Hirriririir/Rapid-automatic-fat-quantification-for-thigh-muscle-degeneration
-(images: commit fdb97a0a, masks: ba3165cf), Apache-2.0. What is done to them:
+(images: commit fdb97a0a, masks: ba3165cf), Apache-2.0. Changes:
 
 - Water and fat images become one gradient-echo image at the paper's echo time of 1.7 ms:
   |W + F exp(i phi)|, phi = 2 pi 1.7 ms / 2.3 ms (one fat peak at 3 T, no T2*).
 - Both are cut to the limbs, intensities rounded to 0 ... 1023.
-- Muscle that the masks leave out (adductor longus, and much of the upper slices) is unknown, not
-  background: unlabelled pixels with more water than fat get the label "ignore".
+- Muscle outside the masks (adductor longus, and much of the upper slices) is unknown, not
+  background: unlabeled pixels with more water than fat get the label "ignore".
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
         "labels": {"background": 0, **names, "ignore": ignore},
         "numTraining": 2,
         "file_ending": ".nii.gz",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     write_json(options.output / "dataset.json", index)
     rows = [

@@ -1,14 +1,21 @@
 __version__: str
 
+from .anatomy import REGIONS as REGIONS
+from .config import default_config as default_config
 from .errors import InputError as InputError
-from .inference.measure import load_fat_fraction as load_fat_fraction
-from .inference.segment import Segmentation as Segmentation
-from .inference.segment import segment as segment
+from .models.description import describe as describe
+from .models.network import build as build
+from .models.spec import NetworkSpec as NetworkSpec
 from .models.variants import VARIANTS as VARIANTS
-from .models.variants import build as build
-from .models.variants import describe as describe
 from .models.weights import Weights as Weights
 from .models.weights import load_weights as load_weights
 from .models.weights import save_weights as save_weights
+from .prediction.measurement import load_fat_fraction as load_fat_fraction
+from .prediction.measurement import measure_muscles as measure_muscles
+from .prediction.measurement import measure_slices as measure_slices
+from .prediction.options import SegmentOptions as SegmentOptions
+from .prediction.result import Segmentation as Segmentation
+from .prediction.segment import segment as segment
+from .reports.segmentation import save as save
+from .scan.study import load as load
 from .scan.volume import Volume as Volume
-from .scan.volume import load as load

@@ -1,4 +1,4 @@
-"""Regions, muscles, label numbers, sides, colours and cross-walks to other tools: plain data."""
+"""Regions, muscles, label numbers, sides, colors and cross-walks to other tools: plain data."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ COLORS = {
     12: (20, 200, 160),
 }
 """Label number -> red, green, blue, 0-255, so that one ITK-SNAP table serves both regions. Ours;
-neighbours in the body differ in hue."""
+neighbors in the body differ in hue."""
 
 # Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That
 # the weights published in 2021 use this order is likely, not verified.
@@ -92,8 +92,59 @@ REGIONS = {
 }
 """Regions by name, in the order of the classifier's outputs (0 thigh, 1 leg; paper, Fig. 5)."""
 
-TASKS = ("region", *REGIONS)
-"""The three networks of the tree: the classifier and one segmentation network per region."""
+SLICE_PX = 432
+"""Height and width of the model grid. Source: paper, section "Segmentation Networks"."""
+SLICE_SPACING_MM = 1.037037
+"""Pixel spacing of the model grid. Source: 2021 code; the paper rounds it to 1.04 mm."""
+THUMBNAIL_PX = 128
+"""Height and width of the classifier's input. Source: paper, "Classification Network"."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one network of the tree does.
+
+    Attributes:
+        name: "region" for the classifier, else the name of a region.
+        is_classifier: Whether it labels whole slices and not pixels.
+        regions: Regions whose scans it learns from.
+        class_names: A name for each output, in order.
+        input_px: Height and width of what it is applied to.
+        best_metric: Figure whose highest value makes the best checkpoint.
+    """
+
+    name: str
+    is_classifier: bool
+    regions: tuple[str, ...]
+    class_names: tuple[str, ...]
+    input_px: int
+    best_metric: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of network outputs."""
+        return len(self.class_names)
+
+    @property
+    def muscles(self) -> tuple[Muscle, ...]:
+        """The muscles that it labels; none for the classifier."""
+        return () if self.is_classifier else REGIONS[self.name].muscles
+
+
+def _segmentation_task(region: Region) -> Task:
+    names = ("background", *(f"{m.abbreviation} {m.name}" for m in region.muscles))
+    return Task(region.name, False, (region.name,), names, SLICE_PX, "validation_dsc")
+
+
+TASKS = {
+    "region": Task(
+        "region", True, tuple(REGIONS), tuple(REGIONS), THUMBNAIL_PX, "validation_accuracy"
+    ),
+    **{name: _segmentation_task(region) for name, region in REGIONS.items()},
+}
+"""The three networks of the tree, a row each: the classifier and one network per region."""
+CLASSIFIER = "region"
+"""Task of the classifier."""
 
 CROSSWALKS = {
     # huashan_thigh/labels.itksnap.txt of github.com/Hirriririir; it has no adductor longus.

@@ -1,10 +1,11 @@
-"""A Dask cluster: where it is, what its workers share, and tasks that outlive a worker."""
+"""A Dask cluster: its address, its workers, and tasks that outlive a worker."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from uuid import uuid4
 
 import musclejax
 from musclejax.errors import InputError
@@ -62,34 +63,43 @@ def check_workers(client: "Client", files: Iterable[Path]) -> None:
     answers = client.run(_objection, musclejax.__version__, seen, on_error="return")
     for worker, answer in answers.items():
         if answer:
-            # Whatever is no text is what kept the worker from answering.
+            # No text: the error that kept the worker from answering.
             sees = answer if isinstance(answer, str) else f"cannot run musclejax ({answer})"
             accepted = "workers with the same musclejax and the same disk"
             raise InputError("--scheduler", f"a worker at {worker} that {sees}", accepted)
 
 
-def run_tasks(
+class TaskDone(NamedTuple, Generic[Task, Result]):
+    """A task is done; the result is None if it kills every worker it runs on."""
+
+    task: Task
+    result: Result | None
+
+
+class NoWorkers(NamedTuple):
+    """The cluster has lost all its workers; the tasks wait for new ones."""
+
+
+def run_tasks_steps(
     client: "Client",
     attempt: Callable[[Task], Result],
     tasks: Iterable[Task],
-    finish: Callable[[Task, Result | None], Iterable[Task]],
     *,
+    key: Callable[[Task], str] = str,
     priority: Callable[[Task], int] = lambda task: 0,
-    alone: Callable[[], None] = lambda: None,
-) -> None:
+) -> Generator[TaskDone[Task, Result] | NoWorkers, Iterable[Task] | None, None]:
     """Attempt tasks on the cluster, as many at once as it has threads.
 
-    A task whose worker is lost runs again elsewhere. One that is blamed for several lost workers
-    runs once more when nothing else does: it may only have waited on them beside the culprit.
+    Yields each task that is done, and may be sent further tasks in return. A task whose worker is
+    lost runs again elsewhere. One that is blamed for several lost workers runs once more when
+    nothing else does: it may only have waited on them beside the culprit.
 
     Args:
         client: The cluster.
         attempt: Must be picklable, as tasks and results are.
-        tasks: What to do.
-        finish: Called in this process with each result as it comes, None for a task that kills
-            every worker it runs on; returns further tasks.
-        priority: The higher, the sooner; what is equal runs in the order given.
-        alone: Called when the cluster has lost all its workers; the tasks wait for new ones.
+        tasks: First tasks.
+        key: Names a task on the cluster's dashboard.
+        priority: The higher, the sooner; tasks of equal priority run in the order given.
 
     Raises:
         InputError: If the cluster fails as such.
@@ -100,8 +110,9 @@ def run_tasks(
     completed: SimpleQueue[Future] = SimpleQueue()
 
     def submit(task: Task) -> None:
-        # pure=False: no result of an earlier command is taken for this one.
-        future = client.submit(attempt, task, pure=False, priority=priority(task))
+        # A number of its own: no result of an earlier command is taken for this one.
+        name = f"{key(task)}-{uuid4().hex}"
+        future = client.submit(attempt, task, key=name, priority=priority(task))
         running[future] = task
         future.add_done_callback(completed.put)
 
@@ -109,7 +120,10 @@ def run_tasks(
         submit(task)
     try:
         while running:
-            future = _next(client, completed, alone)
+            future = _next(client, completed)
+            if future is None:
+                yield NoWorkers()
+                future = completed.get()
             if future.status in ("lost", "pending"):
                 future.add_done_callback(completed.put)  # its worker died with the result
                 continue
@@ -119,12 +133,12 @@ def run_tasks(
                 judged.add(task)
                 suspects.append(task)
             else:
-                for further in finish(task, result):
+                for further in (yield TaskDone(task, result)) or ():
                     submit(further)
             if suspects and not running:
                 submit(suspects.popleft())
     finally:
-        client.cancel([*running])  # after Ctrl-C, what waits shall not begin
+        client.cancel([*running])  # after Ctrl-C, waiting tasks shall not begin
 
 
 def _place(address: str) -> dict[str, str]:
@@ -150,22 +164,18 @@ def _objection(version: str, files: list[str]) -> str:
     return f"does not see {unseen[0]}" if unseen else ""
 
 
-def _next(
-    client: "Client", completed: "SimpleQueue[Future]", alone: Callable[[], None]
-) -> "Future":
-    """Return the next future that has come to an end; tell, once, if no worker is left."""
-    told = False
+def _next(client: "Client", completed: "SimpleQueue[Future]") -> "Future | None":
+    """Return the next future that has come to an end, or None if no worker is left."""
     while True:
         try:
             return completed.get(timeout=WATCH_S)
         except Empty:
-            if not told and not _workers(client):
-                told = True
-                alone()
+            if not _workers(client):
+                return None
 
 
 def _workers(client: "Client") -> int:
-    """Return the number of workers; 1 if the scheduler does not say, which its futures will."""
+    """Return the number of workers; 1 if the scheduler is gone, which its futures will show."""
     try:
         return len(client.nthreads())
     except OSError:
@@ -173,7 +183,7 @@ def _workers(client: "Client") -> int:
 
 
 def _outcome(future: "Future") -> tuple[Any, bool]:
-    """Return what the task returned, or None, and whether it is blamed for killing its workers.
+    """Return the result of a task, or None, and whether it is blamed for killing its workers.
 
     A task that had finished may be blamed too: if its worker dies before the result is fetched, it
     runs again, maybe beside one that kills.
@@ -191,5 +201,5 @@ def _outcome(future: "Future") -> tuple[Any, bool]:
         return None, True
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-    found, remedy = f"a cluster that failed ({reason})", "Repeat the command: it goes on."
+    found, remedy = f"a cluster that failed ({reason})", "Repeat the command: it resumes."
     raise InputError("--scheduler", found, "a cluster that runs", remedy)

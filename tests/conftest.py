@@ -8,20 +8,74 @@ from typing import Any
 
 import numpy as np
 import pytest
+from platformdirs import user_cache_path
+
+
+def compile_cache() -> Path:
+    """Return a folder for compiled functions that only this user can write: they are executed."""
+    folder = user_cache_path("musclejax-tests") / "xla"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # fails on a folder of another user
+    return folder
+
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Compiled functions are shared by the two test processes and by later runs of the suite.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "/tmp/musclejax-tests-xla")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compile_cache())
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit with little optimisation: tests compile much and compute little."""
+    """Jit with little optimization: tests compile much and compute little."""
     import jax
 
     return jax.jit(function, compiler_options=QUICK)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Compile with little optimization in a module, and in the processes that it starts."""
+    import jax
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def small_variants() -> Iterator[None]:
+    """Add the variants of `tests.small` to the table."""
+    from musclejax.models.variants import VARIANTS
+    from tests.small import SMALL_VARIANTS
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, spec in SMALL_VARIANTS.items():
+            patch.setitem(VARIANTS, name, spec)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled_once() -> Iterator[None]:
+    """Let the runs of a module share the step of a configuration, which each would compile."""
+    from musclejax.training import loop
+
+    made: dict[str, Any] = {}
+    make, names = loop.make_steps, ("task", "variant", "models", "loss", "optim", "seed")
+
+    def make_once(config: Any, pixels: int) -> Any:
+        key = f"{pixels} {[(name, str(config[name])) for name in names]}"
+        if key not in made:
+            made[key] = make(config, pixels)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_steps", make_once)
+        yield
 
 
 @contextmanager
@@ -64,19 +118,21 @@ def leg_path() -> Path:
 def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of the smallest variant, all three networks."""
     from musclejax import anatomy
-    from musclejax.models.weights import initialise, save_weights
+    from musclejax.models.initialization import initialize
+    from musclejax.models.provenance import Provenance
+    from musclejax.models.weights import save_weights
 
     folder = tmp_path_factory.mktemp("weights") / "random4"
-    networks = {task: initialise(task, "compact4") for task in anatomy.TASKS}
-    save_weights(folder, networks, {"trained": False, "description": "random, for tests"})
+    networks = {task: initialize(task, "compact4") for task in anatomy.TASKS}
+    save_weights(folder, networks, Provenance(trained=False, description="random, for tests"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def limbs() -> np.ndarray:
-    """Two discs of unequal size in air, [x, y, z] in RAS order, 3 mm pixels, 4 slices."""
+    """Two disks of unequal size in air, [x, y, z] in RAS order, 3 mm pixels, 4 slices."""
     x, y = np.meshgrid(np.arange(90.0), np.arange(60.0), indexing="ij")
-    discs = ((x - 25) ** 2 + (y - 30) ** 2 < 15**2) + ((x - 66) ** 2 + (y - 32) ** 2 < 18**2)
+    disks = ((x - 25) ** 2 + (y - 30) ** 2 < 15**2) + ((x - 66) ** 2 + (y - 32) ** 2 < 18**2)
     shading = 1 + 0.1 * np.sin(x / 7) + 0.1 * np.cos(y / 5)
-    stack = (discs * shading)[..., None] * np.array([80.0, 100.0, 110.0, 90.0])
+    stack = (disks * shading)[..., None] * np.array([80.0, 100.0, 110.0, 90.0])
     return stack.astype(np.float32)

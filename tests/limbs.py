@@ -1,6 +1,6 @@
 """Simple synthetic limbs with known labels, written as datasets in nnU-Net's raw layout.
 
-Two discs of fat with a bone; the muscles are sectors around it, each of its own brightness,
+Two disks of fat with a bone; the muscles are sectors around it, each of its own brightness,
 mirrored in the left limb. Nothing like anatomy: a network learns it in a minute.
 """
 
@@ -25,7 +25,7 @@ def limb_labels(
     angle = (np.arctan2(y, x) + turn) % (2 * np.pi)
     sector = np.floor(angle / (2 * np.pi) * count).astype(int).clip(0, count - 1) + 1
     distance = np.hypot(x, y)
-    # A gap between neighbours: background, as between real muscles.
+    # A gap between neighbors: background, as between real muscles.
     edge = np.abs((angle / (2 * np.pi) * count) % 1 - 0.5)
     inside = (distance > 0.25 * radius) & (distance < 0.8 * radius) & (edge < 0.46)
     return np.where(inside, sector, 0)
@@ -40,11 +40,11 @@ def volume(region: str, seed: int, slices: int, scale: float) -> tuple[np.ndarra
     bright = np.linspace(0.25, 0.9, count + 1)
     image = np.zeros((*shape, slices))
     labels = np.zeros((*shape, slices), np.uint8)
-    centre, turn = rng.uniform(-3, 3, 2), rng.uniform(-0.15, 0.15)
+    center, turn = rng.uniform(-3, 3, 2), rng.uniform(-0.15, 0.15)
     for z in range(slices):
         radius = rng.uniform(27, 31) - 0.4 * z
         for middle, toward in ((38, -1), (112, 1)):
-            x, y = toward * (column - middle - centre[0]), row - 45 - centre[1]
+            x, y = toward * (column - middle - center[0]), row - 45 - center[1]
             own = limb_labels(region, x, y, radius, turn)
             body = np.hypot(x, y) < radius
             labels[..., z] = np.where(own > 0, own, labels[..., z])

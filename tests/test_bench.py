@@ -1,6 +1,7 @@
-"""Measurements: what is planned, how samples become rows, and the command from end to end."""
+"""Measurements: jobs from options, rows from samples, and the command from end to end."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,16 +13,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musclejax.bench import job as jobs
+from musclejax.bench import engines, runner
 from musclejax.bench import table as tables
-from musclejax.bench import worker
-from musclejax.bench.job import Grid, Job, groups, memory_mib, plan
-from musclejax.bench.session import Record, Sample, Worker, WorkerError
-from musclejax.models.variants import VARIANTS, describe
+from musclejax.bench.job import Job, gflop_per_slice, groups, memory_mib
+from musclejax.bench.plan import Grid, plan
+from musclejax.bench.record import Failed, GroupBegins, Record, RoundDone, Sample
+from musclejax.bench.runner import Worker, WorkerError, measure_steps
+from musclejax.models.description import describe
+from musclejax.models.variants import VARIANTS
+from musclejax.reports.benchmark import draw, draw_rivals
+from tests.bench_worker import QUICK_FLAGS
+from tests.small import VARIANT as SMALL
 from tests.test_cli import call
 
 HERE = {"machine": {"cpu": "A CPU", "system": "Linux"}, "versions": {"python": "3"}}
 PNG = b"\x89PNG"
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers compile little; "compact4" has two levels there."""
+    monkeypatch.setattr(runner, "WORKER", (sys.executable, "-m", "tests.bench_worker"))
 
 
 def test_plan_is_the_product_of_what_exists() -> None:
@@ -66,7 +78,7 @@ ENGINE_JOBS = [Job("infer", "compact4", e, batch_size=2, slices=2) for e in ("ja
 
 
 def hand_made() -> Record:
-    """Seconds whose medians and ratios can be told by heart; a slow second round."""
+    """Seconds with obvious medians and ratios; a slow second round."""
     seconds = {"jax": (1.0, 4.0, 2.0), "flax": (2.0, 8.0, 1.0)}
     samples = [
         Sample(job, 1, turn + 1, seconds[job.engine][turn], 100.0 + turn)
@@ -107,17 +119,18 @@ def test_ratios_are_of_runs_that_took_turns() -> None:
 def test_training_counts_three_passes_and_size_counts() -> None:
     infer = Job("infer", "paper", height=432, width=216)
     gmac = describe(VARIANTS["paper"], "thigh").gmac
-    assert jobs.gflop_per_slice(infer) == pytest.approx(gmac)
-    assert jobs.gflop_per_slice(replace(infer, kind="train")) == pytest.approx(3 * gmac)
+    assert gflop_per_slice(infer) == pytest.approx(gmac)
+    assert gflop_per_slice(replace(infer, kind="train")) == pytest.approx(3 * gmac)
 
 
 RIVAL = """
 import json, sys
 from importlib import import_module
 import numpy as np
+from musclejax.models.spec import NetworkSpec
 from musclejax.models.variants import VARIANTS
 
-rival, spec = import_module(f"musclejax.bench.rival_{sys.argv[1]}"), VARIANTS["compact4"]
+rival, spec = import_module(f"musclejax.bench.rivals.{sys.argv[1]}"), NetworkSpec((4, 8), (1, 2))
 images = np.random.default_rng(0).random((2, 48, 96, 1), np.float32)
 labels, confidence = rival.inference(spec, 13, 1, "float32")(images)
 step = rival.training(spec, 13, 1, "float32")
@@ -134,14 +147,15 @@ print(json.dumps({
 @pytest.mark.parametrize("name", ["flax", "torch", "keras"])
 def test_rivals_are_the_same_network(name: str) -> None:
     """By the parameters of every variant; in a process of its own, as Keras takes one backend."""
-    for package in jobs.ENGINES[name].packages:
+    for package in engines.ENGINES[name].modules:
         if find_spec(package) is None:
             pytest.skip(f"no {package}")
-    command = [sys.executable, "-c", RIVAL, name]
-    run = subprocess.run(command, capture_output=True, text=True)
+    command, quick = [sys.executable, "-c", RIVAL, name], {"XLA_FLAGS": QUICK_FLAGS}
+    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quick})
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
-    expected = {v: describe(s, "thigh").trainable_parameters for v, s in VARIANTS.items()}
+    table = {v: s for v, s in VARIANTS.items() if v != SMALL}  # a row that other tests add
+    expected = {v: describe(s, "thigh").trainable_parameters for v, s in table.items()}
     assert found["parameters"] == expected
     kind, shape, most = found["labels"]
     assert (kind, shape, most < 13) == ("uint8", [2, 48, 96], True)
@@ -150,31 +164,41 @@ def test_rivals_are_the_same_network(name: str) -> None:
     assert found["losses"][-1] < found["losses"][0]
 
 
-def test_peak_memory_counts_what_was_taken() -> None:
-    before = worker.peak_memory_mib()
-    if before is None:
-        pytest.skip("not Linux")
-    ballast = np.ones(2**26)  # 512 MiB
-    assert worker.peak_memory_mib() >= ballast.nbytes / 2**20
-
-
-def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick_workers")
+def test_a_worker_that_fails_gives_one_line(tmp_path: Path) -> None:
     process = Worker(1, True, tmp_path)
     try:
         with pytest.raises(WorkerError, match="no request 'sing'") as error:
-            process.ask("sing")
+            process.request("sing")
         assert "\n" not in str(error.value)
     finally:
         process.close()
 
 
+@pytest.mark.usefixtures("quick_workers")
+def test_a_job_that_fails_is_left_out() -> None:
+    bad = Job("data", "nothing")
+    steps, events = measure_steps([bad], 1), []
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            record = end.value
+            break
+    assert events == [
+        GroupBegins(1, 1, [bad]), Failed(bad, "KeyError: 'nothing'"), RoundDone(1, record),
+    ]  # fmt: skip
+    assert (record.samples, record.prepared) == ([], {})
+
+
+@pytest.mark.usefixtures("quick_workers")
 def test_infer_from_end_to_end(tmp_path: Path) -> None:
     done = call(
-        "bench", "infer", "--variant", "compact4", "--size", 96, "--engine", "jax,flax",
-        "--batch-size", "1,2", "--threads", 1, "--repeats", 2, "--plot", "-o", tmp_path,
+        "bench", "infer", "--variant", "compact4", "--size", 48, "--engine", "jax,flax",
+        "--batch-size", "1,2", "--threads", 1, "--repeats", 2, "--plot", "-v", "-o", tmp_path,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("ready after") == 4
+    assert done.stdout.count("ready after") == 4
     assert "…" not in done.stdout
     assert "vs jax" in done.stdout
     table = pd.read_csv(tmp_path / "bench_infer.csv")
@@ -183,7 +207,7 @@ def test_infer_from_end_to_end(tmp_path: Path) -> None:
         ("jax", 1), ("flax", 1), ("jax", 2), ("flax", 2),
     ]  # fmt: skip
     assert (table["repeats"] == 2).all()
-    assert table["slices_per_s"].between(0.1, 1e5).all()
+    assert (table["slices_per_s"] > 0).all()
     assert table["peak_memory_mib"].between(100, 4000).all()
     assert (table["share_of_peak"] > 0).all()
     assert (table["ratio_to_jax"][table["engine"] == "jax"] == 1).all()
@@ -193,9 +217,11 @@ def test_infer_from_end_to_end(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_train_and_a_rival_that_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = jobs.find_spec
-    monkeypatch.setattr(jobs, "find_spec", lambda n: None if n in ("torch", "keras") else real(n))
+    real = engines.find_spec
+    absent = ("torch", "keras")
+    monkeypatch.setattr(engines, "find_spec", lambda n: None if n in absent else real(n))
     begin = ("bench", "train", "--variant", "compact4", "--size", 48, "--batch-size", 1)
     done = call(
         *begin, "--threads", 1, "--repeats", 1, "--engine", "jax,torch,keras", "-o", tmp_path
@@ -208,6 +234,23 @@ def test_train_and_a_rival_that_is_absent(tmp_path: Path, monkeypatch: pytest.Mo
     assert alone.exit_code == 2
     assert "nothing that can run here" in alone.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "package"),
+    [
+        ("Linux", "x86_64", "tensorflow-cpu"),
+        ("Linux", "aarch64", "tensorflow"),
+        ("Darwin", "arm64", "tensorflow"),
+    ],
+)
+def test_a_package_that_differs_by_system_is_named(
+    system: str, machine: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda n: None)
+    monkeypatch.setattr(engines.platform, "system", lambda: system)
+    monkeypatch.setattr(engines.platform, "machine", lambda: machine)
+    assert engines.unavailable_reason("keras") == f"no module tensorflow (package {package})"
 
 
 @pytest.mark.parametrize(
@@ -233,19 +276,20 @@ def test_wrong_options_are_exit_code_2(
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_data_against_scipy(tmp_path: Path) -> None:
     done = call("bench", "data", "--engine", "scipy", "--threads", 1, "--repeats", 1, "--plot",
                 "-o", tmp_path)  # fmt: skip
     assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "bench_data.csv")
     assert list(zip(table["variant"], table["engine"], strict=True)) == [("weight_map", "scipy")]
-    assert table["seconds_median"].between(1e-3, 10).all()
+    assert (table["seconds_median"] > 0).all()
     assert (tmp_path / "bench_data.png").read_bytes()[:4] == PNG
 
 
-def test_segment_is_a_process_each_run(tmp_path: Path) -> None:
+def test_segment_is_a_process_per_run(tmp_path: Path) -> None:
     """With another engine where there is one: --engine and --precision reach the command."""
-    engine = "jax" if jobs.missing_package("onnxruntime") else "onnxruntime"
+    engine = "jax" if engines.unavailable_reason("onnxruntime") else "onnxruntime"
     done = call(
         "bench", "segment", "--variant", "half16", "--slices", 1, "--batch-size", 1,
         "--threads", 1, "--repeats", 1, "--engine", engine, "-o", tmp_path,
@@ -260,8 +304,6 @@ def test_segment_is_a_process_each_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [("variant",), ("batch_size", "slices"), ("threads",)])
 def test_every_option_is_drawn(options: tuple[str, ...], tmp_path: Path) -> None:
-    from musclejax.bench.plot import draw, draw_rivals
-
     record = hand_made()
     changed = {"variant": "paper", "batch_size": 4, "slices": 4, "threads": 2}
     change: Any = {name: changed[name] for name in options}

@@ -4,18 +4,21 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
 import pytest
 
-from musclejax.cli import distributed as command
-from musclejax.cli.one_scan import Outcome, Scan
-from musclejax.cluster import connect, run_tasks
+from musclejax.app.process import configure
+from musclejax.app.work import Outcome, Scan, Work
+from musclejax.app.worker import attempt_on_worker
+from musclejax.cluster import TaskDone, connect, run_tasks_steps
 from musclejax.errors import InputError
-from musclejax.scan.volume import load
+from musclejax.scan.study import load
 from tests.conftest import local_cluster
 from tests.test_cli import call
 
@@ -28,7 +31,12 @@ def scheduler() -> Iterator[str]:
     dask = pytest.importorskip("dask")
     # First: leaving a setting of a package that is not imported takes all its defaults away.
     pytest.importorskip("distributed")
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), local_cluster() as address:
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        # A worker that was killed takes long to start again on a machine with much else to do.
+        "distributed.deploy.lost-worker-timeout": "10 minutes",
+    }
+    with dask.config.set(settings), local_cluster() as address:
         yield address
 
 
@@ -44,22 +52,22 @@ def scans(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path) -> Path:
     return folder
 
 
-def mortal_attempt(scan: Scan, work: command.Work) -> Outcome:
+def mortal_attempt(scan: Scan, work: Work) -> Outcome:
     """Die over one scan whenever it comes, over another once; in the midst of writing files."""
     if scan.name == DEADLY:
-        (work.settings.output / f".{DEADLY}.{os.getpid():08d}.partial").mkdir()
+        (work.job.output / f".{DEADLY}.{os.getpid():08d}.partial").mkdir()
         os.kill(os.getpid(), signal.SIGKILL)
-    marker = work.settings.output.parent / "died"
+    marker = work.job.output.parent / "died"
     if scan.name == "b" and not marker.exists():
-        command.configure(None)
-        from musclejax.inference import report
+        configure(None)
+        from musclejax.reports import segmentation as report
 
         def die(*_: Any) -> None:
-            marker.write_text(" ".join(p.name for p in work.settings.output.glob(".b.*/*")))
+            marker.write_text(" ".join(p.name for p in work.job.output.glob(".b.*/*")))
             os.kill(os.getpid(), signal.SIGKILL)
 
         report.draw = die
-    return command.attempt_on_worker(scan, work)
+    return attempt_on_worker(scan, work)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -80,7 +88,7 @@ def test_a_cohort_whose_workers_die_ends_as_on_one_machine(
     alone = call("segment", *(scans / f"{n}.nii.gz" for n in "abc"), "-o", here, *options)
     assert alone.exit_code == 0, alone.output
 
-    monkeypatch.setattr("musclejax.cli.distributed.attempt_on_worker", mortal_attempt)
+    monkeypatch.setattr("musclejax.app.cluster.attempt_on_worker", mortal_attempt)
     # Relative paths: the workers stand elsewhere.
     monkeypatch.chdir(tmp_path)
     arguments = ("segment", os.path.relpath(scans), "-o", "there", *options)
@@ -105,11 +113,11 @@ def test_a_cohort_whose_workers_die_ends_as_on_one_machine(
     local = json.loads((here / "a_run.json").read_text())
     assert {k: record[k] for k in same} == {k: local[k] for k in same}
 
-    # What is finished there is finished here too, and the other way round.
+    # A scan that is done there is done here too, and the other way round.
     again = call("segment", *(scans / f"{n}.nii.gz" for n in "abc"), "-o", there, *options)
-    assert again.stdout.splitlines()[-3:] == [f"{n}: finished before" for n in "abc"]
+    assert again.stdout.splitlines()[-3:] == [f"{n}: already done" for n in "abc"]
     again = call("segment", scans / "a.nii.gz", "-o", here, *options, "--scheduler", scheduler)
-    assert again.stdout.endswith("a: finished before\n")
+    assert again.stdout.endswith("a: already done\n")
 
 
 def deadly(task: str, folder: Path) -> str:
@@ -122,14 +130,17 @@ def deadly(task: str, folder: Path) -> str:
 def test_tasks_beside_a_deadly_one_come_to_their_end(scheduler: str, tmp_path: Path) -> None:
     """Those that wait on a worker are blamed for its death too, but not condemned for it."""
     results: dict[str, str | None] = {}
-
-    def finish(task: str, result: str | None) -> list[str]:
-        results[task] = result
-        return ["later"] if task == "first" else []
-
     with connect(scheduler) as client:
         tasks = ["first", DEADLY, *"abcdef"]
-        run_tasks(client, partial(deadly, folder=tmp_path), tasks, finish)
+        steps = run_tasks_steps(client, partial(deadly, folder=tmp_path), tasks)
+        further: list[str] | None = None
+        with suppress(StopIteration):
+            while True:
+                event = steps.send(further)
+                further = None
+                if isinstance(event, TaskDone):
+                    results[event.task] = event.result
+                    further = ["later"] if event.task == "first" else None
     assert results == {
         DEADLY: None, "later": "LATER", "first": "FIRST", **{n: n.upper() for n in "abcdef"},
     }  # fmt: skip
@@ -152,17 +163,42 @@ class LostFuture:
 
 def test_a_result_that_dies_with_its_worker_is_tried_again(scheduler: str) -> None:
     """Rare on a cluster, so that the futures are ours."""
-    results: list[str | None] = []
-
-    def finish(task: str, result: str | None) -> list[str]:
-        results.append(result)
-        return []
-
     with connect(scheduler) as client, pytest.MonkeyPatch.context() as patch:
         lost, submit = [LostFuture()], client.submit
         patch.setattr(client, "submit", lambda *a, **k: lost.pop() if lost else submit(*a, **k))
-        run_tasks(client, str.upper, ["a"], finish)
-    assert results == ["A"]
+        events = list(run_tasks_steps(client, str.upper, ["a"]))
+    assert [e for e in events if isinstance(e, TaskDone)] == [TaskDone("a", "A")]
+
+
+class DoneFuture:
+    """One whose task is done at once."""
+
+    status = "finished"
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def add_done_callback(self, callback: Callable[["DoneFuture"], None]) -> None:
+        callback(self)
+
+    def result(self) -> str:
+        return self.task.upper()
+
+
+def test_the_dashboard_names_tasks() -> None:
+    """Tasks of equal names are different tasks: no result is taken for that of another."""
+    pytest.importorskip("distributed")
+    keys: list[str] = []
+
+    def submit(attempt: object, task: str, *, key: str, priority: int) -> DoneFuture:
+        keys.append(key)
+        return DoneFuture(task)
+
+    client = SimpleNamespace(submit=submit, cancel=lambda futures: None)
+    done = list(run_tasks_steps(client, str.upper, ["a", "b"], key=lambda task: "segment knee"))
+    assert done == [TaskDone("a", "A"), TaskDone("b", "B")]
+    assert [key.rpartition("-")[0] for key in keys] == ["segment knee", "segment knee"]
+    assert len(set(keys)) == 2
 
 
 @pytest.mark.parametrize("prefix", ["", "file:"])

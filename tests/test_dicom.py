@@ -255,7 +255,7 @@ def test_rle_reads_without_extra_decoders(tmp_path: Path) -> None:
 
 
 def test_values_that_break_their_type_do_not_disturb(tmp_path: Path) -> None:
-    """Anonymisers write such; pytest turns every warning into an error."""
+    """Anonymizers write such; pytest turns every warning into an error."""
     images = series_images(numbers(), AXIAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Invalid value for VR")
@@ -402,7 +402,7 @@ REJECTED: dict[str, tuple[Callable[[], Images], list[str]]] = {
     "one slice": (lambda: series_images(numbers(), AXIAL)[:1], ["only one slice"]),
     "orientations": (
         localizer,
-        ["3 slice orientations (2 images axial, 1 images sagittal, 1 images coronal)", "localiser"],
+        ["3 slice orientations (2 images axial, 1 images sagittal, 1 images coronal)", "localizer"],
     ),
     "sizes": (
         lambda: changed(lambda image: add_pixels(image, np.zeros((4, 7), "int16"))),
@@ -497,7 +497,7 @@ def test_paths_without_dicom(tmp_path: Path) -> None:
 THIGH = REGIONS["thigh"].muscles
 
 
-def labelled(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def labeled(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Muscles 1 and 10 on both sides, 4 with no side, in an unsymmetrical pattern."""
     random = np.random.default_rng(3)
     labels = random.choice(np.array([0, 0, 1, 10, 4], "uint8"), shape)
@@ -544,7 +544,7 @@ def loaded(tmp_path: Path) -> Volume:
 
 
 def save(path: Path, volume: Volume, region: str = "thigh") -> tuple[np.ndarray, np.ndarray]:
-    labels, sides = labelled(volume.data.shape)
+    labels, sides = labeled(volume.data.shape)
     if region == "leg":
         labels[labels == 10] = 6
     save_dicom_seg(path, labels, sides, volume, region, "0.1.0")
@@ -635,7 +635,7 @@ def test_segments_are_described(tmp_path: Path, loaded: Volume, region: str, cod
     assert len(set(segmentation.get_tracking_ids())) == 5
 
 
-def test_roughly_anonymised_sources_are_accepted(tmp_path: Path) -> None:
+def test_roughly_anonymized_sources_are_accepted(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     images = series_images(numbers(), AXIAL)
     for k, image in enumerate(images):
@@ -651,7 +651,7 @@ def test_roughly_anonymised_sources_are_accepted(tmp_path: Path) -> None:
 
 
 def refuse(path: Path, volume: Volume, **changes: object) -> str:
-    labels, sides = labelled(volume.data.shape)
+    labels, sides = labeled(volume.data.shape)
     arguments = {"labels": labels, "sides": sides, "region": "thigh", **changes}
     with pytest.raises(InputError) as caught:
         save_dicom_seg(path, volume=volume, software_version="0.1.0", **arguments)
@@ -661,7 +661,7 @@ def refuse(path: Path, volume: Volume, **changes: object) -> str:
 
 def test_what_cannot_become_a_segmentation(tmp_path: Path, loaded: Volume) -> None:
     path, empty = tmp_path / "seg.dcm", np.zeros(loaded.data.shape, "uint8")
-    assert "no labelled voxel" in refuse(path, loaded, labels=empty)
+    assert "no labeled voxel" in refuse(path, loaded, labels=empty)
     too_high = empty.copy()
     too_high[0, 0, 0] = 13
     assert "labels: found 0 to 13; accepted: 0 to 12" in refuse(path, loaded, labels=too_high)

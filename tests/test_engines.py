@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from musclejax.errors import InputError
-from musclejax.inference import engines
-from musclejax.inference.export import sample_slices
-from musclejax.inference.predictor import predict_labels
+from musclejax.export.check import sample_slices
+from musclejax.models.fold import fold_batch_norm
 from musclejax.models.weights import load_weights
+from musclejax.prediction import engines
+from musclejax.prediction.batches import predict_labels
+from musclejax.prediction.options import SegmentOptions
 
 ABLE = [e for e in ("onnxruntime", "openvino") if not engines.missing_packages(e)]
 
@@ -30,8 +32,8 @@ def slices(network) -> np.ndarray:
 def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np.ndarray) -> None:
     if engine not in ABLE:
         pytest.skip(f"{engine} is not installed")
-    ours = predict_labels(network, slices, batch_size=2)
-    theirs = predict_labels(network, slices, batch_size=2, engine=engine)
+    ours = predict_labels(network, slices, SegmentOptions(batch_size=2))
+    theirs = predict_labels(network, slices, SegmentOptions(batch_size=2, engine=engine))
     assert len(np.unique(ours.labels)) == 13
     assert (theirs.labels == ours.labels).mean() >= 0.9999
     # Steps of 1/255: rounding may fall to the other side.
@@ -40,17 +42,17 @@ def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np
         assert np.abs(found.astype(int) - expected).max() <= 1
         assert (found == expected).mean() > 0.999
     # The same batch: another size may sum in another order.
-    labels, confidence = engines.labeller(network, engine)(slices[:2, ..., None])
+    labels, confidence = engines.predict_function(network, engine)(slices[:2, ..., None])
     np.testing.assert_array_equal(labels, theirs.labels[:2])
     np.testing.assert_array_equal(confidence, theirs.confidence[:2])
 
 
-def test_a_labeller_is_made_once(network) -> None:
-    assert engines.labeller(network, "jax") is engines.labeller(network, "jax")
+def test_a_predict_function_is_made_once(network) -> None:
+    assert engines.predict_function(network, "jax") is engines.predict_function(network, "jax")
 
 
 def test_folding_keeps_what_the_network_computes(network, slices: np.ndarray) -> None:
-    module, variables = engines.folded(network)
+    module, variables = fold_batch_norm(network)
     images = slices[:1, 192:288, 96:192, None]
     folded = jax.jit(lambda v, x: module.apply(v, x, train=False))
     whole = jax.jit(lambda v, x: network.module.apply(v, x, train=False))
@@ -75,7 +77,9 @@ def test_choices_that_do_not_exist(engine: str, precision: str, message: str) ->
 
 def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
-    monkeypatch.setattr(engines.onednn_library, "obstacle", lambda: "no oneDNN 3.x is installed")
+    monkeypatch.setattr(
+        engines.onednn_library, "unavailable_reason", lambda: "no oneDNN 3.x is installed"
+    )
     with pytest.raises(InputError, match="found no oneDNN 3.x is installed; .*engines"):
         engines.resolve("onednn")
     for engine in ("onnxruntime", "openvino"):
@@ -90,7 +94,7 @@ def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPat
 
 def test_onednn_is_not_taken_where_jax_runs_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
-    monkeypatch.setattr(engines.onednn_library, "obstacle", lambda: "")
+    monkeypatch.setattr(engines.onednn_library, "unavailable_reason", lambda: "")
     assert engines.resolve("auto") == "onednn"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert engines.resolve("auto") == "jax"
@@ -126,13 +130,13 @@ def test_halves_of_a_batch_are_joined_in_order() -> None:
     images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
     calls: list[int] = []
 
-    def label(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def predict(batch: np.ndarray) -> tuple[np.ndarray, ...]:
         calls.append(len(batch))
         return tuple((batch[..., 0] + n).astype(np.uint8) for n in (0, 100))
 
     for size, expected in ((6, [3, 3]), (5, [5]), (1, [1])):
         calls.clear()
-        labels, confidence = engines._halved(label, images[:size])
+        labels, confidence = engines._halved(predict, images[:size])
         assert calls == expected
         np.testing.assert_array_equal(labels.ravel(), np.arange(size))
         np.testing.assert_array_equal(confidence.ravel(), np.arange(size) + 100)

@@ -7,9 +7,20 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 
-from musclejax.scan.volume import load
-from tests.test_cli import call
+from musclejax.cli.evaluate import evaluate
+from musclejax.evaluation.run import evaluate as compare_all
+from musclejax.evaluation.run import from_folders
+from musclejax.scan.study import load
+
+
+def call(*arguments: object) -> Result:
+    result = CliRunner().invoke(evaluate, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
 
 AXCODES = {"a": "RAS", "b": "LPI", "c": "PSR"}
 
@@ -64,7 +75,7 @@ def test_predictions_against_a_dataset_and_one_is_missing(
     dataset: Path, predictions: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    result = call("evaluate", "--reference", dataset, "--prediction", predictions, "-o", out)
+    result = call("--reference", dataset, "--prediction", predictions, "-o", out)
     assert result.exit_code == 1
     assert "failed: b: prediction of b: found none in" in result.stderr
     assert "1 of 3 failed" in result.stderr
@@ -86,33 +97,43 @@ def test_predictions_against_a_dataset_and_one_is_missing(
     assert list(record["failed"]) == ["b"]
     assert record["weights_hash"] is None
     assert {"jax", "scipy"} <= set(record["versions"])
-    assert any("never name it: VM, VI, RF" in note for note in record["notes"])
+    assert any("never name it: VM, VI, RF" in warning for warning in record["warnings"])
+    assert "warning: not compared, as the thigh references never name it: VM" in result.stderr
 
 
 def test_label_folders_without_scans(dataset: Path, predictions: Path, tmp_path: Path) -> None:
     manual = tmp_path / "manual"
     manual.mkdir()
     nib.save(our_numbers(dataset / "labelsTr" / "a.nii.gz"), manual / "a.nii.gz")
-    arguments = ("evaluate", "--reference", manual, "--prediction", predictions)
+    arguments = ("--reference", manual, "--prediction", predictions)
     result = call(*arguments, "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert "accepted: --region thigh or --region leg" in result.stderr
-    result = call(*arguments, "-o", tmp_path / "out", "--region", "thigh")
+    result = call(*arguments, "-o", tmp_path / "out", "--region", "thigh", "-q")
     assert result.exit_code == 0, result.output
+    assert result.output == ""
     sides = pd.read_csv(tmp_path / "out" / "muscles.csv").set_index(["muscle", "side"])["dsc"]
     assert sides["VL"].tolist() == [1, 1, 1]
     assert np.isnan(sides["GRA"]).all()
 
 
-def test_weights_on_a_dataset(dataset: Path, weights_folder: Path, tmp_path: Path) -> None:
+def test_weights_on_a_dataset(
+    dataset: Path, weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
+    read: list[Path] = []
+    load_image = nib.load
+    monkeypatch.setattr(nib, "load", lambda path: (read.append(path), load_image(path))[1])
     result = call(
-        "evaluate", "--weights", weights_folder, "--data", dataset, "-o", out,
+        "--weights", weights_folder, "--data", dataset, "-o", out,
         "--batch-size", 3, "--save-labels",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    assert "note: random weights" in result.stdout
+    assert "warning: random weights" in result.stderr
+    files = [path for part in ("images", "labels") for path in dataset.glob(f"{part}T?/*.nii.gz")]
+    assert sorted(read) == sorted(files)  # each once
     labels = out / "labels"
+    assert (labels / "labels.txt").is_file()
     for name in AXCODES:
         part = "imagesTs" if name == "c" else "imagesTr"
         image = nib.load(dataset / part / f"{name}_0000.nii.gz")
@@ -129,12 +150,13 @@ def test_weights_on_a_dataset(dataset: Path, weights_folder: Path, tmp_path: Pat
     assert second.loc["Thigh segmentation", ["train_n", "validation_n"]].tolist() == [3, 3]
     record = json.loads((out / "evaluate.json").read_text())
     assert len(record["weights_hash"]) == 12
-    assert any("drawn from the settings in the weights" in note for note in record["notes"])
-    again = call("evaluate", "--reference", dataset, "--prediction", labels, "-o", tmp_path / "o")
-    assert again.exit_code == 0, again.stderr
+    drawn = "drawn from the settings in the weights"
+    assert any(drawn in warning for warning in record["warnings"])
+    again = compare_all(from_folders(dataset, labels)).comparison.muscles
     columns = ["case", "muscle", "side", "dsc", "hd95_mm", "volume_error_ml"]
-    first, other = (pd.read_csv(d / "muscles.csv")[columns] for d in (out, tmp_path / "o"))
-    pd.testing.assert_frame_equal(first, other)
+    first = pd.read_csv(out / "muscles.csv")[columns]
+    # The file has four decimals.
+    pd.testing.assert_frame_equal(first, again[columns], rtol=0, atol=5.1e-5)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +183,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = call("evaluate", *arguments, "-o", tmp_path / "out")
+    result = call(*arguments, "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
@@ -171,13 +193,13 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 def test_nothing_is_written_when_every_case_fails(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out"
-    result = call("evaluate", "--reference", dataset, "--prediction", tmp_path / "empty", "-o", out)
+    result = call("--reference", dataset, "--prediction", tmp_path / "empty", "-o", out)
     assert result.exit_code == 1
     assert "3 of 3 failed" in result.stderr
     assert not list(out.iterdir())
 
 
 def test_help_teaches() -> None:
-    shown = call("evaluate", "--help").stdout
+    shown = call("--help").stdout
     assert "  musclejax evaluate --weights phantom --data DATASET -o scores" in shown
     assert "  muscles.csv           a row per case, muscle and side (left, right, both):" in shown

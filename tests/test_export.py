@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,30 @@ import numpy as np
 import pytest
 
 from musclejax import anatomy
+from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
-from musclejax.inference import card
-from musclejax.inference import export as exports
-from musclejax.inference.onnx_graph import OUTPUTS, build
+from musclejax.export import formats
+from musclejax.export.check import sample_slices
+from musclejax.export.formats import check_options, export
+from musclejax.models import onnx_graph
 from musclejax.models.fold import fold_batch_norm
+from musclejax.models.network import Network
+from musclejax.models.onnx_graph import OUTPUTS
+from musclejax.models.provenance import Provenance
 from musclejax.models.spec import NetworkSpec
-from musclejax.models.variants import VARIANTS, build_network, expected_variables
-from musclejax.models.weights import Weights, load_weights
+from musclejax.models.variants import VARIANTS
+from musclejax.models.weights import Weights, load_weights, save_weights
 from tests.conftest import quick_jit
+from tests.networks import STRUCTURES, drawn, network_of, shrunk_classifier
 from tests.test_cli import call
-from tests.test_variants import shrunk
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def drawn(spec: NetworkSpec, task: str) -> dict[str, Any]:
-    """Random variables, none of which is at a value that would hide a mistake, as 0 or 1 would."""
-    rng = np.random.default_rng(0)
-
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        if path[-1].key == "kernel":
-            gain = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-            return rng.normal(0, gain, leaf.shape).astype(np.float32)
-        low = 0.5 if path[-1].key in ("scale", "var") else -0.3
-        return rng.uniform(low, low + 0.8, leaf.shape).astype(np.float32)
-
-    return dict(jax.tree.map_with_path(draw, expected_variables(spec, task)))
-
-
-def run_graph(
-    spec: NetworkSpec, task: str, variables: Mapping[str, Any], images: np.ndarray, names: list[str]
-) -> dict[str, np.ndarray]:
-    if spec.norm == "batch":
-        spec, variables = replace(spec, norm="none"), fold_batch_norm(variables)
-    model = build(spec, task, variables["params"], names)
+def run_graph(network: Network, images: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    module, variables = fold_batch_norm(network)
+    model = onnx_graph.build(module.spec, network.task, variables["params"], names)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -58,14 +46,18 @@ def run_graph(
     )
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+def logits_of(network: Network, images: np.ndarray) -> np.ndarray:
+    apply = quick_jit(partial(network.module.apply, train=False))
+    return np.asarray(apply(dict(network.variables), images))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
 def test_the_graph_of_every_variant_computes_what_jax_computes(name: str) -> None:
-    spec = shrunk(VARIANTS[name])
-    variables, px = drawn(spec, "thigh"), spec.size_multiple
+    spec = STRUCTURES[name]
+    network, px = network_of(spec, "thigh", drawn(spec, "thigh")), 4 * spec.size_multiple
     images = np.random.default_rng(1).uniform(0, 2, (2, px, 2 * px, 1)).astype(np.float32)
-    module = build_network(spec, "thigh")
-    logits = np.asarray(quick_jit(lambda v, x: module.apply(v, x, train=False))(variables, images))
-    found = run_graph(spec, "thigh", variables, images, list(OUTPUTS))
+    logits = logits_of(network, images)
+    found = run_graph(network, images, list(OUTPUTS))
     scale = np.abs(logits).max()
     np.testing.assert_allclose(np.moveaxis(found["logits"], 1, -1), logits, atol=2e-5 * scale)
     assert len(np.unique(found["labels"])) > 1  # a flat output would agree with anything
@@ -78,14 +70,23 @@ def test_the_graph_of_every_variant_computes_what_jax_computes(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["paper", "unet", "groupnorm", "half16"])
 def test_the_graph_of_the_classifier_computes_what_jax_computes(name: str) -> None:
-    spec = shrunk(VARIANTS[name])
-    variables = drawn(spec, "region")
+    spec = shrunk_classifier(VARIANTS[name])
+    network = network_of(spec, "region", drawn(spec, "region"))
     images = np.random.default_rng(2).uniform(0, 2, (3, 128, 128, 1)).astype(np.float32)
-    module = build_network(spec, "region")
-    logits = np.asarray(quick_jit(lambda v, x: module.apply(v, x, train=False))(variables, images))
-    found = run_graph(spec, "region", variables, images, ["logits", "labels"])
+    logits = logits_of(network, images)
+    found = run_graph(network, images, ["logits", "labels"])
     np.testing.assert_allclose(found["logits"], logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(found["labels"], logits.argmax(-1))
+
+
+@pytest.fixture(scope="module")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks that are small, so that they compile soon, and no row of the table."""
+    spec = NetworkSpec(widths=(3, 4), strides=(2, 2), units=1)
+    folder = tmp_path_factory.mktemp("weights") / "small"
+    networks = {task: network_of(spec, task, drawn(spec, task)) for task in TASKS}
+    save_weights(folder, networks, Provenance(version="7", trained=False, license="MIT"))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def weights(weights_folder: Path) -> Weights:
 
 def test_an_onnx_file_says_how_to_feed_it(weights: Weights, tmp_path: Path) -> None:
     path = tmp_path / "leg.onnx"
-    check = exports.export(weights, "leg", path, "onnx")
+    check = export(weights, "leg", path, "onnx")
     # Two engines round differently: where random weights leave two classes closer together than
     # the difference, either may win, in one pixel of a hundred thousand here.
     assert (check.slices, check.difference < 1e-5, check.agreement > 1 - 1e-5) == (4, True, True)
@@ -107,19 +108,22 @@ def test_an_onnx_file_says_how_to_feed_it(weights: Weights, tmp_path: Path) -> N
     texts = {k: v for k, v in written.items() if isinstance(v, str)}
     assert {k: v if k in texts else json.loads(v) for k, v in held.items()} == written
     assert written["labels"]["1"].startswith(anatomy.REGIONS["leg"].muscles[0].abbreviation)
-    assert written["classes"] == card.class_names("leg")
+    assert written["classes"] == list(TASKS["leg"].class_names)
     prepared = written["input"]
-    assert (prepared["size_px"], prepared["size_multiple"]) == (432, 48)
+    assert (prepared["size_px"], prepared["size_multiple"]) == (432, 4)
     assert prepared["spacing_mm"] == pytest.approx(1.037037)
     assert "anterior" in prepared["orientation"]
     assert (written["weights_hash"], written["trained"]) == (weights.hash, False)
+    assert written["network_hash"] == weights.networks["leg"].hash
+    assert (written["weights_version"], written["license"]) == ("7", "MIT")
+    assert written["spec"]["widths"] == [3, 4]
     assert "mean nothing" in model.doc_string
     dims = model.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in dims] == ["batch", 1, "height", "width"]
 
 
 def test_a_classifier_has_no_rows_and_columns(weights: Weights, tmp_path: Path) -> None:
-    exports.export(weights, "region", tmp_path / "region.onnx", "onnx")
+    export(weights, "region", tmp_path / "region.onnx", "onnx")
     written = json.loads((tmp_path / "region.onnx.json").read_text())
     assert written["axes"]["image"] == ["batch", "channel", "row", "column"]
     assert written["axes"]["logits"] == ["batch", "class"]
@@ -157,10 +161,10 @@ def test_stablehlo_is_read_without_this_package(
 ) -> None:
     pytest.importorskip("flatbuffers")
     path = tmp_path / f"{task}.stablehlo"
-    check = exports.export(weights, task, path, "stablehlo")
+    check = export(weights, task, path, "stablehlo")
     assert check.agreement > 0.9999
     network = weights.networks[task]
-    images = exports.sample_slices(network)[:3, ..., None]
+    images = sample_slices(network)[:3, ..., None]
     np.save(tmp_path / "images.npy", images)
     files = [str(tmp_path / name) for name in (path.name, "images.npy", "labels.npy")]
     subprocess.run([sys.executable, "-c", READER, *files], check=True, cwd=tmp_path)
@@ -175,7 +179,7 @@ def test_stablehlo_is_read_without_this_package(
 def test_a_file_that_disagrees_with_jax_is_not_kept(
     damage: str, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = exports.FORMATS["onnx"]
+    kind = formats.FORMATS["onnx"]
 
     def run(content: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         found = dict(kind.run(content, images))
@@ -188,9 +192,9 @@ def test_a_file_that_disagrees_with_jax_is_not_kept(
                 found["logits"] = found["logits"] * np.nan
         return found
 
-    monkeypatch.setitem(exports.FORMATS, "onnx", replace(kind, run=run))
+    monkeypatch.setitem(formats.FORMATS, "onnx", replace(kind, run=run))
     with pytest.raises(InputError, match=r"from JAX; accepted: .* Nothing was written") as error:
-        exports.export(weights, "region", tmp_path / "region.onnx", "onnx")
+        export(weights, "region", tmp_path / "region.onnx", "onnx")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +212,7 @@ def test_options_that_do_not_fit(
     task: str, name: str, format: str, message: str, weights: Weights, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        exports.check_options(weights, task, tmp_path / name, format)
+        check_options(weights, task, tmp_path / name, format)
 
 
 def test_the_command(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +220,7 @@ def test_the_command(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "new" / "region.onnx"
     done = call(*begin, path, "--task", "region")
     assert done.exit_code == 0, done.output
-    assert f"{path}: region network of random4" in done.stdout
+    assert f"{path}: region network of small" in done.stdout
     assert "labels 100.000% equal" in done.stdout
     several = call(*begin, tmp_path / "a.onnx")
     assert several.exit_code == 2
@@ -224,7 +228,7 @@ def test_the_command(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.M
     suffix = call(*begin, tmp_path / "a.pb", "--task", "leg")
     assert suffix.exit_code == 2
     assert "found suffix .pb; accepted: .onnx" in suffix.stderr
-    monkeypatch.setattr(exports, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     absent = call(*begin, tmp_path / "a.onnx", "--task", "leg")
     assert absent.exit_code == 2
     assert "found no package onnx, onnxruntime" in absent.stderr

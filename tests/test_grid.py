@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.transform import resize
 
-from musclejax.config import SLICE_PX, SLICE_SPACING_MM
+from musclejax.anatomy import SLICE_PX, SLICE_SPACING_MM
 from musclejax.errors import InputError
 from musclejax.scan.grid import (
     GridTransform,
     interpolate,
-    inverse_orientation,
     labels_from_model_grid,
     to_model_grid,
     to_scan,
     to_thumbnails,
 )
-from musclejax.scan.volume import Volume, load
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume, inverse_orientation
 
 ORIENTATIONS = [
     np.column_stack([axes, flips]).astype(float)
@@ -95,18 +95,18 @@ def test_labels_of_discs_come_back_as_discs(spacing: float) -> None:
     volume = Volume(np.ones((n, n, 1), np.float32), np.diag([spacing, spacing, 5, 1]))
     _, transform = to_model_grid(volume)
 
-    def discs(size: int, step: float) -> np.ndarray:
+    def disks(size: int, step: float) -> np.ndarray:
         """Two that touch; the distance to each outline in mm, positive within."""
         y, x = (np.mgrid[:size, :size] - (size - 1) / 2) * step
         return np.stack([30 - np.hypot(y - 3, x - 32), 33 - np.hypot(y, x + 31)])
 
-    depth = discs(SLICE_PX, SLICE_SPACING_MM)
+    depth = disks(SLICE_PX, SLICE_SPACING_MM)
     shares = 1 / (1 + np.exp(-2 * np.stack([-depth.max(0), *depth])))
     shares = shares / shares.sum(0)
     probabilities = np.zeros((SLICE_PX, SLICE_PX, 10), np.uint8)
     probabilities[..., [0, 3, 9]] = np.round(255 * shares).astype(np.uint8).transpose(1, 2, 0)
     labels = np.array([0, 3, 9], np.uint8)[shares.argmax(0)]
-    exact = discs(n, spacing)
+    exact = disks(n, spacing)
     truth = np.where((exact > 0).any(0), np.array([3, 9])[exact.argmax(0)], 0)
     found, sure = labels_from_model_grid(labels, probabilities.max(-1), probabilities, transform)
     every = np.round(interpolate(probabilities, transform)).astype(np.uint8)
@@ -260,5 +260,5 @@ def test_other_refusals() -> None:
     volume = Volume(np.ones((60, 60, 9), np.float32), np.eye(4))
     with pytest.raises(InputError, match="9 slices on array axis 2"):
         to_model_grid(volume, "2021")
-    with pytest.raises(InputError, match="world or 2021"):
+    with pytest.raises(InputError, match="world, 2021. Did you mean 2021?"):
         to_model_grid(volume, "1921")

@@ -13,15 +13,24 @@ import pandas as pd
 import pytest
 
 import musclejax
-from musclejax.config import SLICE_PX
+from musclejax.anatomy import SLICE_PX
 from musclejax.errors import InputError
-from musclejax.inference import predictor
-from musclejax.inference.predictor import predict_labels
-from musclejax.inference.segment import Hooks, classify, segment
-from musclejax.models.weights import Network, Weights, load_weights
+from musclejax.loops import Advance, Stage
+from musclejax.models.network import Network
+from musclejax.models.weights import Weights, load_weights
+from musclejax.prediction import batches
+from musclejax.prediction.batches import predict_labels, predict_labels_steps
+from musclejax.prediction.measurement import measure_muscles
+from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.segment import classify, segment, segment_steps
+from musclejax.reports.segmentation import save
 from musclejax.scan.grid import to_model_grid
-from musclejax.scan.volume import Volume, load
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume
+from tests.events import run
 from tests.test_grid import ORIENTATIONS, reoriented
+
+THIGH = SegmentOptions(region="thigh", batch_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,7 @@ def short(thigh_path: Path) -> Volume:
 
 @pytest.fixture(scope="module")
 def segmented(short: Volume, weights: Weights) -> musclejax.Segmentation:
-    return segment(short, weights, region="thigh", batch_size=3, probabilities=True)
+    return segment(short, weights, replace(THIGH, probabilities=True))
 
 
 def test_result_is_on_the_scans_own_grid(short: Volume, segmented: musclejax.Segmentation) -> None:
@@ -52,7 +61,7 @@ def test_result_is_on_the_scans_own_grid(short: Volume, segmented: musclejax.Seg
 def test_labels_and_confidence_follow_from_probabilities(
     short: Volume, segmented: musclejax.Segmentation, weights: Weights
 ) -> None:
-    plain = segment(short, weights, region="thigh", batch_size=3, probabilities=True, tidy=False)
+    plain = segment(short, weights, replace(THIGH, probabilities=True, postprocess=False))
     steps = plain.probabilities
     assert steps is not None
     inside = plain.covered
@@ -60,7 +69,7 @@ def test_labels_and_confidence_follow_from_probabilities(
     chosen = np.take_along_axis(steps, plain.labels[..., None], -1)[..., 0]
     np.testing.assert_array_equal(chosen[inside], steps.max(-1)[inside])
     np.testing.assert_array_equal(plain.confidence[inside], steps.max(-1)[inside])
-    # Tidying changes labels, not what the network said of them.
+    # Post-processing changes labels, not the network's confidence.
     np.testing.assert_array_equal(segmented.confidence, plain.confidence)
     assert (segmented.labels != plain.labels).any()
 
@@ -69,7 +78,7 @@ def test_all_48_orientations_of_a_real_scan_give_the_same_labels(
     short: Volume, segmented: musclejax.Segmentation, weights: Weights
 ) -> None:
     for orientation in ORIENTATIONS[1::5] + ORIENTATIONS[-1:]:
-        other = segment(reoriented(short, orientation), weights, region="thigh", batch_size=3)
+        other = segment(reoriented(short, orientation), weights, THIGH)
         expected = nib.apply_orientation(segmented.labels, orientation)
         np.testing.assert_array_equal(other.labels, expected)
         expected = nib.apply_orientation(segmented.sides.voxels, orientation)
@@ -79,34 +88,34 @@ def test_all_48_orientations_of_a_real_scan_give_the_same_labels(
 def test_batches_do_not_matter(weights: Weights) -> None:
     network = weights.networks["leg"]
     slices = np.random.default_rng(0).uniform(size=(5, 96, 96)).astype(np.float32)
-    done: list[int] = []
-    whole = predict_labels(network, slices, batch_size=5)
-    parts = predict_labels(network, slices, batch_size=2, advance=done.append)
+    whole = predict_labels(network, slices, SegmentOptions(batch_size=5))
+    parts, events = run(predict_labels_steps(network, slices, SegmentOptions(batch_size=2)))
     assert (whole.labels == parts.labels).mean() > 0.999
     assert np.abs(whole.confidence.astype(int) - parts.confidence).max() <= 1
-    assert done == [2, 2, 1]
+    assert events == [Advance(2, 5), Advance(4, 5), Advance(5, 5)]
 
 
 def test_few_slices_do_not_pay_for_a_whole_batch(
     weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes: list[tuple[int, ...]] = []
-    labeller = predictor.labeller
+    predict_function = batches.predict_function
 
     def watched(*args: Any) -> Callable[[np.ndarray], Any]:
-        apply = labeller(*args)
+        apply = predict_function(*args)
         return lambda batch: shapes.append(batch.shape) or apply(batch)
 
-    monkeypatch.setattr(predictor, "labeller", watched)
+    monkeypatch.setattr(batches, "predict_function", watched)
     slices = np.zeros((5, 48, 48), np.float32)
     for count in (0, 1, 3, 5):
-        found = predict_labels(weights.networks["leg"], slices[:count], batch_size=4)
+        options = SegmentOptions(batch_size=4)
+        found = predict_labels(weights.networks["leg"], slices[:count], options)
         assert found.labels.shape == (count, 48, 48)
     assert [shape[0] for shape in shapes] == [1, 3, 4, 4]
 
 
 def region_network(weights: Weights, logits: tuple[float, float]) -> Network:
-    """A classifier that always says the same."""
+    """A classifier whose output is always the same."""
     network = weights.networks["region"]
     zero = jax.tree.map(np.zeros_like, dict(network.variables))
     zero["params"]["head"]["bias"] = np.array(logits, np.float32)
@@ -118,39 +127,36 @@ def test_the_classifier_decides_which_network_runs(
     logits: tuple[float, float], region: str, short: Volume, weights: Weights
 ) -> None:
     networks = {**weights.networks, "region": region_network(weights, logits)}
-    result = segment(short, Weights("w", networks, {"trained": True}), batch_size=3)
+    result = segment(short, Weights("w", networks), SegmentOptions(batch_size=3))
     assert result.region == region
     expected = 1 / (1 + np.exp(-abs(logits[0] - logits[1])))
     assert result.region_probability == pytest.approx(expected, abs=1e-5)
     assert result.labels.max() <= {"thigh": 12, "leg": 6}[region]
 
 
-def test_trained_weights_look_twice_at_what_they_are_not_sure_of(
+def test_trained_weights_augment_what_they_are_uncertain_of(
     short: Volume, weights: Weights
 ) -> None:
-    """Random weights are sure of nothing, and not worth a second look unless called trained."""
-    trained = Weights("w", weights.networks, {"trained": True})
-    options: dict[str, Any] = {"region": "thigh", "batch_size": 3, "tidy": False}
-    told: list[tuple[str, int]] = []
-    hooks = Hooks(
-        advance=lambda slices: told.append(("done", slices)),
-        extend=lambda slices: told.append(("more", slices)),
-    )
-    twice = segment(short, trained, probabilities=True, hooks=hooks, **options)
-    assert told == [("done", 3), ("more", 3), ("done", 3)]
-    once = segment(short, trained, second_look=False, **options)
-    untrained = segment(short, weights, **options)
-    assert (twice.looked_twice, once.looked_twice, untrained.looked_twice) == (3, 0, 0)
+    """Random weights are certain of nothing, and are augmented only if called trained."""
+    trained = Weights("w", weights.networks)
+    options = replace(THIGH, postprocess=False)
+    steps = segment_steps(short, trained, replace(options, probabilities=True))
+    twice, events = run(steps)
+    progress = [event for event in events if isinstance(event, Advance)]
+    assert progress == [Advance(3, 3), Advance(3, 6), Advance(6, 6)]
+    once = segment(short, trained, replace(options, tta=False))
+    untrained = segment(short, weights, options)
+    assert (twice.tta_slices, once.tta_slices, untrained.tta_slices) == (3, 0, 0)
     np.testing.assert_array_equal(once.labels, untrained.labels)
     assert (twice.labels != once.labels).any()
     assert twice.probabilities is not None
     np.testing.assert_array_equal(twice.confidence, twice.probabilities.max(-1))
-    # Whether the weights know such a scan is told by the first look.
-    assert twice.signs is not None
-    assert once.signs is not None
-    assert twice.signs.confidence == once.signs.confidence
+    # The out-of-distribution check takes the confidence before augmentation.
+    assert twice.quality is not None
+    assert once.quality is not None
+    assert twice.quality.confidence == once.quality.confidence
     tall = Volume(np.repeat(short.data, 4, axis=2), short.affine, "tall")
-    assert segment(tall, trained, geometry="2021", **options).looked_twice == 0
+    assert segment(tall, trained, replace(options, geometry="2021")).tta_slices == 0
 
 
 def test_2021_classifies_the_middle_slice_only(weights: Weights, thigh_path: Path) -> None:
@@ -169,41 +175,62 @@ def test_2021_classifies_the_middle_slice_only(weights: Weights, thigh_path: Pat
 def test_2021_geometry_leaves_the_ends_unsegmented(thigh_path: Path, weights: Weights) -> None:
     volume = load(thigh_path)
     cut = Volume(np.ascontiguousarray(volume.data[:, :, :11]), volume.affine, "cut")
-    result = segment(cut, weights, region="thigh", geometry="2021", batch_size=2)
+    options = SegmentOptions(region="thigh", geometry="2021", batch_size=2)
+    result = segment(cut, weights, options)
     assert np.flatnonzero(result.labels.any((0, 1))).tolist() == [4, 5]
     np.testing.assert_array_equal(result.volume.affine, volume.affine)
 
 
-def test_stages_and_slices_are_told(short: Volume, weights: Weights) -> None:
-    from contextlib import nullcontext
-
-    stages: list[str] = []
-    done: list[int] = []
-    hooks = Hooks(stage=lambda name: nullcontext(stages.append(name)), advance=done.append)
-    segment(short, weights, region="thigh", batch_size=3, hooks=hooks)
+def test_stages_and_slices_are_reported(short: Volume, weights: Weights) -> None:
+    _, events = run(segment_steps(short, weights, THIGH))
+    stages = [event.name for event in events if isinstance(event, Stage)]
     assert stages == ["resample", "classify", "network", "restore"]
-    assert sum(done) == 3
+    assert [event for event in events if isinstance(event, Advance)] == [Advance(3, 3)]
 
 
-def test_random_weights_and_missing_networks_are_told(short: Volume, weights: Weights) -> None:
-    assert "random" in segment(short, weights, region="leg", batch_size=3).warnings[0]
-    without = Weights("w", {"leg": weights.networks["leg"]}, {})
+def test_a_path_and_an_image_are_segmented_as_the_volume(
+    short: Volume, segmented: musclejax.Segmentation, weights_folder: Path, tmp_path: Path
+) -> None:
+    """Weights are given by their folder here."""
+    image = nib.Nifti1Image(short.data, short.affine)
+    nib.save(image, tmp_path / "short.nii.gz")
+    for scan in (image, str(tmp_path / "short.nii.gz")):
+        result, events = run(segment_steps(scan, weights_folder, THIGH))
+        np.testing.assert_array_equal(result.labels, segmented.labels)
+        assert events[:2] == [Stage("load"), Stage("weights")]
+
+
+def test_a_result_is_one_line_and_a_table_in_notebooks(segmented: musclejax.Segmentation) -> None:
+    assert repr(segmented) == "<Segmentation short: thigh, 3 slices, weights random4>"
+    html, measured = segmented._repr_html_(), measure_muscles(segmented)
+    assert html.count("<tr>") == 1 + 12
+    for _, row in measured.iterrows():
+        assert f"<td>{row['volume_ml']:.1f}</td>" in html
+
+
+def test_random_weights_and_missing_networks_are_reported(short: Volume, weights: Weights) -> None:
+    assert "random" in segment(short, weights, SegmentOptions(region="leg")).warnings[0]
+    without = Weights("w", {"leg": weights.networks["leg"]})
     with pytest.raises(InputError, match="a region network. Give --region"):
         segment(short, without)
     with pytest.raises(InputError, match="found networks leg; accepted: a thigh network"):
-        segment(short, without, region="thigh")
+        segment(short, without, THIGH)
 
 
 @pytest.mark.parametrize(
     ("option", "message"), [({"region": "arm"}, "arm"), ({"batch_size": 0}, "1 or more")]
 )
-def test_impossible_options(option: dict, message: str, short: Volume, weights: Weights) -> None:
+def test_impossible_options(option: dict, message: str) -> None:
+    """Set past the constructor, whose types are checked while the tests run."""
+    options = SegmentOptions()
+    for name, value in option.items():
+        object.__setattr__(options, name, value)
     with pytest.raises(InputError, match=message):
-        segment(short, weights, **option)
+        options.__post_init__()
 
 
 def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
-    files = segmented.save(tmp_path / "out", record=lambda: {"note": "ours"})
+    files = save(segmented, tmp_path / "out", record=lambda: {"note": "ours"})
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [p.name for p in files]
     assert [p.name for p in files] == [
         "short_labels.nii.gz",
@@ -217,7 +244,7 @@ def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(labels.dataobj), segmented.labels)
     np.testing.assert_array_equal(labels.affine, segmented.volume.affine)
     table = pd.read_csv(files[1])
-    pd.testing.assert_frame_equal(table, segmented.measurements(), atol=1e-4, check_dtype=False)
+    pd.testing.assert_frame_equal(table, measure_muscles(segmented), atol=1e-4, check_dtype=False)
     assert nib.load(files[2]).shape == (*segmented.labels.shape, 13)
     record = json.loads(files[4].read_text())
     assert (record["region"], record["note"], record["weights_trained"]) == ("thigh", "ours", False)
@@ -226,10 +253,10 @@ def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
 def test_the_picture_shows_every_slice_and_the_right_on_the_left(
     segmented: musclejax.Segmentation, tmp_path: Path
 ) -> None:
-    """Labels on the patient's right only: their colour lies in the left half of each panel."""
+    """Labels on the patient's right only: their color lies in the left half of each panel."""
     from matplotlib.image import imread
 
-    from musclejax.inference.picture import draw
+    from musclejax.reports.contact_sheet import draw
 
     right = np.zeros_like(segmented.labels)
     right[200:240, 130:200] = 1  # RAS: larger index, patient's right

@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.config import default_config
 from musclejax.errors import InputError
-from musclejax.scan.intensity import body_mask, normalise
+from musclejax.scan.intensity import body_mask, normalize
 from musclejax.scan.sides import find_sides
-from musclejax.scan.volume import Volume, load
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume
 from tests.test_grid import ORIENTATIONS, reoriented
 
 THIGH = anatomy.REGIONS["thigh"]
@@ -48,9 +49,9 @@ def test_both_limbs_in_all_orientations(limbs: np.ndarray) -> None:
 
 def test_touching_limbs_part_at_their_waist() -> None:
     x, y = np.meshgrid(np.arange(90.0), np.arange(60.0), indexing="ij")
-    discs = ((x - 25) ** 2 + (y - 30) ** 2 < 21**2) | ((x - 63) ** 2 + (y - 30) ** 2 < 21**2)
-    volume = Volume(np.repeat(discs[..., None] * np.float32(50), 3, 2), np.diag([3.0, 3, 5, 1]))
-    assert discs[44, 30]
+    disks = ((x - 25) ** 2 + (y - 30) ** 2 < 21**2) | ((x - 63) ** 2 + (y - 30) ** 2 < 21**2)
+    volume = Volume(np.repeat(disks[..., None] * np.float32(50), 3, 2), np.diag([3.0, 3, 5, 1]))
+    assert disks[44, 30]
     none = np.zeros(volume.data.shape, np.uint8)
     assert sides_at(volume, none, (41, 30, 1), (47, 30, 1)) == [LEFT, RIGHT]
 
@@ -102,9 +103,9 @@ def settings(**changes: object) -> ConfigDict:
 @pytest.mark.parametrize("scale", [1e-4, 0.5, 300.0])
 def test_percentile_takes_out_the_scanners_scale(thigh_path: Path, scale: float) -> None:
     slices = load(thigh_path).data.transpose(2, 1, 0)
-    expected = normalise(slices, settings())
+    expected = normalize(slices, settings())
     np.testing.assert_allclose(
-        normalise(slices * np.float32(scale), settings()), expected, rtol=1e-4
+        normalize(slices * np.float32(scale), settings()), expected, rtol=1e-4
     )
     bright = expected[expected > expected.mean()]
     assert np.percentile(bright, 99) == pytest.approx(1, abs=1e-4)
@@ -113,16 +114,16 @@ def test_percentile_takes_out_the_scanners_scale(thigh_path: Path, scale: float)
 def test_percentile_does_not_mind_more_air(thigh_path: Path) -> None:
     slices = load(thigh_path).data.transpose(2, 1, 0)
     wider = np.pad(slices, ((0, 0), (80, 80), (80, 80)))
-    expected = normalise(slices, settings())
-    np.testing.assert_allclose(normalise(wider, settings())[:, 80:-80, 80:-80], expected, rtol=0.03)
+    expected = normalize(slices, settings())
+    np.testing.assert_allclose(normalize(wider, settings())[:, 80:-80, 80:-80], expected, rtol=0.03)
 
 
 def test_the_handling_of_2021() -> None:
     slices = np.array([[[0.0, 2048.0, 4096.0]]], np.float32)
-    np.testing.assert_array_equal(normalise(slices, settings(mode="raw")), slices)
-    np.testing.assert_array_equal(normalise(slices, settings(mode="divide")), [[[0.0, 0.5, 1.0]]])
+    np.testing.assert_array_equal(normalize(slices, settings(mode="raw")), slices)
+    np.testing.assert_array_equal(normalize(slices, settings(mode="divide")), [[[0.0, 0.5, 1.0]]])
     with pytest.raises(InputError, match="raw, divide or percentile"):
-        normalise(slices, settings(mode="zscore"))
+        normalize(slices, settings(mode="zscore"))
 
 
 @pytest.mark.parametrize("offset", [0.0, -1000.0, 50.0])

@@ -11,7 +11,10 @@ import pytest
 
 from musclejax import anatomy
 from musclejax.errors import InputError
-from musclejax.scan.volume import Volume, check, load, save_labels, save_probabilities
+from musclejax.scan.nifti import save_labels, save_probabilities
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume, check
+from tests.test_grid import ORIENTATIONS, reoriented
 
 
 def test_sample_scan_has_the_geometry_of_its_provenance(thigh_path: Path) -> None:
@@ -107,6 +110,56 @@ def test_bad_scans_get_one_line_that_names_file_finding_and_remedy(
     assert "\n" not in line
     assert line.startswith(f"{path}: found ")
     assert "; accepted: " in line
+
+
+def test_images_and_volumes_are_loaded_as_their_file(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).uniform(1, 9, (4, 5, 6)).astype(np.float32)
+    path = write(tmp_path / "scan.nii.gz", data, np.diag([-2.0, 3, 4, 1]))
+    from_file = load(path)
+    from_image = load(nib.load(path))
+    for volume in (from_image, load(from_file), load(nib.Nifti1Image(data, from_file.affine))):
+        np.testing.assert_array_equal(volume.data, from_file.data)
+        np.testing.assert_array_equal(volume.affine, from_file.affine)
+    assert (from_image.name, from_image.header) == ("scan", from_file.header)
+    assert load(from_file) is from_file
+    with pytest.raises(InputError, match="image: found 4-D data"):
+        load(nib.Nifti1Image(ones(3, 3, 3, 2), np.eye(4)))
+    with pytest.raises(InputError, match="bad: found only zeros"):
+        load(Volume(0 * ones(3, 3, 3), np.eye(4), "bad"))
+
+
+def test_a_format_without_a_nifti_header_keeps_its_geometry() -> None:
+    affine = np.diag([-2.0, 3, 4, 1])
+    volume = load(nib.MGHImage(ones(3, 4, 5), affine))
+    np.testing.assert_allclose(volume.affine, affine)
+    assert volume.header is None
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_the_canonical_view_of_every_orientation_is_one(orientation: np.ndarray) -> None:
+    """LPS: x to the left, y to the back, z to the head; the way back is exact."""
+    affine = np.diag([-2.0, -3, 4, 1])  # lps itself
+    volume = Volume(np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32), affine)
+    other = reoriented(volume, orientation)
+    np.testing.assert_array_equal(other.lps.data, volume.data)
+    np.testing.assert_allclose(other.lps.affine, affine)
+    np.testing.assert_allclose(other.lps.spacing_mm, (2, 3, 4))
+    np.testing.assert_array_equal(other.lps.body, volume.lps.body)
+    assert other.lps is other.lps
+    for array in (other.data, np.stack([other.data, -other.data], -1)):
+        np.testing.assert_array_equal(other.lps.to_file(other.lps.from_file(array)), array)
+    for z in range(6):
+        index = other.lps.file_index(z)
+        np.testing.assert_array_equal(
+            np.take(other.data, index, other.axial_axis).max(), volume.data[:, :, z].max()
+        )
+    indices = other.lps.file_index(np.arange(6))
+    assert indices.tolist() == [other.lps.file_index(z) for z in range(6)]
+
+
+def test_a_volume_is_one_line() -> None:
+    volume = Volume(ones(4, 5, 6), np.diag([1.5, 1.5, 6, 1]), "knee")
+    assert repr(volume) == "<Volume knee: 4 x 5 x 6 voxels of 1.5 x 1.5 x 6 mm>"
 
 
 def test_singleton_fourth_dimension_is_one_volume(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 
 Each row is a run of `musclejax train --config phantom`, cut short, judged on the real test sets of
 `tools/real_tests.py`. validation_dsc is of each run's own kind of slices: no measure between rows.
-Runs that are done are not done again; a stopped one resumes. Short runs tell what matters early,
+Runs that are done are not done again; a stopped one resumes. Short runs show what matters early,
 not where each would end.
 
 Source: ours.
@@ -16,14 +16,14 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from musclejax.evaluation.run import evaluate, from_weights
+from musclejax.models.provenance import Provenance
 from musclejax.models.weights import Weights, load_weights
-from musclejax.training.export import export_runs
-from musclejax.training.run import read_metrics
+from musclejax.training.to_weights import export_runs
+from musclejax.training.workdir import read_metrics
 
 RUNS: dict[str, tuple[str, ...]] = {
     "as shipped": (),
@@ -32,11 +32,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "out-of-phase images only": ("phantom.contrast=narrow",),
     "no deformation": ("phantom.deformation=0.0",),
     "half the deformation": ("phantom.deformation=0.5",),
-    "no artefacts": ("phantom.artefacts=0.0",),
+    "no artifacts": ("phantom.artifacts=0.0",),
     "twice the width": ("variant=half32",),
     "full resolution, half the width": ("variant=compact8",),
 }
-"""What is changed -> settings."""
+"""Change -> settings."""
 
 
 def main() -> None:
@@ -81,16 +81,13 @@ def minutes(work: Path) -> float:
 
 def export(work: Path) -> Weights:
     """Return the last state of a run as weights."""
-    export_runs([work], work / "weights", "last", "not stated")
+    export_runs([work], work / "weights", "last", Provenance())
     return load_weights(work / "weights")
 
 
 def judge(weights: Weights, data: Path) -> float:
     """Return the mean DSC over slices of a dataset's scans."""
-    with TemporaryDirectory() as labels:
-        found = evaluate(from_weights(weights, data, Path(labels)))
-    assert found is not None
-    return float(found.comparison.slices["dsc"].mean())
+    return float(evaluate(from_weights(weights, data)).comparison.slices["dsc"].mean())
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import pandas as pd
 from real_tests import SCANS, SUBJECTS, echoes
 
 import musclejax
-from musclejax.anatomy import REGIONS
-from musclejax.inference.picture import draw
-from musclejax.inference.predictor import predict_regions
-from musclejax.inference.segment import segment
+from musclejax.anatomy import CLASSIFIER, REGIONS
 from musclejax.models.weights import load_weights
+from musclejax.prediction.batches import predict_regions
+from musclejax.prediction.segment import segment
+from musclejax.reports.contact_sheet import draw
 from musclejax.scan.grid import to_model_grid, to_thumbnails
-from musclejax.scan.intensity import normalise
+from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
 ECHO = "te345"
@@ -31,13 +31,13 @@ def main() -> None:
     args = arguments(__doc__)
     args.output.mkdir(parents=True, exist_ok=True)
     weights, rows = load_weights(args.weights), []
-    network = weights.networks["region"]
+    network = weights.networks[CLASSIFIER]
     for volume, region in scans(args.data):
         found = segment(volume, weights)
         picture = args.output / f"{volume.name}.jpg"
         draw(found, picture, panels=volume.data.shape[volume.axial_axis], columns=6)
         slices, _ = to_model_grid(volume)
-        scaled = normalise(slices, network.config.intensity)
+        scaled = normalize(slices, network.config.intensity)
         right = predict_regions(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
         rows += [
             {"scan": volume.name, "region": region, "slice": z, "probability": round(float(p), 3)}
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """Return what the tools that go over all real scans are told."""
+    """Return the arguments of the tools that go over all real scans."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--weights", required=True, metavar="NAME_OR_DIR")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -59,7 +59,7 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 def scans(data: Path) -> list[tuple[Volume, str]]:
-    """Return every scan with what it shows."""
+    """Return every scan with its region."""
     found = [(musclejax.load(data / name), region) for name, region in SCANS.items()]
     for subject in SUBJECTS:
         image = echoes(data / "huashan_thigh" / subject)[ECHO]

@@ -1,10 +1,10 @@
-"""Measure the signs by which foreign scans are told, on every real scan and on foreign ones.
+"""Run the out-of-distribution check on every real scan and on foreign ones.
 
-    python tools/foreign_scans.py --weights NAME --data ../shared/data -o docs/weights/signs.csv
+    python tools/foreign_scans.py --weights NAME --data ../shared/data -o docs/weights/quality.csv
 
 Foreign: real scans cut along other planes, of the size of an arm, and in Hounsfield units; noise,
-bottles and an ellipse of the size of an abdomen. A row per scan: the signs of
-`musclejax.inference.domain`, and whether they raise a doubt.
+bottles and an ellipse of the size of an abdomen. A row per scan: the measures of
+`musclejax.prediction.quality`, and whether the scan is flagged.
 
 Source: ours.
 """
@@ -19,9 +19,9 @@ from contact_sheets import arguments, scans
 from scipy import ndimage as ndi
 
 import musclejax
-from musclejax.inference.domain import doubts
-from musclejax.inference.segment import segment
 from musclejax.models.weights import load_weights
+from musclejax.prediction.quality import out_of_distribution_warning
+from musclejax.prediction.segment import segment
 from musclejax.scan.volume import Volume
 
 STEP_MM = 1.5
@@ -37,16 +37,16 @@ def main() -> None:
     for kind, volumes in (("known", known), ("foreign", foreign(args.data))):
         for volume in volumes:
             found = segment(volume, weights)
-            assert found.signs is not None
+            assert found.quality is not None
             row = {"scan": volume.name, "kind": kind, "region": found.region}
-            rows.append(row | found.signs._asdict())
-            rows[-1]["doubt"] = bool(doubts(found.signs))
+            flagged = bool(out_of_distribution_warning(found.quality))
+            rows.append(row | found.quality._asdict() | {"flagged": flagged})
             print(*rows[-1].values(), flush=True)
     pd.DataFrame(rows).round(3).to_csv(args.output, index=False)
 
 
 def foreign(data: Path) -> list[Volume]:
-    """Return scans that the weights do not know."""
+    """Return scans unlike those that the weights were trained on."""
     thighs, legs = (musclejax.load(data / f"test_{part}.nii.gz") for part in ("up", "low"))
     found = [
         *(reformatted(v, plane) for v in (thighs, legs) for plane in ("coronal", "sagittal")),
@@ -80,7 +80,7 @@ def hounsfield(image: np.ndarray) -> np.ndarray:
 
 
 def bottles(shape: tuple[int, ...]) -> np.ndarray:
-    """Return two discs of water."""
+    """Return two disks of water."""
     x, y = np.meshgrid(*(np.arange(n) - n / 2 for n in shape[:2]), indexing="ij")
     radius = 60 / STEP_MM
     return np.minimum(np.hypot(x - 55, y), np.hypot(x + 55, y)) < radius

@@ -14,9 +14,7 @@ musclejax phantom -o "$work/synthetic" --region both --subjects 0 --test 10
 musclejax phantom -o "$work/any" --region both --subjects 0 --test 10 --protocol any
 python tools/real_tests.py --data "$data" -o "$work/real"
 sets="synthetic/thigh synthetic/leg any/thigh any/leg real/echoes real/thigh_levels real/leg_levels"
-paths=()
 for name in $sets; do
-    paths+=("$work/$name")
     scores=$work/scores/${name//\//_}
     musclejax evaluate --weights "$weights" --data "$work/$name" -o "$scores"
     for table in summary cases; do
@@ -28,9 +26,8 @@ for region in thigh leg; do
         cp "$work/scores/synthetic_$region/$table.md" "$out/synthetic_${region}_$table.md"
     done
 done
-python tools/tidying.py --weights "$weights" --data "${paths[@]}" -o $out/tidying.csv
 python tools/contact_sheets.py --weights "$weights" --data "$data" -o $out
-python tools/foreign_scans.py --weights "$weights" --data "$data" -o $out/signs.csv
+python tools/foreign_scans.py --weights "$weights" --data "$data" -o $out/quality.csv
 for name in thigh_levels leg_levels; do
     python tools/robustness.py --weights "$weights" --data "$work/real/$name" -o $out/robustness_$name.csv
 done

@@ -6,8 +6,8 @@
 echoes: gradient echoes from the fat and water images of two thighs, |W + F exp(i phi)|,
 phi = 2 pi TE / 2.3 ms (3 T, one fat peak, no decay). The masks are those of another group's
 network, without adductor longus; slices that lack a muscle of theirs on either side are left out,
-as upper slices are only partly labelled there.
-levels: the slices of `tests/annotations`, drawn by this project's developers; see
+as upper slices are only partly labeled there.
+levels: the annotated slices of `tests/annotations`, drawn by this project's developers; see
 `tools/anatomy/annotate_thigh.py` and `annotate_leg.py`.
 
 Source: Huashan thighs, Apache-2.0; QMRITools, BSD-3; MuscleMap, MIT.
@@ -41,7 +41,7 @@ SCANS = {
     "musclemap_dixon/thighB_siemens_TE3.45.nii.gz": "thigh",
     "musclemap_dixon/calfA_siemens_TE3.45.nii.gz": "leg",
 }
-"""Scans without labels, and what they show; levels of some are drawn."""
+"""Scans without labels -> their region; slices of some are annotated."""
 
 
 def main() -> None:
@@ -52,16 +52,16 @@ def main() -> None:
     args = parser.parse_args()
     write_echoes(args.data, args.output / "echoes")
     for region in REGIONS:
-        write_levels(args.data, args.output / f"{region}_levels", region)
+        write_annotated(args.data, args.output / f"{region}_levels", region)
 
 
 def write_echoes(data: Path, folder: Path) -> None:
-    """Write two thighs at four contrasts, with the slices that are fully labelled."""
+    """Write two thighs at four contrasts, with the slices that are fully labeled."""
     rows = []
     for subject in SUBJECTS:
         source = data / "huashan_thigh" / subject
         masks = np.asanyarray(nib.load(f"{source}_seg.nii.gz").dataobj)
-        labels = to_our_numbers(fully_labelled(masks))
+        labels = to_our_numbers(fully_labeled(masks))
         for name, image in echoes(source).items():
             rows.append(write_case(folder, subject, name, image, labels, "thigh"))
     finish(folder, "thigh", rows, THEIR_LABELS)
@@ -80,7 +80,7 @@ def echoes(source: Path) -> dict[str, nib.Nifti1Image]:
     }
 
 
-def fully_labelled(labels: np.ndarray) -> np.ndarray:
+def fully_labeled(labels: np.ndarray) -> np.ndarray:
     """Return the labels of slices that show all muscles; 0 elsewhere, which counts for nothing."""
     halves = np.array_split(labels, 2)  # along x: right and left limb
     numbers = range(1, len(THEIR_LABELS) + 1)
@@ -95,8 +95,8 @@ def to_our_numbers(labels: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
-def write_levels(data: Path, folder: Path, region: str) -> None:
-    """Write the scans of a region with the levels that were drawn on them; 0 on all others."""
+def write_annotated(data: Path, folder: Path, region: str) -> None:
+    """Write the scans of a region with their annotated slices; all other slices are 0."""
     rows, scans = [], {scan_name(data / path): data / path for path in SCANS}
     for path in sorted((ROOT / "tests" / "annotations" / region).glob("*.nii.gz")):
         name = scan_name(path)
@@ -129,7 +129,7 @@ def write_case(
 
 
 def finish(folder: Path, region: str, rows: list[dict[str, str]], named: Sequence[str]) -> None:
-    """Write what makes the folder a dataset; muscles that are not named are not compared."""
+    """Write `cases.csv` and `dataset.json`; muscles that are not named are not compared."""
     write_cases(folder, rows)
     write_index(folder, region, 0, None)
     path = folder / "dataset.json"

@@ -83,7 +83,7 @@ def spacing(mm: float) -> Change:
 def one_limb(image: nib.Nifti1Image, labels: nib.Nifti1Image) -> Pair:
     """Return the half of image and labels with the patient's right limb."""
     image, labels = (nib.as_closest_canonical(part) for part in (image, labels))
-    # RAS: x grows towards the patient's right.
+    # RAS: x grows toward the patient's right.
     half = slice(image.shape[0] // 2, None)
     return image.slicer[half], labels.slicer[half]
 
@@ -112,12 +112,8 @@ def main() -> None:
     weights, rows = load_weights(args.weights), []
     for name, change in CHANGES.items():
         with tempfile.TemporaryDirectory() as folder:
-            changed, labels = Path(folder) / "changed", Path(folder) / "labels"
-            labels.mkdir()
-            write_changed(args.data, changed, change)
-            found = evaluate(from_weights(weights, changed, labels))
-        assert found is not None
-        slices = found.comparison.slices
+            write_changed(args.data, Path(folder), change)
+            slices = evaluate(from_weights(weights, Path(folder))).comparison.slices
         rows.append(
             {"change": name, "scans": slices["case"].nunique(), "dsc": slices["dsc"].mean()}
         )

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from musclejax.bench.job import KEYS, RATED, Job, gflop_per_slice
-from musclejax.bench.session import Record, Sample
+from musclejax.bench.record import STAGES, Record, Sample
 
 TIMES = ("repeats", "compile_s", "seconds_median", "seconds_iqr", "seconds_min")
 RATES = ("slices_per_s", "slices_per_s_low", "slices_per_s_high", "seconds_per_slice")
 COSTS = ("peak_memory_mib",)
 ARITHMETIC = ("gflop_per_slice", "gflops", "matmul_peak_gflops", "share_of_peak")
 MACHINE = ("cpu", "system", "versions", "command")
-STAGES = ("startup", "load", "resample", "classify", "network", "restore", "save", "total")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "infer": (*KEYS, *TIMES, *RATES, *COSTS, *ARITHMETIC, "ratio_to_jax", *MACHINE),
     "train": (*KEYS, *TIMES, *RATES, *COSTS, *ARITHMETIC, "ratio_to_jax", *MACHINE),
@@ -24,8 +23,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> columns. Low and high are the rates at the quartiles of the seconds. ratio_to_jax is
 throughput against jax in float32, the median of the ratios round by round; more than 1 is faster.
-compile_s is what the first call took longer than the second; of segment, the first run longer than
-the median. Stages are seconds, medians."""
+compile_s: seconds of the first call beyond those of the second; of segment, seconds of the first
+run beyond the median. Stages: medians of their seconds."""
 
 
 def rows(record: Record, here: Mapping[str, Any], command: str) -> pd.DataFrame:
@@ -33,8 +32,8 @@ def rows(record: Record, here: Mapping[str, Any], command: str) -> pd.DataFrame:
 
     Args:
         record: What was measured.
-        here: Processor, system and versions, as `cli.process.machine` gives them.
-        command: The command line that made it.
+        here: Processor, system and versions, as `system.machine` gives them.
+        command: The command line.
     """
     measured = {s.job for s in record.samples}
     jobs = [job for job in record.prepared if job in measured]
@@ -61,17 +60,16 @@ def _row(job: Job, record: Record, here: Mapping[str, Any]) -> dict[str, Any]:
     low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
     prepared = record.prepared.get(job, {})
     peaks = [s.peak_memory_mib for s in samples if s.peak_memory_mib is not None]
-    items = job.slices
     row = asdict(job) | {
         "repeats": len(seconds),
         "compile_s": prepared.get("compile_s", prepared.get("first_run_s", np.nan) - median),
         "seconds_median": median,
         "seconds_iqr": high - low,
         "seconds_min": seconds.min(),
-        "slices_per_s": items / median,
-        "slices_per_s_low": items / high,
-        "slices_per_s_high": items / low,
-        "seconds_per_slice": median / items,
+        "slices_per_s": job.slices / median,
+        "slices_per_s_low": job.slices / high,
+        "slices_per_s_high": job.slices / low,
+        "seconds_per_slice": median / job.slices,
         "peak_memory_mib": max(peaks, default=np.nan),
         "ratio_to_jax": ratio(record.samples, job),
         "cpu": here["machine"]["cpu"],

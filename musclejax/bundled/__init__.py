@@ -1,4 +1,4 @@
-"""Weights that ship with the package, a folder each."""
+"""Weights that ship with the package, one folder per set."""
 
 DEFAULT_WEIGHTS = "phantom"
-"""What `segment` and `demo` use if nothing else is asked for."""
+"""Name of the weights that `segment` and `demo` use by default."""

@@ -40,7 +40,7 @@ def main() -> None:
     Start with:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
-      musclejax dataset --help                how labelled scans are laid out, to train on them
+      musclejax dataset --help                how labeled scans are laid out, to train on them
       musclejax phantom --help                synthetic scans with known labels
       musclejax train --help                  the paper's recipe on them; then evaluate
       musclejax export --help                 a network as ONNX or StableHLO, for other programs

@@ -1,91 +1,134 @@
-"""Options that several commands share."""
+"""Command-line options made from option records, and those that every command has."""
 
 from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from musclejax.bundled import DEFAULT_WEIGHTS
+from musclejax.app import console
+from musclejax.app.process import usage
+from musclejax.options import flag, texts
 
-weights_option = click.option(
-    "--weights",
-    default=DEFAULT_WEIGHTS,
-    show_default=True,
-    metavar="NAME_OR_DIR",
-    help="Bundled weights (see `musclejax weights list`) or a weights folder.",
-)
-threads_option = click.option("--threads", type=int, help="Processors to use.  [default: all]")
-memory_option = click.option(
-    "--memory",
-    "memory_gb",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="GB",
-    help="Take the largest batch, up to 8, that keeps memory below so many GB, instead of "
-    "--batch-size.",
-)
-
-ENGINES = ("jax", "onednn", "onnxruntime", "openvino", "auto")
-PRECISIONS = ("float32", "bfloat16")
-"""Those of `inference.engines`, which is not imported for `--help`; a test compares them."""
+_TYPES: dict[type, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
 
 
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --engine and --precision to a command."""
-    command = click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="float32",
-        show_default=True,
-        help="Of the factors in convolutions; sums are float32. Not every engine and processor has "
-        "bfloat16.",
-    )(command)
-    return click.option(
-        "--engine",
-        type=click.Choice(ENGINES),
-        default="jax",
-        show_default=True,
-        help="What computes the network; auto: the fastest one here. All but jax need "
-        "musclejax[engines].",
-    )(command)
+class Command(click.Command):
+    """A command with -q and -v."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params += [
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_level(console.QUIET),
+                help="Print warnings and errors only.",
+            ),
+            click.Option(
+                ["-v", "--verbose"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_level(console.VERBOSE),
+                help="Print details: stages, versions, full descriptions.",
+            ),
+        ]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; each call begins without -q and -v."""
+        console.set_verbosity(console.NORMAL)
+        return super().parse_args(ctx, args)
 
 
-def recipe_options(default: str = "thigh") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds --config, --data and --set to a command.
+class Group(click.Group):
+    """A group whose commands have -q and -v."""
+
+    command_class = Command
+    group_class = type
+
+
+def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def set_level(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+        if given:
+            console.set_verbosity(level)
+
+    return set_level
+
+
+def record_options(
+    *left_out: str, **records: type
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a command the options of some records.
 
     Args:
-        default: Recipe that is taken if none is given.
+        *left_out: ARGUMENT.FIELD of fields that are no options here and keep their defaults.
+        **records: Argument of the command's function -> class of the record that it gets. A field
+            is an option under its own name; its metadata may have "flags" (short forms) and
+            "metavar". An annotation `Literal` becomes choices, a tuple an option that may be
+            repeated; a field with the metadata "argument" is left to the command's own decorators.
+
+    The records are made before the function is called: an error in them is exit code 2.
     """
-    options = (
-        click.option(
-            "--config",
-            default=default,
-            show_default=True,
-            metavar="NAME_OR_FILE",
-            help="Recipe: thigh, leg, region (the paper's networks), phantom, phantom_gpu, "
-            "phantom_region (synthetic slices), tiny, tune, or a Python file with get_config().",
-        ),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            multiple=True,
-            metavar="DIR",
-            help="Dataset in nnU-Net's raw layout (see `musclejax dataset --help`); may be given "
-            "more than once. Recipes that draw synthetic slices need none.",
-        ),
-        click.option(
-            "--set",
-            "changes",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Change a setting of the recipe, such as optim.learning_rate=0.001; may be given "
-            "more than once.",
-        ),
-    )
+    used = {
+        name: [f for f in fields(record) if f"{name}.{f.name}" not in left_out]
+        for name, record in records.items()
+    }
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
+        @wraps(command)
+        def call(**values: Any) -> Any:
+            with usage():
+                made = {
+                    name: record(**{f.name: values.pop(f.name) for f in used[name]})
+                    for name, record in records.items()
+                }
+            return command(**made, **values)
+
+        wrapped: Callable[..., Any] = call
+        for name, record in reversed(records.items()):
+            hints = get_type_hints(record)
+            for field in reversed(used[name]):
+                if not field.metadata.get("argument"):
+                    help_text = texts(record).get(field.name, "")
+                    wrapped = _option(field, hints[field.name], help_text)(wrapped)
+        return wrapped
 
     return add
+
+
+def _option(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
+    """Return click's decorator for one field."""
+    kind, repeated = _kind(hint)
+    default = field.default
+    names = [*field.metadata.get("flags", ()), flag(field.name)]
+    settings: dict[str, Any] = {"help": help_text}
+    if kind is bool:
+        if default is True:
+            names[-1] += "/" + flag(f"no_{field.name}")
+        else:
+            settings["is_flag"] = True
+        return click.option(*names, field.name, default=default, show_default=default, **settings)
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    settings["type"] = click.Choice(choices) if choices else _TYPES[kind]
+    if "metavar" in field.metadata:
+        settings["metavar"] = field.metadata["metavar"]
+    if repeated:
+        settings["multiple"] = True
+    if default is MISSING:
+        settings["required"] = not repeated
+    elif default not in (None, ()):
+        settings |= {"default": default, "show_default": True}
+    return click.option(*names, field.name, **settings)
+
+
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """Return the type of one value, and whether there may be several."""
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple:
+        return get_args(hint)[0], True
+    return hint, False

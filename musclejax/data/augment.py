@@ -6,7 +6,7 @@ moved, a smooth random field is added. An output pixel is traced back through th
 nearest pixel. `augment_imgaug` does the same step by step with imgaug.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
-from musclejax.data.spline import sample
+from musclejax.data.bspline import interpolate
 
 _TRUNCATE = 1.3
 """The elastic kernel ends at this many standard deviations. Source: imgaug 0.4.0, whose kernel is
@@ -49,8 +49,8 @@ class Augmentation(NamedTuple):
     elastic_sigma_px: tuple[float, float] = (5.0, 10.0)
 
 
-class Draw(NamedTuple):
-    """One draw of all random quantities, in pixels and radians, as motion of the tissue.
+class Motion(NamedTuple):
+    """One sample of all random quantities, in pixels and radians, as motion of the tissue.
 
     Attributes:
         shift: Rows and columns by which the right and the left limb move.
@@ -87,15 +87,15 @@ def augment(
 
     Args:
         key: Source of all randomness.
-        coefficients: Of the image, from `spline.to_coefficients`.
+        coefficients: Of the image, from `bspline.to_coefficients`.
         labels: Label numbers.
         limbs: Where the limbs are.
         settings: Ranges; `settings.size` is the shape of the result.
 
     Source: paper, "Preprocessing and data augmentation".
     """
-    rows, columns = positions(draw(key, limbs, settings), limbs, settings)
-    image = sample(coefficients, rows, columns)
+    rows, columns = positions(sample_motion(key, limbs, settings), limbs, settings)
+    image = interpolate(coefficients, rows, columns)
     height, width = labels.shape
     inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
     row = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
@@ -103,11 +103,11 @@ def augment(
     return image, jnp.where(inside, labels[row, column], 0)
 
 
-def draw(key: PRNGKeyArray, limbs: Limbs, settings: Augmentation) -> Draw:
-    """Draw the random quantities of one slice."""
+def sample_motion(key: PRNGKeyArray, limbs: Limbs, settings: Augmentation) -> Motion:
+    """Sample the random quantities of one slice."""
     points, still = settings.piecewise_points, jnp.zeros((2, *settings.size))
     if not settings.enabled:
-        return Draw(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros((points, points, 2)), still)
+        return Motion(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros((points, points, 2)), still)
     coin, shift, angle, scale, nodes, elastic = jax.random.split(key, 6)
     happens = jax.random.bernoulli(coin, settings.probability, (4,))
     low, high = shift_bounds(limbs, settings.size)
@@ -116,7 +116,7 @@ def draw(key: PRNGKeyArray, limbs: Limbs, settings: Augmentation) -> Draw:
     spread = jax.random.uniform(scale, (), minval=low_scale, maxval=high_scale)
     # A branch of its own also keeps XLA from computing the field anew wherever it is used.
     field = jax.lax.cond(happens[3], lambda: _elastic_field(elastic, settings), lambda: still)
-    return Draw(
+    return Motion(
         happens[0] * jax.random.uniform(shift, (2, 2), minval=low, maxval=high),
         happens[1] * jax.random.uniform(angle, (2,), minval=-turn, maxval=turn),
         happens[2] * _node_moves(spread * jax.random.normal(nodes, (points, points, 2)), settings),
@@ -144,7 +144,7 @@ def shift_bounds(
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2 2"]]:
     """Return the least and greatest shift of each limb, in rows and columns.
 
-    The shortest distance of any limb to the border of the window, both ways; towards the other
+    The shortest distance of any limb to the border of the window, both ways; toward the other
     limb no further than the line that parts them.
 
     Source: paper; the stop at the line is ours: limbs do not run through one another.
@@ -162,28 +162,30 @@ def shift_bounds(
 
 
 def positions(
-    drawn: Draw, limbs: Limbs, settings: Augmentation
+    motion: Motion, limbs: Limbs, settings: Augmentation
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
     """Return where on the model grid each pixel of the window comes from; NaN where nowhere."""
     height, width = settings.size
-    rows = jnp.arange(height, dtype=jnp.float32)[:, None] + drawn.field[0]
-    columns = jnp.arange(width, dtype=jnp.float32)[None, :] + drawn.field[1]
-    down, across = _piecewise(rows, columns, drawn.nodes, settings.size)
+    rows = jnp.arange(height, dtype=jnp.float32)[:, None] + motion.field[0]
+    columns = jnp.arange(width, dtype=jnp.float32)[None, :] + motion.field[1]
+    down, across = _piecewise(rows, columns, motion.nodes, settings.size)
     rows, columns = rows + down + limbs.origin[0], columns + across + limbs.origin[1]
     left = columns > limbs.split
-    back = [_limb(rows, columns, drawn, limbs, side) for side in (0, 1)]
+    back = [_limb(rows, columns, motion, limbs, side) for side in (0, 1)]
     rows, columns = (jnp.where(left, b, a) for a, b in zip(*back, strict=True))
-    # What a limb leaves behind is air, not a piece of the other limb.
+    # A limb leaves air behind, not a piece of the other limb.
     own = (columns > limbs.split) == left
     return jnp.where(own, rows, -1.0), jnp.where(own, columns, -1.0)
 
 
-def _limb(rows: Array, columns: Array, drawn: Draw, limbs: Limbs, side: int) -> tuple[Array, Array]:
+def _limb(
+    rows: Array, columns: Array, motion: Motion, limbs: Limbs, side: int
+) -> tuple[Array, Array]:
     """Undo the shift, then the rotation about the middle, of one limb."""
     box = jnp.nan_to_num(limbs.boxes[side])
     row, column = (box[0] + box[1]) / 2, (box[2] + box[3]) / 2
-    y, x = rows - row - drawn.shift[side, 0], columns - column - drawn.shift[side, 1]
-    cos, sin = jnp.cos(drawn.angle[side]), jnp.sin(drawn.angle[side])
+    y, x = rows - row - motion.shift[side, 0], columns - column - motion.shift[side, 1]
+    cos, sin = jnp.cos(motion.angle[side]), jnp.sin(motion.angle[side])
     return cos * y - sin * x + row, sin * y + cos * x + column
 
 
@@ -216,7 +218,7 @@ def _elastic_field(key: PRNGKeyArray, settings: Augmentation) -> Float[Array, "2
     low, high = settings.elastic_sigma_px
     sd = jax.random.uniform(sigma, (), minval=low, maxval=high)
     margin = int(_TRUNCATE * high)
-    kernel = _gaussian(margin, sd)
+    kernel: Any = _gaussian(margin, sd)
     white = jax.random.uniform(noise, (2, height + 2 * margin, width + 2 * margin), minval=-1.0)
     # Sums of shifted arrays, which XLA makes one loop of: eight times faster than multiplying by
     # band matrices, and a hundred times faster than XLA's convolution on a CPU.
@@ -225,7 +227,7 @@ def _elastic_field(key: PRNGKeyArray, settings: Augmentation) -> Float[Array, "2
 
 
 def _gaussian(margin: int, sd: Array) -> Float[Array, " m"]:
-    """Return the weights of the 2 * margin + 1 neighbours of a pixel on a line."""
+    """Return the weights of the 2 * margin + 1 neighbors of a pixel on a line."""
     distance = jnp.arange(-margin, margin + 1)
     kernel = jnp.exp(-0.5 * (distance / sd) ** 2)
     kernel = jnp.where(jnp.abs(distance) <= jnp.floor(_TRUNCATE * sd), kernel, 0)

@@ -1,11 +1,11 @@
-"""The paper's transformations with imgaug, step by step: what `augment` is compared with.
+"""The paper's transformations with imgaug, step by step: the reference of `augment`.
 
-Each step resamples what the step before has left, as augmenters do when they are chained. imgaug
-comes with the extra `musclejax[imgaug]`. Its last release, 0.4.0 of 2020, wants a table that NumPy
-2 no longer has; this module is the only one that knows.
+Each step resamples the result of the step before, as chained augmenters do. imgaug comes with the
+extra `musclejax[imgaug]`, and its OpenCV needs the system library libGL. Its last release, 0.4.0
+of 2020, reads a table that NumPy 2 no longer has; only this module knows.
 
-What imgaug means by order 3: limbs and elastic fields go through OpenCV, a cubic convolution at
-positions rounded to 1/32 pixel; the piecewise affine goes through scikit-image, a cubic B-spline.
+Order 3 in imgaug: limbs and elastic fields go through OpenCV, a cubic convolution at positions
+rounded to 1/32 pixel; the piecewise affine goes through scikit-image, a cubic B-spline.
 """
 
 import warnings
@@ -29,7 +29,11 @@ _SCALAR_TYPES = {
     "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
     "float": [np.float16, np.float32, np.float64, np.longdouble],
 }
-"""What imgaug 0.4.0 reads from `np.sctypes`, which NumPy 2.0 removed."""
+"""Contents of `np.sctypes`, which imgaug 0.4.0 reads and NumPy 2.0 removed."""
+_REMEDY = (
+    "Install it: pip install 'musclejax[imgaug]'; its OpenCV needs the system library libGL "
+    "(Debian, Ubuntu: apt install libgl1)."
+)
 
 Pair = tuple[Float[np.ndarray, "r c"], UInt8[np.ndarray, "r c"]]
 """An image and its labels."""
@@ -52,7 +56,7 @@ def augment(
         settings: Ranges; `settings.size` is the shape of the result.
 
     Raises:
-        InputError: If imgaug is not installed.
+        InputError: If imgaug cannot be imported.
 
     Source: paper, "Preprocessing and data augmentation".
     """
@@ -93,10 +97,10 @@ def apply_steps(
 
 @cache
 def load() -> ModuleType:
-    """Import imgaug, giving it the table it looks for in NumPy while it is imported.
+    """Import imgaug, with the table that it needs in NumPy while it is imported.
 
     Raises:
-        InputError: If it is not installed.
+        InputError: If it is not installed, or the system lacks libGL.
     """
     missing = not hasattr(np, "sctypes")
     if missing:
@@ -105,8 +109,8 @@ def load() -> ModuleType:
         import imgaug.augmenters
     except ImportError as error:
         found = f"imgaug, which cannot be imported ({error})"
-        remedy = "Install it: pip install 'musclejax[imgaug]'"
-        raise InputError("augment.backend", found, "jax, or imgaug once it works", remedy) from None
+        accepted = "jax, or imgaug once it works"
+        raise InputError("augment.backend", found, accepted, _REMEDY) from None
     finally:
         if missing:
             del vars(np)["sctypes"]

@@ -1,7 +1,7 @@
-"""Batches of one fixed shape, made ahead of the step that needs them.
+"""Batches of one fixed shape, made before the step that needs them.
 
-Batch n depends on the seed and on n only, so that a run can stop and go on anywhere, and several
-processes can each make their own rows of it.
+Batch n depends on the seed and on n only, so that a run can resume anywhere, and several processes
+can each make their own rows of it.
 """
 
 import queue
@@ -9,46 +9,39 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from musclejax import anatomy
-from musclejax.config import SLICE_PX, THUMBNAIL_PX
+from musclejax.anatomy import REGIONS, SLICE_PX, TASKS, THUMBNAIL_PX
 from musclejax.data.dataset import IGNORE
-from musclejax.data.feed import (
-    Feed,
-    SliceFeed,
-    batch_origins,
-    make_feeds,
-    training_items,
-    validation_items,
-)
-from musclejax.data.phantom_feed import PhantomFeed
+from musclejax.data.sampler import Sampler
 from musclejax.data.weight_map import weight_map
 from musclejax.scan.grid import thumbnail_matrix
 
-__all__ = [
-    "Batch",
-    "Feed",
-    "SliceFeed",
-    "ahead",
-    "batch_origins",
-    "make_batch",
-    "make_feeds",
-    "training_items",
-    "validation_items",
-]
-
-Batch = dict[str, Any]
-"""image [B,H,W,1] f32, labels [B,H,W] i32, weights [B,H,W] f32, mask [B] bool; for the classifier
-labels [B] i32 (region) and weights [B] f32."""
-AHEAD = 2
+PREFETCHED = 2
 """Batches kept ready."""
+Made = TypeVar("Made")
+
+
+class Batch(NamedTuple):
+    """What one step learns from; the classifier's labels and weights have no pixel axes.
+
+    Attributes:
+        image: Network input.
+        labels: True class; 0 where it is unknown.
+        weights: Weight in the loss (paper, Eq. 2); 0 where the label is unknown.
+        mask: False for rows of padding.
+    """
+
+    image: Float[Array | np.ndarray, "b h w 1"]
+    labels: Int[Array | np.ndarray, " b *pixels"]
+    weights: Float[Array | np.ndarray, " b *pixels"]
+    mask: Bool[Array | np.ndarray, " b"]
 
 
 class _Target(NamedTuple):
@@ -60,32 +53,39 @@ class _Target(NamedTuple):
 
 
 def make_batch(
-    feed: Feed, items: np.ndarray, numbers: np.ndarray, classes: np.ndarray, config: ConfigDict
+    sampler: Sampler,
+    indices: Int[np.ndarray, " b"],
+    seeds: Int[np.ndarray, " b"],
+    classes: Float[np.ndarray, " k"],
+    config: ConfigDict,
 ) -> Batch:
     """Make one batch, or some rows of one.
 
     Args:
-        feed: Where slices come from.
-        items: Items of the feed; -1 for a row of padding.
-        numbers: What seeds the augmentation of each.
-        classes: Weight of each class; of no account for the classifier.
+        sampler: Where slices come from.
+        indices: Which slices of the sampler; -1 for a row of padding.
+        seeds: Seed of the variation of each.
+        classes: Weight of each class; the classifier ignores it.
         config: Settings of the network.
     """
-    loss, names = config.loss, list(anatomy.REGIONS)
+    loss, names = config.loss, list(REGIONS)
     target = _Target(config.task, float(loss.border_weight), float(loss.border_sigma_px))
-    regions = np.array([names.index(feed.region(int(item))) for item in items], np.int32)
-    numbers = np.maximum(numbers, 0)
-    if jax.default_backend() != "cpu" and isinstance(feed, PhantomFeed):
-        # One call a batch: an accelerator draws it as fast as a single slice.
-        batch = dict(_to_rows(*feed.draw_many(items, numbers), classes, regions, target))
-        return {**batch, "mask": items >= 0}
-    # One slice a call: XLA on a CPU runs that faster than a batch of them.
+    regions = np.array([names.index(sampler.region(int(index))) for index in indices], np.int32)
+    mask, seeds = indices >= 0, np.maximum(seeds, 0)
+    if jax.default_backend() != "cpu":
+        # One call per batch: an accelerator samples it as fast as a single slice.
+        samples = sampler.sample_many(indices, seeds)
+        image, labels, weights = _to_rows(*samples, classes, regions, target)
+        return Batch(image, labels, weights, mask)
+    # One call per slice: XLA on a CPU runs that faster than a batch of them.
     rows = [
-        _to_row(*feed.draw(int(item), int(number)), classes, region, target)
-        for item, number, region in zip(items, numbers, regions, strict=True)
+        _to_row(*sampler.sample(int(index), int(seed)), classes, region, target)
+        for index, seed, region in zip(indices, seeds, regions, strict=True)
     ]
-    batch = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-    return {**batch, "mask": items >= 0}
+    image, labels, weights = (
+        np.stack([np.asarray(array) for array in arrays]) for arrays in zip(*rows, strict=True)
+    )
+    return Batch(image, labels, weights, mask)
 
 
 # Not one function with the augmentation: XLA on a CPU would then trace every pixel back anew for
@@ -97,41 +97,41 @@ def _to_row(
     classes: Array,
     region: Array,
     target: _Target,
-) -> dict[str, Array]:
-    """Return what the network sees of a slice and what it should say."""
-    if target.task == "region":
+) -> tuple[Array, Array, Array]:
+    """Return image, labels and weights of one row."""
+    if TASKS[target.task].is_classifier:
         shrink = jnp.asarray(thumbnail_matrix(SLICE_PX))
         small = jnp.clip(shrink @ image @ shrink.T, image.min(), image.max())
         assert small.shape == (THUMBNAIL_PX, THUMBNAIL_PX)
-        return {"image": small[..., None], "labels": region, "weights": jnp.ones(())}
+        return small[..., None], region, jnp.ones(())
     weights = weight_map(labels, classes, target.border_weight, target.border_sigma_px)
     known = jnp.where(labels == IGNORE, 0, labels).astype(jnp.int32)
-    return {"image": image[..., None], "labels": known, "weights": weights}
+    return image[..., None], known, weights
 
 
 @partial(jax.jit, static_argnames="target")
 def _to_rows(
     images: Array, labels: Array, classes: Array, regions: Array, target: _Target
-) -> dict[str, Array]:
+) -> tuple[Array, Array, Array]:
     """Do what `_to_row` does to every slice of a batch."""
 
-    def row(image: Array, labels: Array, region: Array) -> dict[str, Array]:
+    def row(image: Array, labels: Array, region: Array) -> tuple[Array, Array, Array]:
         return _to_row(image, labels, classes, region, target)
 
     return jax.vmap(row)(images, labels, regions)
 
 
 @contextmanager
-def ahead(make: Callable[[int], Any], start: int, stop: int) -> Iterator[Iterator[Any]]:
-    """Yield `make(start)` ... `make(stop - 1)`, each made by a thread before it is asked for.
+def prefetch(make: Callable[[int], Made], start: int, stop: int) -> Iterator[Iterator[Made]]:
+    """Yield an iterator over `make(start)` ... `make(stop - 1)`, which a thread makes in advance.
 
-    An error in the thread is raised where its result is asked for. Leaving the block ends the
+    An error in the thread is raised where its result is requested. Leaving the block ends the
     thread.
     """
-    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(AHEAD)
+    ready: queue.Queue[tuple[bool, object]] = queue.Queue(PREFETCHED)
     left = threading.Event()
 
-    def put(entry: tuple[bool, Any]) -> None:
+    def put(entry: tuple[bool, object]) -> None:
         while not left.is_set():
             try:
                 ready.put(entry, timeout=0.1)
@@ -149,12 +149,12 @@ def ahead(make: Callable[[int], Any], start: int, stop: int) -> Iterator[Iterato
                 put((False, error))
                 return
 
-    def results() -> Iterator[Any]:
+    def results() -> Iterator[Made]:
         for _ in range(start, stop):
             fine, result = ready.get()
             if not fine:
-                raise result
-            yield result
+                raise result  # type: ignore[misc]
+            yield result  # type: ignore[misc]
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
     thread.start()

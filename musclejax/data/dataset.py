@@ -1,4 +1,4 @@
-"""Cases in nnU-Net's raw layout: where they are, whose they are, what their labels mean."""
+"""Cases in nnU-Net's raw layout: their files, their subjects, the meaning of their labels."""
 
 import csv
 import json
@@ -12,12 +12,13 @@ from jaxtyping import UInt8
 
 from musclejax import anatomy
 from musclejax.errors import InputError
-from musclejax.scan.volume import Volume, load_nifti
+from musclejax.scan.nifti import load_nifti
+from musclejax.scan.volume import Volume
 
 IGNORE = 255
-"""Pixels that count for nothing: nnU-Net's "ignore" label, here always this number."""
+"""Label of pixels that do not count: nnU-Net's "ignore" label, here always this number."""
 SPLITS = ("train", "validation", "test", "unseen")
-"""Roles of a case. "unseen": slices of test subjects away from the annotated levels (paper,
+"""Roles of a case. "unseen": slices of test subjects away from the annotated slices (paper,
 Table 4); evaluated apart."""
 COLUMNS = ("case", "subject", "time_point", "region", "severity", "split")
 """Columns of the optional `cases.csv`; all but `case` may be empty or missing."""
@@ -33,9 +34,9 @@ class Case:
         name: CASE in `CASE_0000.nii.gz`.
         image: The image file of the chosen channel.
         labels: The label file.
-        subject: Whose scan it is; the case itself where nothing else is said.
-        time_point: Which visit, as text; may be empty.
-        region: "thigh", "leg", or "" if only the labels tell.
+        subject: Name of the person; the case's own name where none is given.
+        time_point: Name of the visit; may be empty.
+        region: "thigh", "leg", or "" if only the labels show it.
         severity: "mild", "severe" or anything else; may be empty.
         split: One of `SPLITS`, or "" to be decided by `data.split`.
     """
@@ -55,12 +56,12 @@ class Dataset:
     """A folder of cases.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         values: Label value in the files -> (region, our label number).
         ignore: Label value that means "unknown", or None.
         cases: In the order of their names.
-        intensity: `config.intensity` that the images have been normalised with already (as
-            `musclejax augment` does), or None for scanner intensities.
+        intensity: `config.intensity` that the images are already normalized with (by
+            `musclejax augment`), or None for scanner intensities.
     """
 
     folder: Path
@@ -76,15 +77,16 @@ class Dataset:
 
 
 def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
-    """Read what a dataset consists of, without its images.
+    """Read the cases of a dataset, without their images.
 
     Args:
         folder: `dataset.json`, `imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, optionally
             `imagesTs` and `labelsTs` (test cases) and `cases.csv` (see `COLUMNS`).
-        channel: Which image of each case.
+        channel: Number of the image of each case.
 
     Raises:
-        InputError: If a file is missing or unreadable, or names what does not exist.
+        InputError: If a file is missing or unreadable, or names a label or case that does not
+            exist.
 
     Source: nnU-Net v2, "dataset_format"; `cases.csv` ours.
     """
@@ -94,7 +96,7 @@ def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
     ending = str(index.get("file_ending", ".nii.gz"))
     cases = [case for names in _FOLDERS for case in _find_cases(folder, *names, channel, ending)]
     if not cases:
-        found, accepted = "no labelled case", "imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz"
+        found, accepted = "no labeled case", "imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz"
         raise InputError(folder, found, accepted)
     table = folder / "cases.csv"
     if table.is_file():
@@ -196,7 +198,7 @@ def _read_values(
     ignore = None
     for name, value in labels.items():
         if not isinstance(value, int):
-            raise InputError(path, f"label {name}: {value!r}", "one number a label")
+            raise InputError(path, f"label {name}: {value!r}", "one number per label")
         if name.casefold() == "ignore":
             ignore = value
         elif name.casefold() in names:

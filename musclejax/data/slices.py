@@ -1,6 +1,6 @@
-"""Annotated slices on the model grid, cleaned, with where their limbs are: what training reads."""
+"""Annotated slices on the model grid, specks removed, and the places of their limbs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 from skimage.measure import label as connected
 
-from musclejax.config import SLICE_PX, SLICE_SPACING_MM
+from musclejax.anatomy import SLICE_PX, SLICE_SPACING_MM, TASKS
 from musclejax.data.augment import Limbs
 from musclejax.data.dataset import IGNORE, Case, Dataset, read_case
 from musclejax.errors import InputError
+from musclejax.loops import Advance
 from musclejax.scan.grid import labels_to_model_grid, to_model_grid
-from musclejax.scan.intensity import body_mask, normalise
+from musclejax.scan.intensity import body_mask, normalize
 from musclejax.scan.sides import limb_split
 from musclejax.scan.volume import check
 
@@ -24,10 +25,10 @@ Source: ours."""
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a slice comes from.
+    """The scan and the place in it that a slice comes from.
 
     Attributes:
-        case: The scan and whose it is.
+        case: The scan and its subject.
         region: Region of its muscles.
         index: Slice on the model grid, counted from the feet, from 0.
     """
@@ -46,10 +47,10 @@ class Slices:
     """Annotated slices of any number of cases.
 
     Attributes:
-        images: Normalised intensities.
+        images: Normalized intensities.
         labels: Our label numbers; `IGNORE` where unknown.
-        limbs: Where the limbs are, one row a slice.
-        origins: Where each slice comes from.
+        limbs: Places of the limbs, one row per slice.
+        origins: Origin of each slice.
     """
 
     images: Float[np.ndarray, "n r c"]
@@ -62,20 +63,16 @@ class Slices:
         return len(self.origins)
 
 
-def load_slices(
-    datasets: Iterable[Dataset],
-    config: ConfigDict,
-    splits: dict[str, str],
-    advance: Callable[[Case], None] = lambda case: None,
-) -> dict[str, Slices]:
-    """Load the annotated slices of every case that the task learns from.
+def load_slices_steps(
+    datasets: Iterable[Dataset], config: ConfigDict, splits: dict[str, str]
+) -> Generator[Advance, None, dict[str, Slices]]:
+    """Load the annotated slices of every case that the task learns from; yield after each case.
 
     Args:
-        datasets: Where the cases are.
-        config: Settings of the network; cases of other regions are left out unless it is the
-            classifier.
+        datasets: The datasets of the cases.
+        config: Settings of the network; cases of regions that its task does not learn from are
+            left out.
         splits: Role of each case, by name.
-        advance: Called with each case when it is done.
 
     Returns:
         "train" and "validation": the slices of each, if any; other roles are not loaded.
@@ -84,14 +81,14 @@ def load_slices(
         InputError: If a case is unusable.
     """
     parts: dict[str, list[Slices]] = {"train": [], "validation": []}
-    for dataset in datasets:
-        for case in dataset.cases:
-            wanted = config.task == "region" or case.region in ("", config.task)
-            if wanted and splits[case.name] in parts:
-                part = case_slices(case, dataset, config)
-                if config.task == "region" or {o.region for o in part.origins} <= {config.task}:
-                    parts[splits[case.name]].append(part)
-            advance(case)
+    regions = TASKS[config.task].regions
+    cases = [(case, dataset) for dataset in datasets for case in dataset.cases]
+    for done, (case, dataset) in enumerate(cases, start=1):
+        if case.region in ("", *regions) and splits[case.name] in parts:
+            part = case_slices(case, dataset, config)
+            if {o.region for o in part.origins} <= set(regions):
+                parts[splits[case.name]].append(part)
+        yield Advance(done, len(cases))
     return {name: join(part) for name, part in parts.items() if sum(map(len, part))}
 
 
@@ -99,7 +96,7 @@ def case_slices(case: Case, dataset: Dataset, config: ConfigDict) -> Slices:
     """Load the annotated slices of one case.
 
     Raises:
-        InputError: If the case is unusable or was normalised in another way.
+        InputError: If the case is unusable or was normalized in another way.
     """
     volume, numbers, region = read_case(case, dataset)
     check(volume, case.image)
@@ -107,19 +104,19 @@ def case_slices(case: Case, dataset: Dataset, config: ConfigDict) -> Slices:
     labels = labels_to_model_grid(numbers, transform)
     limbs = find_limbs(body_mask(slices), tuple(config.data.crop_px))
     if dataset.intensity is None:
-        slices = normalise(slices, config.intensity)
+        slices = normalize(slices, config.intensity)
     elif dict(dataset.intensity) != config.intensity.to_dict():
-        found = f"images normalised as {dict(dataset.intensity)}"
+        found = f"images normalized as {dict(dataset.intensity)}"
         accepted = f"scanner intensities, or intensity = {config.intensity.to_dict()}"
         raise InputError(dataset.folder, found, accepted, "Augment again with this recipe.")
-    labels = np.stack([clean(slice_labels, config.data.clean_px) for slice_labels in labels])
+    labels = np.stack([remove_specks(labels_2d, config.data.clean_px) for labels_2d in labels])
     kept = np.flatnonzero([_muscles(s) >= max(1, config.data.min_muscles) for s in labels])
     origins = tuple(Origin(case, region, int(i)) for i in kept)
     return Slices(slices[kept], labels[kept], Limbs(*(a[kept] for a in limbs)), origins)
 
 
-def clean(labels: UInt8[np.ndarray, "r c"], area_px: int) -> UInt8[np.ndarray, "r c"]:
-    """Remove specks of each label, then fill pinholes in it.
+def remove_specks(labels: UInt8[np.ndarray, "r c"], area_px: int) -> UInt8[np.ndarray, "r c"]:
+    """Remove small connected components of each label, then fill small holes in it.
 
     Args:
         labels: Label numbers; unknown pixels stay as they are.
@@ -128,23 +125,23 @@ def clean(labels: UInt8[np.ndarray, "r c"], area_px: int) -> UInt8[np.ndarray, "
     Source: paper, "Preprocessing and data augmentation": area opening, then area closing, of
     each mask with a threshold of 4 pixels.
     """
-    cleaned = labels.copy()
+    filtered = labels.copy()
     numbers = [n for n in np.unique(labels) if n not in (0, IGNORE)]
     for number in numbers:
         box = _box(labels == number)
-        cleaned[box][_small(labels[box] == number, area_px)] = 0
+        filtered[box][_small(labels[box] == number, area_px)] = 0
     for number in numbers:
-        if (cleaned == number).any():
-            part = cleaned[_box(cleaned == number)]
+        if (filtered == number).any():
+            part = filtered[_box(filtered == number)]
             part[_small(part != number, area_px) & (part == 0)] = number
-    return cleaned
+    return filtered
 
 
 def _small(mask: Bool[np.ndarray, "r c"], area_px: int) -> Bool[np.ndarray, "r c"]:
     """Return the 4-connected components of fewer pixels than `area_px`.
 
-    What scikit-image's `area_opening` removes from a mask, and `area_closing` adds to its
-    opposite; those build a tree of grey levels, which takes a hundred times longer.
+    scikit-image's `area_opening` removes the same from a mask, and `area_closing` adds the same to
+    its opposite; they build a tree of gray levels, which takes a hundred times longer.
     """
     components = connected(mask, connectivity=1)
     small = np.bincount(components.ravel()) < area_px
@@ -157,7 +154,7 @@ def find_limbs(body: Bool[np.ndarray, "z r c"], size: tuple[int, int]) -> Limbs:
 
     Args:
         body: Which pixels of the model slices show the body.
-        size: Rows and columns of the window; it is centred on the limbs.
+        size: Rows and columns of the window; it is centered on the limbs.
     """
     split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
     columns = np.arange(body.shape[2])

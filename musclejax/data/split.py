@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: whole subjects at a time."""
+"""Training, validation and test cases: whole subjects at a time."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ LEAKS = (
     'split.order = "paper" validates on augmented siblings of training slices, as the paper did: '
     "its validation scores are too good"
 )
-"""What a user is told when choosing the paper's order."""
+"""Warning about the paper's order."""
 _HELD_OUT = {"test": "test", "unseen": "test"}
 
 
 def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[str, str]:
     """Return the role of every case: "train", "validation", "test" or "unseen".
 
-    What `cases.csv` says stands, and holds for all scans of the subject. The other subjects are
-    shared out by a hash of their names, so that a subject keeps its role when others join.
+    A split in `cases.csv` stands, and holds for all scans of the subject. The other subjects are
+    distributed by a hash of their names, so that a subject keeps its role when others join.
 
     Args:
         cases: Cases of one or more datasets.
@@ -33,11 +33,11 @@ def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[str, str]
     Source: ours; the paper splits subjects only into working and test set (facts-2021, Protocol).
     """
     if settings.order not in ORDERS:
-        raise InputError("split.order", repr(settings.order), " or ".join(ORDERS))
+        raise InputError.choice("split.order", settings.order, ORDERS)
     given = given_splits(cases)
     for subject, roles in given.items():
         if len(roles) > 1:
-            accepted = "one split a subject, so that nobody is trained and tested on"
+            accepted = "one split per subject, so that nobody is trained and tested on"
             raise InputError(f"subject {subject}", " and ".join(sorted(roles)), accepted)
     role = {subject: next(iter(roles)) for subject, roles in given.items()}
     free = sorted({c.subject for c in cases} - set(role), key=lambda s: _order(s, settings.seed))

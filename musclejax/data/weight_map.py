@@ -15,23 +15,23 @@ from musclejax.errors import InputError
 _REACH = 6.0
 """Distances count up to this many sigma: beyond, the border term is below 2e-8 of its peak, less
 than one rounding of the class weight it is added to."""
-_ROWS_A_PASS = 6
+_ROWS_PER_PASS = 6
 """Rows at a time in `squared_distances`: one takes half as long again, more gain nothing."""
 
 
 def class_weights(
     labels: Sequence[UInt8[np.ndarray, "_ _"]], region: str, absent: Sequence[str] = ()
 ) -> Float[np.ndarray, " k"]:
-    """Return the inverse frequency of each class among the labelled pixels of the training set.
+    """Return the inverse frequency of each class among the labeled pixels of the training set.
 
     Args:
         labels: Label maps of the training slices.
-        region: Whose muscles they show.
-        absent: Abbreviations of muscles that are knowingly unlabelled: weight 0.
+        region: The region that they show.
+        absent: Abbreviations of muscles that are unlabeled on purpose: weight 0.
 
     Raises:
-        InputError: If another class never occurs, or an absent one does: its weight would be
-            infinite.
+        InputError: If another class never occurs (its weight would be infinite), or a muscle of
+            `absent` does not exist.
 
     Source: paper, Eq. 2, first term.
     """
@@ -48,7 +48,7 @@ def class_weights(
     if missing:
         names = ",".join(missing)
         found = f"no pixel of {', '.join(missing)} in the training slices"
-        remedy = f'If unlabelled on purpose, say so: --set data.absent="{names}"'
+        remedy = f'If unlabeled on purpose, say so: --set data.absent="{names}"'
         accepted = "every muscle at least once, as a class weight is 1 / frequency"
         raise InputError("labels", found, accepted, remedy)
     safe = np.maximum(known, 1)
@@ -86,12 +86,12 @@ def squared_distances(
 ) -> Int[Array, "k r c"]:
     """Return the squared distance to each muscle; more than `reach` squared means "further".
 
-    Exact: along columns by doubling steps, then along rows as the least of what any row within
-    reach gives. Whole numbers in 16 bits go through memory and vector units twice as fast as
-    floats. Loops, because what is written out XLA computes anew wherever it is used; a few rows a
-    pass, because each pass goes through memory.
+    Exact: along columns by doubling steps, then along rows as the minimum over all rows within
+    reach. Integers in 16 bits go through memory and vector units twice as fast as floats. These are
+    loops, because XLA computes unrolled code anew wherever it is used, and a few rows per pass,
+    because each pass goes through memory.
     """
-    far, margin = reach + 1, reach + _ROWS_A_PASS
+    far, margin = reach + 1, reach + _ROWS_PER_PASS
     whole = jnp.int16 if 2 * margin**2 < 2**15 else jnp.int32
     muscle = jnp.arange(1, num_classes, dtype=labels.dtype)[:, None, None]
     line = jnp.where(labels == muscle, 0, far).astype(whole)
@@ -107,13 +107,13 @@ def squared_distances(
     beyond = jnp.pad(squared, ((0, 0), (margin, margin), (0, 0)), constant_values=far**2)
 
     def approach(n: Array, squared: Array) -> Array:
-        for more in range(1, _ROWS_A_PASS + 1):
-            rows = _ROWS_A_PASS * n + more
+        for more in range(1, _ROWS_PER_PASS + 1):
+            rows = _ROWS_PER_PASS * n + more
             there = _least_of_two(beyond, 1, margin, rows) + (rows**2).astype(whole)
             squared = jnp.minimum(squared, there)
         return squared
 
-    return jax.lax.fori_loop(0, math.ceil(reach / _ROWS_A_PASS), approach, squared)
+    return jax.lax.fori_loop(0, math.ceil(reach / _ROWS_PER_PASS), approach, squared)
 
 
 def _least_of_two(padded: Array, axis: int, margin: int, step: int | Array) -> Array:

@@ -1,6 +1,6 @@
 """Write datasets in nnU-Net's raw layout; the paper's fixed set of augmented slices."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,52 +10,50 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from musclejax import anatomy
-from musclejax.config import SLICE_SPACING_MM
-from musclejax.data.batches import SliceFeed, batch_origins, make_batch
+from musclejax.anatomy import SLICE_SPACING_MM
+from musclejax.data.batches import make_batch
 from musclejax.data.dataset import COLUMNS
+from musclejax.data.sampler import SliceSampler
 from musclejax.data.slices import Origin
 from musclejax.files import staging_folder, write_json, write_text
+from musclejax.loops import Advance
 
 _SLICE_MM = 5.0
 _STEP = 1 / 8192
 """Intensities are stored in steps of this; 1 is the 99th percentile of the scan's body."""
 
 
-def write_augmented(
-    folder: Path,
-    feeds: dict[str, SliceFeed],
-    count: int,
-    config: ConfigDict,
-    advance: Callable[[int], None] = lambda done: None,
-) -> None:
-    """Write `count` augmented slices in nnU-Net's raw layout, one slice a case.
+def write_augmented_steps(
+    folder: Path, samplers: Mapping[str, SliceSampler], count: int, config: ConfigDict
+) -> Generator[Advance, None, None]:
+    """Write `count` augmented slices in nnU-Net's raw layout, one slice per case; yield after each.
 
-    Slices that exist are left as they are, so that a stopped run goes on. `cases.csv` names the
+    Slices that exist are left as they are, so that a stopped run resumes. `cases.csv` names the
     subject that each slice comes from, and keeps its split.
 
     Args:
         folder: Dataset to write.
-        feeds: "train" and "validation", with augmentation; they get shares of `count` in
+        samplers: "train" and "validation", with augmentation; they get shares of `count` in
             proportion to their slices, so that each subject stays on its side.
         count: Slices in all, at least two.
-        config: Settings; the images are normalised with `config.intensity` and say so.
-        advance: Called with the number of slices just done.
+        config: Settings; the images are normalized with `config.intensity`, which the dataset
+            records.
     """
-    slices = {name: len(feed) for name, feed in feeds.items()}
+    slices = {name: len(sampler) for name, sampler in samplers.items()}
     validation = max(1, round(count * slices["validation"] / sum(slices.values())))
     shares = {"train": count - validation, "validation": validation}
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[dict[str, str]] = []
     for split, share in shares.items():
-        feed = replace(feeds[split], settings=feeds["train"].settings)
-        for number in range(share):
-            item = number % len(feed)
-            origin = batch_origins(feed, np.array([item]))[0]
-            name = f"{split}{number:05d}_{origin.case.name}_{origin.index:03d}"
-            _write(folder, name, feed, item, number, config)
+        sampler = replace(samplers[split], settings=samplers["train"].settings)
+        for seed in range(share):
+            index = seed % len(sampler)
+            origin = sampler.origin(index)
+            name = f"{split}{seed:05d}_{origin.case.name}_{origin.index:03d}"
+            _write(folder, name, sampler, index, seed, config)
             rows.append(_row(name, origin, split))
-            advance(1)
+            yield Advance(len(rows), count)
     write_cases(folder, rows)
     write_index(folder, config.task, count, config.intensity.to_dict())
 
@@ -102,15 +100,15 @@ def _row(name: str, origin: Origin, split: str) -> dict[str, str]:
 
 
 def _write(
-    folder: Path, name: str, feed: SliceFeed, item: int, number: int, config: ConfigDict
+    folder: Path, name: str, sampler: SliceSampler, index: int, seed: int, config: ConfigDict
 ) -> None:
     label_path = folder / "labelsTr" / f"{name}.nii.gz"
     if label_path.is_file():  # written last
         return
     classes = np.ones(anatomy.REGIONS[config.task].num_classes, np.float32)
-    batch = make_batch(feed, np.array([item]), np.array([number]), classes, config)
-    image, labels = batch["image"][0, ..., 0], batch["labels"][0]
-    labels = np.where(batch["weights"][0] > 0, labels, len(classes))
+    batch = make_batch(sampler, np.array([index]), np.array([seed]), classes, config)
+    image, labels = np.asarray(batch.image)[0, ..., 0], np.asarray(batch.labels)[0]
+    labels = np.where(np.asarray(batch.weights)[0] > 0, labels, len(classes))
     steps = np.clip(np.round(image / _STEP), -32768, 32767)
     image_path = folder / "imagesTr" / f"{name}_0000.nii.gz"
     save_slices(image_path, steps.astype(np.int16)[None], _SLICE_MM, _STEP)
@@ -124,7 +122,7 @@ def save_slices(path: Path, slices: np.ndarray, slice_mm: float, step: float = 1
         path: File to write.
         slices: On the model grid: from the feet up, rows from anterior to posterior.
         slice_mm: Distance between slices.
-        step: Intensity that a stored 1 stands for.
+        step: Intensity of a stored 1.
     """
     mm = SLICE_SPACING_MM
     # [slice, row, column] -> [left, posterior, slice]; world RAS.

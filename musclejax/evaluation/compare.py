@@ -1,30 +1,27 @@
 """One case: per muscle and side, and per slice, how far the prediction is from the reference."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
 from musclejax.errors import InputError
-from musclejax.evaluation.overlap import (
+from musclejax.evaluation.cases import Pair
+from musclejax.evaluation.metrics import (
     GROUPS,
     count_voxels,
     dsc,
-    jaccard,
-    volume_error_percent,
-)
-from musclejax.evaluation.pairs import Pair
-from musclejax.evaluation.surface import (
     hausdorff_mm,
+    jaccard,
     mean_surface_mm,
     surface_distances,
+    volume_error_percent,
 )
-from musclejax.scan.grid import lps_spacing_mm, to_lps
+from musclejax.evaluation.result import Comparison, Decision
 
-WHOSE = ["case", "subject", "time_point", "region", "severity", "split"]
+IDENTITY = ["case", "subject", "time_point", "region", "severity", "split"]
 """Columns with which every table begins."""
 MEASURES = [
     "dsc",
@@ -36,37 +33,7 @@ MEASURES = [
     "volume_error_ml",
     "volume_error_percent",
 ]
-"""What is measured of a muscle; see `compare`."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the classifier said of a scan whose region is known.
-
-    Attributes:
-        region: Its decision.
-        probability: Of that region, 0 to 1.
-        split: The scan's role in training the classifier.
-    """
-
-    region: str
-    probability: float
-    split: str
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What was measured in one case or, put together, in many.
-
-    Attributes:
-        muscles: A row per muscle and side; see `compare`.
-        slices: A row per slice.
-        cases: A row per case: means over the muscles, both sides as one label.
-    """
-
-    muscles: pd.DataFrame
-    slices: pd.DataFrame
-    cases: pd.DataFrame
+"""Measures of a muscle; see `compare`."""
 
 
 def compare(
@@ -74,13 +41,13 @@ def compare(
 ) -> Comparison:
     """Compare a prediction with its reference.
 
-    References are often drawn on a few slices only, so by default nothing counts but the axial
-    slices on which the reference shows a muscle. Volumes are those of the compared slices.
+    Often only a few slices are annotated. By default only axial slices count on which the
+    reference shows a muscle. Volumes are those of the compared slices.
 
     Args:
         pair: Both label maps.
         all_slices: Whether slices without reference labels count too, as truly empty.
-        decision: What the classifier said, if it was asked.
+        decision: The classifier's, if there is one.
 
     Returns:
         `muscles`: dsc, jaccard, hd95_mm, msd_mm, volume_reference_ml, volume_prediction_ml,
@@ -89,16 +56,15 @@ def compare(
         compared). NaN where both maps lack the muscle; where one does, DSC and Jaccard are 0 and
         distances NaN. `slices`: mean DSC and Jaccard over the muscles that either map shows in
         the slice, both sides as one label (paper, Tables 3 and 4), slice (index in the file),
-        level (0 for the compared slice nearest to the feet). `cases`: means, with the mean
-        over the slices as `slice_dsc`, how the sides were told, and the classifier's decision.
+        level (number of the compared slice, 0 nearest to the feet). `cases`: means, with the
+        mean over the slices as `slice_dsc`, the method that told the sides apart, and the
+        classifier's decision.
 
     Raises:
         InputError: If the reference shows no muscle in any slice.
     """
-    orientation = to_lps(pair.volume)
     reference, prediction, sides = (
-        nib.apply_orientation(a, orientation)
-        for a in (pair.reference, pair.prediction, pair.sides.voxels)
+        pair.volume.lps.from_file(a) for a in (pair.reference, pair.prediction, pair.sides.voxels)
     )
     compared = np.arange(reference.shape[2])
     if not all_slices:
@@ -120,8 +86,10 @@ def combine(comparisons: list[Comparison]) -> Comparison:
     return Comparison(*(pd.concat(rows, ignore_index=True) for rows in tables))
 
 
-def _whose(pair: Pair) -> dict[str, str]:
-    return {column: getattr(pair.case, "name" if column == "case" else column) for column in WHOSE}
+def _identity(pair: Pair) -> dict[str, str]:
+    return {
+        column: getattr(pair.case, "name" if column == "case" else column) for column in IDENTITY
+    }
 
 
 def _muscles(
@@ -131,7 +99,7 @@ def _muscles(
     in_plane: bool,
 ) -> pd.DataFrame:
     reference, prediction, sides = maps
-    spacing_mm, measured = lps_spacing_mm(pair.volume), _measure(pair, counts.sum(1))
+    spacing_mm, measured = pair.volume.lps.spacing_mm, _measure(pair, counts.sum(1))
     rows = []
     for muscle in pair.anatomy.muscles:
         if muscle.number not in pair.numbers:
@@ -145,17 +113,16 @@ def _muscles(
             values = {name: float(v[group, muscle.number]) for name, v in measured.items()}
             values["hd95_mm"] = hausdorff_mm(distances)
             values["msd_mm"] = mean_surface_mm(distances)
-            rows.append({**_whose(pair), "muscle": muscle.abbreviation, "side": side, **values})
+            rows.append({**_identity(pair), "muscle": muscle.abbreviation, "side": side, **values})
     how = "in-plane" if in_plane else "3d"
     table = pd.DataFrame(rows).assign(distances=how, slices=counts.shape[1])
-    return table[[*WHOSE, "muscle", "side", *MEASURES, "distances", "slices"]]
+    return table[[*IDENTITY, "muscle", "side", *MEASURES, "distances", "slices"]]
 
 
 def _measure(
     pair: Pair, counts: Int[np.ndarray, "3 groups classes"]
 ) -> dict[str, Float[np.ndarray, "groups classes"]]:
-    voxel_ml = abs(np.linalg.det(pair.volume.affine[:3, :3])) / 1000
-    reference, prediction, _ = counts * voxel_ml
+    reference, prediction, _ = counts * (pair.volume.voxel_mm3 / 1000)
     return {
         "dsc": dsc(counts),
         "jaccard": jaccard(counts),
@@ -171,13 +138,10 @@ def _slices(
 ) -> pd.DataFrame:
     both = counts[:, :, GROUPS.index("both")][:, :, list(pair.numbers)]
     shown = np.asarray(both[:2].any(0))
-    volume = pair.volume
-    upward = to_lps(volume)[volume.axial_axis, 1] > 0
-    index = compared if upward else volume.data.shape[volume.axial_axis] - 1 - compared
     table = pd.DataFrame(
         {
-            **_whose(pair),
-            "slice": index,
+            **_identity(pair),
+            "slice": pair.volume.lps.file_index(compared),
             "level": np.arange(len(compared)),
             "muscles": shown.sum(1),
             "dsc": _mean(dsc(both), shown),
@@ -203,8 +167,8 @@ def _case(
     means["volume_error_percent_absolute"] = both["volume_error_percent"].abs().mean()
     means["slice_dsc"] = slices["dsc"].mean()
     how = {"distances": both["distances"].iloc[0], "slices": both["slices"].iloc[0]}
-    said = asdict(decision or Decision("", float("nan"), ""))
-    classifier = {f"classifier_{name}": value for name, value in said.items()}
+    decided = asdict(decision or Decision("", float("nan"), ""))
+    classifier = {f"classifier_{name}": value for name, value in decided.items()}
     return pd.DataFrame(
-        [{**_whose(pair), **means, **how, "sides": pair.sides.method, **classifier}]
+        [{**_identity(pair), **means, **how, "sides": pair.sides.method, **classifier}]
     )

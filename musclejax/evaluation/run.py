@@ -1,25 +1,65 @@
-"""From two folders, or weights and a dataset, to an evaluation: the loop over the cases."""
+"""From two folders, or weights and a dataset, to an evaluation: each scan in one pass.
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+A scan is read, resampled, classified, segmented and compared before the next is read. Only its rows
+are kept and, on disk, its scene for the pictures.
+"""
+
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 from musclejax import anatomy
-from musclejax.data.dataset import Case, Dataset
-from musclejax.evaluation.compare import Comparison, Decision, combine, compare
-from musclejax.evaluation.pairs import Pair, find_prediction, read_pair, read_references
-from musclejax.evaluation.report import Evaluation
-from musclejax.inference.predictor import BATCH_SIZE
-
-if TYPE_CHECKING:
-    from musclejax.models.weights import Weights
+from musclejax.anatomy import CLASSIFIER
+from musclejax.data.dataset import Case, Dataset, read_case, read_dataset
+from musclejax.errors import InputError
+from musclejax.evaluation.cases import (
+    Pair,
+    find_prediction,
+    make_pair,
+    read_pair,
+    read_references,
+)
+from musclejax.evaluation.compare import combine, compare
+from musclejax.evaluation.result import Comparison, Decision, Evaluation
+from musclejax.evaluation.scene import make_scene, save_scene
+from musclejax.evaluation.splits import recorded_splits, resolve_splits
+from musclejax.files import staging_folder
+from musclejax.loops import Advance, result_of
+from musclejax.models.weights import Weights
+from musclejax.prediction.options import DEFAULTS, SegmentOptions
+from musclejax.prediction.segment import ModelGrid, classify, label_steps
+from musclejax.scan.grid import to_model_grid
+from musclejax.scan.nifti import save_labels
+from musclejax.scan.volume import check
 
 _ASSIGNED = (
     "splits that cases.csv does not name are drawn from the settings in the weights: true only if "
     "they were trained on this dataset"
 )
+
+
+class CaseDone(NamedTuple):
+    """A case is compared."""
+
+    comparison: Comparison
+
+
+class CaseFailed(NamedTuple):
+    """A case is left out because of an error."""
+
+    case: Case
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The error in one line."""
+        expected = isinstance(self.error, InputError | OSError | MemoryError)
+        kind = "" if expected else f"unexpected {type(self.error).__name__}: "
+        return " ".join(f"{kind}{self.error}".split())[:300]
+
+
+Event = Advance | CaseDone | CaseFailed
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,146 +68,188 @@ class Source:
 
     Attributes:
         what: Both, in one line.
-        dataset: The references; each case with its split.
-        predict: Makes or finds the label map of a case; also returns the classifier's decision,
-            None if it was not asked.
-        notes: What a reader should know before relying on the numbers.
+        dataset: The references.
+        read: Reads the reference of a case and makes or reads its prediction; also returns the
+            classifier's decision, None if there is none.
+        warnings: What a reader must know before relying on the numbers.
     """
 
     what: str
     dataset: Dataset
-    predict: Callable[[Case], tuple[Path, Decision | None]]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Follow:
-    """How a caller follows the cases and decides what a failure means.
-
-    Attributes:
-        attempt: Called with a case; what it returns is entered around the work on it and may
-            swallow an error: then the case is left out.
-        done: Called with what was measured in a case.
-    """
-
-    attempt: Callable[[Case], AbstractContextManager[Any]] = lambda case: nullcontext()
-    done: Callable[[Comparison], None] = lambda comparison: None
+    read: Callable[[Case], tuple[Pair, Decision | None]]
+    warnings: tuple[str, ...] = ()
 
 
 def from_folders(reference: Path, prediction: Path, region: str = "") -> Source:
     """Compare predictions that exist already.
 
     Args:
-        reference: As for `pairs.read_references`.
+        reference: As for `cases.read_references`.
         prediction: A folder with `CASE_labels.nii.gz` or `CASE.nii.gz`.
-        region: As for `pairs.read_references`.
+        region: As for `cases.read_references`.
 
     Raises:
         InputError: If there are no references.
     """
     dataset = read_references(reference, region)
+
+    def read(case: Case) -> tuple[Pair, None]:
+        return read_pair(case, dataset, find_prediction(prediction, case)), None
+
     what = f"Predictions in {prediction} against references in {reference}"
-    return Source(what, dataset, lambda case: (find_prediction(prediction, case), None))
+    return Source(what, dataset, read)
 
 
 def from_weights(
-    weights: "Weights",
+    weights: Weights,
     data: Path,
-    folder: Path,
-    *,
-    geometry: str = "world",
-    second_look: bool = True,
-    tidy: bool = True,
-    batch_size: int = BATCH_SIZE,
-    advance: Callable[[int], None] = lambda slices: None,
+    options: SegmentOptions = DEFAULTS,
+    label_folder: Path | None = None,
 ) -> Source:
     """Segment the scans of a dataset and compare with its labels.
 
     Args:
         weights: The networks.
         data: The dataset.
-        folder: Where the predicted label maps go; it must outlive the evaluation's pictures.
-        geometry: As for `inference.segment.segment`.
-        second_look: As for `inference.segment.segment`.
-        tidy: As for `inference.segment.segment`.
-        batch_size: Slices at once.
-        advance: Called with the number of slices just segmented.
+        options: How the scans are segmented; their region is that of their labels.
+        label_folder: Folder for the predicted label maps, `CASE_labels.nii.gz`; they are not
+            written if None.
 
     Raises:
         InputError: If the dataset cannot be evaluated with these weights.
     """
-    from musclejax.evaluation.predict import predict, read_scans, recorded_splits, resolve_splits
-    from musclejax.inference.segment import Hooks
-
     dataset = read_scans(data, weights)
     splits = resolve_splits(dataset, weights)
-    cases = (replace(c, split=splits.get(c.region, {}).get(c.name, c.split)) for c in dataset.cases)
-    notes = [weights.caution] if weights.caution else []
-    recorded = all(recorded_splits(weights, task) is not None for task in weights.networks)
-    if not recorded and not all(case.split for case in dataset.cases):
-        notes.append(_ASSIGNED)
-    options: dict[str, Any] = {"geometry": geometry, "second_look": second_look}
-    options |= {"tidy": tidy, "batch_size": batch_size}
-    hooks = Hooks(advance=advance)
 
-    def find(case: Case) -> tuple[Path, Decision | None]:
-        decision = predict(case, dataset, weights, folder, hooks=hooks, **options)
-        role = splits.get("region", {}).get(case.name, "")
-        path = find_prediction(folder, case)
-        return path, decision and replace(decision, split=role)
+    def read(case: Case) -> tuple[Pair, Decision | None]:
+        return _predict(case, dataset, weights, splits, options, label_folder)
 
     what = f"Weights {weights.name} ({weights.hash}) on the dataset {data}"
-    return Source(what, replace(dataset, cases=tuple(cases)), find, tuple(notes))
+    return Source(what, dataset, read, tuple(_warnings(dataset, weights)))
 
 
-def evaluate(
-    source: Source, *, all_slices: bool = False, follow: Follow | None = None
-) -> Evaluation | None:
-    """Compare every case.
+def evaluate_steps(
+    source: Source, *, all_slices: bool = False, scenes: Path | None = None
+) -> Generator[Event, None, Evaluation | None]:
+    """Compare every case; leave out those that fail.
 
     Args:
         source: References and predictions.
         all_slices: As for `compare.compare`.
-        follow: Follow the cases, and survive those that fail.
+        scenes: Folder for the scenes that pictures are drawn from; it must outlive the drawing.
+            Without one there are no pictures.
+
+    Yields:
+        After each case `CaseDone` or `CaseFailed`, and `Advance` by cases.
 
     Returns:
-        What to report; None if no case is left.
-
-    Raises:
-        InputError: If a case fails and `follow` lets the error pass.
+        The evaluation; None if no case is left.
     """
-    follow = follow or Follow()
     found: list[Comparison] = []
-    places: dict[str, tuple[Case, Path]] = {}
-    for case in source.dataset.cases:
-        with follow.attempt(case):
-            path, decision = source.predict(case)
-            pair = read_pair(case, source.dataset, path)
-            comparison = compare(pair, all_slices=all_slices, decision=decision)
-            follow.done(comparison)
-            found.append(comparison)
-            places[case.name] = case, path
+    cases = source.dataset.cases
+    for number, case in enumerate(cases, 1):
+        event: Event
+        try:
+            event = CaseDone(_compare(case, source, all_slices, scenes))
+            found.append(event.comparison)
+        except Exception as error:
+            # One case's surprise must not cost the rest.
+            event = CaseFailed(case, error)
+        yield event
+        yield Advance(number, len(cases))
     if not found:
         return None
-
-    def load(name: str) -> Pair:
-        case, path = places[name]
-        return read_pair(case, source.dataset, path)
-
-    which = "Every axial slice" if all_slices else "Only slices on which the reference shows muscle"
-    compared = f"{which} counts; volumes are those of the compared slices"
-    notes = [*source.notes, compared, *_unnamed(source.dataset)]
-    return Evaluation(source.what, combine(found), notes, load)
+    annotated = "Only slices on which the reference shows a muscle count"
+    which = "Every axial slice counts" if all_slices else annotated
+    method = f"{which}; volumes are those of the compared slices"
+    warnings = (*source.warnings, *_never_named(source.dataset))
+    return Evaluation(source.what, method, combine(found), warnings, scenes)
 
 
-def _unnamed(dataset: Dataset) -> list[str]:
-    """Return a note for each region in which the references leave muscles out."""
-    notes = []
+def evaluate(source: Source, *, all_slices: bool = False, scenes: Path | None = None) -> Evaluation:
+    """Compare every case, as `evaluate_steps`; the first error ends it.
+
+    Raises:
+        InputError: If a case fails.
+    """
+    steps = evaluate_steps(source, all_slices=all_slices, scenes=scenes)
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, CaseFailed):
+            raise event.error
+
+
+def read_scans(folder: Path, weights: Weights) -> Dataset:
+    """Read the dataset through the channel that the networks see.
+
+    Raises:
+        InputError: If it is no dataset, or its images are no scanner intensities, or the
+            networks see different channels.
+    """
+    channels = {task: int(h.config.data.channel) for task, h in weights.headers.items()}
+    if len(set(channels.values())) != 1:
+        found = ", ".join(f"{task} of channel {channel}" for task, channel in channels.items())
+        raise InputError(f"weights {weights.name}", found or "no network", "one channel for all")
+    dataset = read_dataset(folder, next(iter(channels.values())))
+    if dataset.intensity is not None:
+        remedy = "Evaluate the dataset that it was made from."
+        accepted = "scanner intensities"
+        raise InputError(folder, "images that are normalized already", accepted, remedy)
+    return dataset
+
+
+def _predict(
+    case: Case,
+    dataset: Dataset,
+    weights: Weights,
+    splits: dict[str, dict[str, str]],
+    options: SegmentOptions,
+    label_folder: Path | None,
+) -> tuple[Pair, Decision | None]:
+    """Segment a case with the network of its own region; the classifier only adds its decision."""
+    volume, reference, region = read_case(case, dataset)
+    check(volume, case.image)
+    case = replace(case, region=region, split=splits.get(region, {}).get(case.name, case.split))
+    scan = ModelGrid(volume, *to_model_grid(volume, options.geometry))
+    found = result_of(label_steps(scan, weights, region, None, options))
+    decision = None
+    if CLASSIFIER in weights.networks:
+        probabilities = classify(weights.networks[CLASSIFIER], scan.slices, options.geometry)
+        best = max(probabilities, key=lambda name: probabilities[name])
+        decision = Decision(best, probabilities[best], splits[CLASSIFIER].get(case.name, ""))
+    if label_folder is not None:
+        with staging_folder(label_folder, case.name) as stage:
+            path = stage / f"{case.name}_labels.nii.gz"
+            save_labels(path, found.labels, volume, anatomy.REGIONS[region])
+    return make_pair(case, dataset, volume, reference, found.labels), decision
+
+
+def _compare(case: Case, source: Source, all_slices: bool, scenes: Path | None) -> Comparison:
+    pair, decision = source.read(case)
+    comparison = compare(pair, all_slices=all_slices, decision=decision)
+    if scenes is not None:
+        save_scene(make_scene(pair), scenes / f"{case.name}.npz")
+    return comparison
+
+
+def _warnings(dataset: Dataset, weights: Weights) -> list[str]:
+    warnings = [weights.warning] if weights.warning else []
+    recorded = all(recorded_splits(weights, task) is not None for task in weights.networks)
+    if not recorded and not all(case.split for case in dataset.cases):
+        warnings.append(_ASSIGNED)
+    return warnings
+
+
+def _never_named(dataset: Dataset) -> list[str]:
+    """Return a warning for each region in which the references leave muscles out."""
+    warnings = []
     for name in dataset.regions:
         numbers = {number for region, number in dataset.values.values() if region == name}
         absent = [m.abbreviation for m in anatomy.REGIONS[name].muscles if m.number not in numbers]
         if absent:
-            notes.append(
-                f"not compared, as the {name} references never name it: " + ", ".join(absent)
-            )
-    return notes
+            reason = f"not compared, as the {name} references never name it: "
+            warnings.append(reason + ", ".join(absent))
+    return warnings

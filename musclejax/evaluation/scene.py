@@ -1,52 +1,59 @@
-"""A pair of label maps as a radiologist looks at it, and the strokes it is drawn with."""
+"""What pictures show of a case: small enough to keep one per case on disk until the end."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
-from jaxtyping import Float, UInt8
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from jaxtyping import Bool, Float, Int, UInt8
 
 from musclejax import anatomy
-from musclejax.drawing import body_box
-from musclejax.evaluation.pairs import Pair
-from musclejax.scan.grid import lps_spacing_mm, to_lps
-from musclejax.scan.intensity import body_mask
+from musclejax.evaluation.cases import Pair
+from musclejax.scan.intensity import body_box
 
-_DPI = 110
-_GREY = 3.0
+_WHITE_OF_SLICE, _WHITE_OF_SCAN = 99.5, 99.0
+"""Percentile that is shown white: of a slice's pixels, and of the body's voxels."""
+_GRAY = 3.0
 """Where there is no scan, the reference is shown at 1 / this of white."""
-_TINT = 0.35
+_LEAST = float(np.finfo(np.float32).tiny)
+"""White of slices that show nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A pair in the order [left, posterior, superior], cut in plane to what shows the body.
+    """A case in the order [left, posterior, superior], cropped in plane to the body.
 
     Attributes:
-        pair: Both label maps in the order of the file.
-        image: The scan.
+        case: Its name.
+        region: Name of its region.
+        image: The scan; 255 is white in each slice, as coils are darker toward the ends.
+        gain: Per slice, what brings it to the brightness that it has in the scan.
         reference: Label numbers.
         prediction: Label numbers.
         sides: 1 + index into `anatomy.SIDES`.
+        body: Voxels of the body.
+        slices: Index in the file of each slice.
         spacing_mm: Left, posterior, superior.
-        white: Intensity that is shown white.
+        shows_scan: Whether `image` is the scan, not the reference.
     """
 
-    pair: Pair
-    image: Float[np.ndarray, "x y z"]
+    case: str
+    region: str
+    image: UInt8[np.ndarray, "x y z"]
+    gain: Float[np.ndarray, " z"]
     reference: UInt8[np.ndarray, "x y z"]
     prediction: UInt8[np.ndarray, "x y z"]
     sides: UInt8[np.ndarray, "x y z"]
+    body: Bool[np.ndarray, "x y z"]
+    slices: Int[np.ndarray, " z"]
     spacing_mm: tuple[float, float, float]
-    white: float
+    shows_scan: bool
+
+    @property
+    def anatomy(self) -> anatomy.Region:
+        """The region with its muscles, numbers and colors."""
+        return anatomy.REGIONS[self.region]
 
     @property
     def present(self) -> UInt8[np.ndarray, " n"]:
@@ -54,78 +61,63 @@ class Scene:
         return np.union1d(self.reference, self.prediction)
 
 
-def set_scene(pair: Pair, slices: Sequence[int] = ()) -> Scene:
-    """Turn and cut a pair for drawing.
+def make_scene(pair: Pair) -> Scene:
+    """Turn a pair for drawing, crop it and reduce its intensities to 8 bits."""
+    lps = pair.volume.lps
+    reference, prediction, sides = (
+        lps.from_file(a) for a in (pair.reference, pair.prediction, pair.sides.voxels)
+    )
+    body = lps.body if pair.shows_scan else reference > 0
+    box = body_box(body | (reference > 0) | (prediction > 0), *lps.spacing_mm[:2])
+    image = lps.data[box]
+    white, scan_white = np.full(image.shape[2], _GRAY), _GRAY
+    if pair.shows_scan:
+        white = np.maximum(np.percentile(image, _WHITE_OF_SLICE, axis=(0, 1)), _LEAST)
+        scan_white = max(float(np.percentile(lps.data[body], _WHITE_OF_SCAN)), _LEAST)
+    return Scene(
+        case=pair.case.name,
+        region=pair.case.region,
+        image=np.round(255 * np.clip(image / white, 0, 1)).astype(np.uint8),
+        gain=white / scan_white,
+        reference=reference[box],
+        prediction=prediction[box],
+        sides=sides[box],
+        body=body[box],
+        slices=lps.file_index(np.arange(image.shape[2])),
+        spacing_mm=lps.spacing_mm,
+        shows_scan=pair.shows_scan,
+    )
+
+
+def select(scene: Scene, slices: Sequence[int]) -> Scene:
+    """Return only some slices, in the order given, cropped to what they show.
 
     Args:
-        pair: Both label maps.
-        slices: Indices in the file of the axial slices to keep, in this order; all if empty.
+        scene: All slices of a case.
+        slices: Their indices in the file.
     """
-    orientation = to_lps(pair.volume)
-    image, reference, prediction, sides = (
-        nib.apply_orientation(a, orientation)
-        for a in (pair.volume.data, pair.reference, pair.prediction, pair.sides.voxels)
-    )
-    if slices:
-        upward = orientation[pair.volume.axial_axis, 1] > 0
-        kept = [s if upward else image.shape[2] - 1 - s for s in slices]
-        image, reference, prediction, sides = (
-            a[..., kept] for a in (image, reference, prediction, sides)
-        )
-    spacing_mm = lps_spacing_mm(pair.volume)
-    body = body_mask(image) if pair.shows_scan else reference > 0
-    box = body_box(body | (reference > 0) | (prediction > 0), *spacing_mm[:2])
-    white = float(np.percentile(image[body], 99)) if pair.shows_scan else _GREY
-    image, reference, prediction, sides = (
-        np.ascontiguousarray(a[box]) for a in (image, reference, prediction, sides)
-    )
-    return Scene(pair, image, reference, prediction, sides, spacing_mm, white)
+    order = list(scene.slices)
+    places = [order.index(index) for index in slices]
+    volumes: dict[str, np.ndarray] = {
+        name: getattr(scene, name)[..., places]
+        for name in ("image", "reference", "prediction", "sides", "body")
+    }
+    shown = volumes["body"] | (volumes["reference"] > 0) | (volumes["prediction"] > 0)
+    box = body_box(shown, *scene.spacing_mm[:2])
+    cropped: dict[str, Any] = {name: array[box] for name, array in volumes.items()}
+    return replace(scene, gain=scene.gain[places], slices=scene.slices[places], **cropped)
 
 
-def extremes(values: pd.Series) -> dict[str, Any]:
-    """Return the index labels of the best, the median and the worst value, each once.
-
-    With two values there is no median, with one it is "only".
-    """
-    order = list(values.dropna().sort_values(kind="stable").index)
-    if len(order) < 2:
-        return dict(zip(["only"], order, strict=False))
-    best, worst = {"best": order[-1]}, {"worst": order[0]}
-    middle = {"median": order[(len(order) - 1) // 2]} if len(order) > 2 else {}
-    return best | middle | worst
+def save_scene(scene: Scene, path: Path) -> None:
+    """Write a scene as a compressed `.npz` file."""
+    arrays: dict[str, Any] = {f.name: np.asarray(getattr(scene, f.name)) for f in fields(scene)}
+    np.savez_compressed(path, **arrays)
 
 
-def outlines(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "n 2 2"]:
-    """Return the line segments, ends as (column, row), between pixels that differ."""
-    rows, columns = np.nonzero(labels[:, 1:] != labels[:, :-1])
-    upright = np.stack([np.stack([columns + 0.5, rows + e], 1) for e in (-0.5, 0.5)], 1)
-    rows, columns = np.nonzero(labels[1:] != labels[:-1])
-    level = np.stack([np.stack([columns + e, rows + 0.5], 1) for e in (-0.5, 0.5)], 1)
-    return np.concatenate([upright, level])
-
-
-def draw_outlines(axes: Axes, labels: UInt8[np.ndarray, "r c"], **style: Any) -> None:
-    """Draw the borders between labels as thin lines."""
-    axes.add_collection(LineCollection(list(outlines(labels)), capstyle="round", **style))
-
-
-def draw_tint(axes: Axes, labels: UInt8[np.ndarray, "r c"], **options: Any) -> None:
-    """Tint labels and draw the border of each in its own colour."""
-    table = np.array([(*color, 255 * _TINT) for color in anatomy.COLORS.values()]) / 255
-    table[0] = 0
-    axes.imshow(table[labels], interpolation="nearest", **options)
-    for number in np.unique(labels[labels > 0]):
-        mask = (labels == number).astype(np.uint8)
-        draw_outlines(axes, mask, colors=[table[number][:3]], linewidths=1.1)
-
-
-def letter(axes: Axes, x: float, y: float, text: str) -> None:
-    """Write centred on a place of the panel, 0 to 1 from left and from below."""
-    style: dict[str, Any] = {"color": "white", "fontsize": 9, "weight": "bold"}
-    axes.text(x, y, text, transform=axes.transAxes, ha="center", va="center", **style)
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG on black."""
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, facecolor="black", format="png")
+def load_scene(path: Path) -> Scene:
+    """Read what `save_scene` has written."""
+    with np.load(path) as file:
+        values: dict[str, Any] = {name: file[name] for name in file.files}
+    single = ("case", "region", "spacing_mm", "shows_scan")
+    values |= {name: values[name].tolist() for name in single}
+    return Scene(**{**values, "spacing_mm": tuple(values["spacing_mm"])})

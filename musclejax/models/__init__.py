@@ -1,1 +1,5 @@
-"""Networks in Flax linen: pure functions of arrays, no files, no training."""
+"""Networks in Flax linen, and their weights on disk; no scans, no training."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import jax
 import numpy as np
 
+from musclejax.anatomy import TASKS
 from musclejax.config import load_recipe
 from musclejax.errors import InputError
-from musclejax.models import variants
+from musclejax.models.network import Network
+from musclejax.models.shapes import ArrayPath, Shape, expected_shapes, flatten_arrays
 from musclejax.models.spec import NetworkSpec
-from musclejax.models.weights import Network
+from musclejax.models.variants import find, task_spec
+
+if TYPE_CHECKING:
+    import h5py
 
 Layer = tuple[str, dict[str, np.ndarray]]
 """Name of a layer in the file and its arrays by short name, such as "kernel" or "gamma"."""
@@ -40,26 +43,27 @@ def import_keras(path: Path, task: str) -> Network:
         The paper's network, with the intensity handling of the 2021 code.
 
     Raises:
-        InputError: If the file is damaged or is not that network; names the layer, the expected
-            and the found shape.
+        InputError: If h5py is not installed, or the file is damaged or is not that network; names
+            the layer, the expected and the found shape.
 
     Source: facts-2021, sections Weights files and Inference.
     """
     config = load_recipe(task)
-    config.intensity.mode = "divide" if task == "region" else "raw"
+    is_classifier = TASKS[task].is_classifier
+    config.intensity.mode = "divide" if is_classifier else "raw"
     layers = _read_layers(path)
     convolutions = [layer for layer in layers if "kernel" in layer[1]]
     norms = [layer for layer in layers if "gamma" in layer[1]]
-    spec = variants.task_spec(variants.find(config.variant), task)
-    units = forward_order(spec, expanding=task != "region")
-    for kind, found, wanted in (
+    spec = find(config.variant)
+    units = forward_order(task_spec(spec, task), expanding=not is_classifier)
+    for kind, found, expected_count in (
         ("convolution or dense", convolutions, len(units) + 1),
-        ("batch normalisation", norms, len(units)),
+        ("batch normalization", norms, len(units)),
     ):
-        if len(found) != wanted:
-            accepted = f"{wanted}, as the {task} network of 2021 has"
+        if len(found) != expected_count:
+            accepted = f"{expected_count}, as the {task} network of 2021 has"
             raise InputError(path, f"{len(found)} {kind} layers", accepted, "Is it another file?")
-    expected = variants.expected_variables(variants.find(config.variant), task)
+    expected = expected_shapes(spec, task)
     filled: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for (block, unit), convolution, norm in zip(units, convolutions, norms, strict=False):
         transposed = block.startswith("expand") and unit == "resample"
@@ -67,10 +71,10 @@ def import_keras(path: Path, task: str) -> Network:
         place["params"].update(_convolution(convolution, transposed))
         for array, (collection, name) in _NORM.items():
             place[collection].setdefault("norm", {})[name] = _array(path, norm, array)
-    filled["params"]["head"] = _head(convolutions[-1], expected["params"]["head"]["kernel"].ndim)
+    filled["params"]["head"] = _head(convolutions[-1], expected["params", "head", "kernel"])
     names = _layer_names(units, convolutions, norms)
     _check_shapes(path, filled, expected, names)
-    return Network(config, filled)
+    return Network(config, spec, filled)
 
 
 def forward_order(spec: NetworkSpec, *, expanding: bool) -> list[tuple[str, str]]:
@@ -87,6 +91,11 @@ def _read_layers(path: Path) -> list[Layer]:
     if not path.is_file():
         raise InputError(path, "no such file", "an HDF5 file of the 2021 release")
     try:
+        import h5py
+    except ImportError:
+        remedy = "Run: pip install 'musclejax[keras]'"
+        raise InputError(path, "no package h5py to read it", "an installed one", remedy) from None
+    try:
         with h5py.File(path, "r") as file:
             if "layer_names" not in file.attrs:
                 found = "HDF5 without the attribute layer_names"
@@ -102,7 +111,7 @@ def _read_layers(path: Path) -> list[Layer]:
         raise InputError(path, f"no readable HDF5 ({reason})", "a whole file", remedy) from None
 
 
-def _read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+def _read_arrays(group: "h5py.Group") -> dict[str, np.ndarray]:
     names = _texts(group.attrs["weight_names"])
     # "conv2d_7/kernel:0" -> "kernel"
     return {n.split("/")[-1].split(":")[0]: np.asarray(group[n], np.float32) for n in names}
@@ -126,9 +135,9 @@ def _convolution(layer: Layer, transposed: bool) -> dict[str, np.ndarray]:
     return {**layer[1], "kernel": kernel}
 
 
-def _head(layer: Layer, ndim: int) -> dict[str, np.ndarray]:
+def _head(layer: Layer, expected: Shape) -> dict[str, np.ndarray]:
     kernel = layer[1]["kernel"]
-    one_by_one = kernel.ndim == 4 and kernel.shape[:2] == (1, 1) and ndim == 2
+    one_by_one = kernel.ndim == 4 and kernel.shape[:2] == (1, 1) and len(expected) == 2
     return {**layer[1], "kernel": kernel[0, 0] if one_by_one else kernel}
 
 
@@ -144,24 +153,20 @@ def _layer_names(
 
 
 def _check_shapes(
-    path: Path, filled: Mapping[str, Any], expected: Mapping[str, Any], names: Mapping[str, str]
+    path: Path,
+    filled: Mapping[str, Any],
+    expected: Mapping[ArrayPath, Shape],
+    names: Mapping[str, str],
 ) -> None:
-    found = dict(_leaves(filled))
-    for key, leaf in _leaves(expected):
+    found = flatten_arrays(filled)
+    for key, accepted in expected.items():
         layer = names["/".join(key[1:-1])]
         shape = found[key].shape if key in found else None
-        if shape != leaf.shape:
+        if shape != accepted:
             state = f"{key[-1]} of shape {shape}" if shape else f"no {key[-1]}"
-            raise InputError(f"{path}, layer {layer}", state, f"shape {leaf.shape} for {key[1]}")
+            raise InputError(f"{path}, layer {layer}", state, f"shape {accepted} for {key[1]}")
         if not np.isfinite(found[key]).all():
             raise InputError(f"{path}, layer {layer}", "NaN or infinite values", "finite weights")
-    if len(found) > len(dict(_leaves(expected))):
-        extra = sorted(set(found) - dict(_leaves(expected)).keys())[0]
-        raise InputError(path, f"an unknown array {'/'.join(extra)}", "the layers of 2021")
-
-
-def _leaves(tree: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
-    return [
-        (tuple(str(k.key) for k in path), leaf)
-        for path, leaf in jax.tree.leaves_with_path(dict(tree))
-    ]
+    extra = sorted(found.keys() - expected.keys())
+    if extra:
+        raise InputError(path, f"an unknown array {'/'.join(extra[0])}", "the layers of 2021")

@@ -1,4 +1,4 @@
-"""The convolution-normalisation unit that the networks are made of."""
+"""The convolution-normalization unit that the networks are made of."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from musclejax.models import convolution as conv
-from musclejax.models import normalisation, onednn
-from musclejax.models.normalisation import BATCH_NORM_EPSILON, Pending
-from musclejax.models.recompute import Layer, recomputed
+from musclejax.models.cpu import convolution as conv
+from musclejax.models.cpu import normalization, onednn
+from musclejax.models.cpu.normalization import BATCH_NORM_EPSILON, LazyAffine
+from musclejax.models.cpu.rematerialization import Layer, rematerialize
 from musclejax.models.spec import NetworkSpec
 
 MAX_GROUPS = 8
-"""Groups of group normalisation where the width allows. Source: ours."""
+"""Groups of group normalization where the width allows. Source: ours."""
 
 _KERNEL_INIT = nn.initializers.glorot_normal()  # Source: paper, section "Network architecture"
 _FAST: dict[str, Callable[..., jax.Array]] = {
@@ -37,13 +37,13 @@ _PLAIN_BY: dict[str, Callable[..., jax.Array]] = {
 
 
 class ConvolutionUnit(nn.Module):
-    """A convolution, its bias and a normalisation.
+    """A convolution, its bias and a normalization.
 
     Attributes:
-        spec: The network's choices: normalisation, momentum, how to compute.
+        spec: The network's choices: normalization, momentum, how to compute.
         features: Output channels.
         kind: "plain" (3x3, stride 1), "strided" (kernel = stride), "transposed"
-            (kernel = stride) or "nearest" (1x1 after nearest-neighbour upsampling).
+            (kernel = stride) or "nearest" (1x1 after nearest-neighbor upsampling).
         stride: Down- or upsampling factor.
     """
 
@@ -53,29 +53,29 @@ class ConvolutionUnit(nn.Module):
     stride: int = 1
 
     @nn.compact
-    def __call__(self, *parts: jax.Array | Pending, train: bool) -> Pending:
-        """Return the normalised convolution of the parts joined, before any nonlinearity.
+    def __call__(self, *parts: jax.Array | LazyAffine, train: bool) -> LazyAffine:
+        """Return the normalized convolution of the parts joined, before any nonlinearity.
 
         Args:
             *parts: [b, h, w, c] each: an activation as it is, or a unit's output, which is
-                normalised and rectified here. The gradient does that again, so that no layer keeps
+                normalized and rectified here. The gradient does that again, so that no layer keeps
                 its input beside the output of the layer before.
-            train: Whether to normalise by the batch.
+            train: Whether to normalize by the batch.
         """
         size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
         channels = sum(_values(part).shape[-1] for part in parts)
         kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Layer = partial(self._convolve, train)
-        if train and self.spec.recompute and not self.spec.reference:
-            convolve = recomputed(convolve)
-        return self._normalise(convolve(parts, kernel), bias, train)
+        if train and self.spec.rematerialize and not self.spec.reference:
+            convolve = rematerialize(convolve)
+        return self._normalize(convolve(parts, kernel), bias, train)
 
     def _convolve(
-        self, train: bool, parts: Sequence[jax.Array | Pending], kernel: jax.Array
+        self, train: bool, parts: Sequence[jax.Array | LazyAffine], kernel: jax.Array
     ) -> jax.Array:
         inputs = [
-            activate(self.spec, part) if isinstance(part, Pending) else part for part in parts
+            activate(self.spec, part) if isinstance(part, LazyAffine) else part for part in parts
         ]
         x = jnp.concatenate(inputs, -1) if len(inputs) > 1 else inputs[0]
         if self.kind == "nearest":
@@ -88,18 +88,18 @@ class ConvolutionUnit(nn.Module):
             return conv.bfloat16_convolution(x, kernel)
         return _PLAIN_BY[self.spec.convolutions](x, kernel)
 
-    def _normalise(self, x: jax.Array, bias: jax.Array, train: bool) -> Pending:
+    def _normalize(self, x: jax.Array, bias: jax.Array, train: bool) -> LazyAffine:
         match self.spec.norm:
             case "batch":
                 return BatchNorm(self.spec, name="norm")(x, bias, train=train)
             case "group":
                 groups = math.gcd(self.features, MAX_GROUPS)
-                return Pending(nn.GroupNorm(num_groups=groups, name="norm")(x + bias))
-        return Pending(x, None, bias)
+                return LazyAffine(nn.GroupNorm(num_groups=groups, name="norm")(x + bias))
+        return LazyAffine(x, None, bias)
 
 
 class BatchNorm(nn.Module):
-    """Normalise by the batch while training, by running statistics otherwise.
+    """Normalize by the batch while training, by running statistics otherwise.
 
     Attributes:
         spec: Momentum, and whether to use the plain forms.
@@ -110,8 +110,8 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], bias: Float[Array, " c"], *, train: bool
-    ) -> Pending:
-        """Return x + bias, to be normalised.
+    ) -> LazyAffine:
+        """Return x + bias, to be normalized.
 
         While training, the batch's mean takes the bias away again: it moves the running mean only,
         and has no gradient but rounding.
@@ -123,11 +123,11 @@ class BatchNorm(nn.Module):
         variance = self.variable("batch_stats", "var", jnp.ones, shape)
         if not train:
             gain = scale * jax.lax.rsqrt(variance.value + BATCH_NORM_EPSILON)
-            return Pending(x, gain, (bias - mean.value) * gain + offset)
+            return LazyAffine(x, gain, (bias - mean.value) * gain + offset)
         if self.spec.reference:
-            done = normalisation.plain_batch_norm(x + bias, scale, offset)
+            done = normalization.plain_batch_norm(x + bias, scale, offset)
         else:
-            done = normalisation.batch_norm(x, scale, offset)
+            done = normalization.batch_norm(x, scale, offset)
             done = done._replace(mean=done.mean + bias)
         if not self.is_initializing():
             momentum = self.spec.momentum
@@ -138,13 +138,13 @@ class BatchNorm(nn.Module):
 
 def relu(spec: NetworkSpec, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Return max(x, 0), in the form that the network uses."""
-    return normalisation.plain_relu(x) if spec.reference else normalisation.relu(x)
+    return normalization.plain_relu(x) if spec.reference else normalization.relu(x)
 
 
-def activate(spec: NetworkSpec, x: Pending) -> Float[Array, "b h w c"]:
-    """Return a unit's output, normalised and rectified."""
-    return relu(spec, x.finished())
+def activate(spec: NetworkSpec, x: LazyAffine) -> Float[Array, "b h w c"]:
+    """Return a unit's output, normalized and rectified."""
+    return relu(spec, x.evaluate())
 
 
-def _values(part: jax.Array | Pending) -> jax.Array:
-    return part.values if isinstance(part, Pending) else part
+def _values(part: jax.Array | LazyAffine) -> jax.Array:
+    return part.values if isinstance(part, LazyAffine) else part

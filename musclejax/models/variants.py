@@ -1,26 +1,19 @@
-"""One table of network variants, and what can be told of them without running them."""
+"""One table of network variants: add a variant by adding a row."""
 
-import difflib
-import math
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from flax import linen as nn
-
-from musclejax import anatomy
-from musclejax.config import SLICE_PX, THUMBNAIL_PX
+from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
-from musclejax.models.region import RegionClassifier
 from musclejax.models.spec import NetworkSpec
-from musclejax.models.vnet import VNet
 
 CLASSIFIER_STRIDE = 16
 """The classifier has the levels of the segmentation network down to a sixteenth of the input: the
 first five (paper, Fig. 3)."""
+UNLISTED = "unlisted"
+"""The variant in the settings of a network whose specification is no row of the table."""
 _PAPER = NetworkSpec()
 
 
@@ -55,156 +48,42 @@ VARIANTS: dict[str, NetworkSpec] = {
     "deeper": replace(_PAPER, widths=(*_PAPER.widths, 1024), strides=(*_PAPER.strides, 3)),
     "shallower": replace(_PAPER, widths=_PAPER.widths[:5], strides=_PAPER.strides[:5]),
 }
-"""Name -> segmentation network; add a variant by adding a row."""
+"""Name -> specification of the segmentation network."""
 
 
-@dataclass(frozen=True)
-class Description:
-    """What `musclejax describe` prints of one network.
-
-    Attributes:
-        task: "region", "thigh" or "leg".
-        input_px: Height and width that the figures are for.
-        size_multiple: Valid heights and widths are multiples of this; for the classifier only
-            `input_px` itself is valid.
-        num_classes: Outputs, background included.
-        trainable_parameters: Weights that training changes.
-        statistics: Batch-norm means and variances.
-        receptive_fields: Height (= width) in pixels seen by each convolution of each
-            contracting block, counted as in the paper's Table 1.
-        receptive_fields_exact: The same, counted exactly; see `receptive_fields`.
-        gmac: 10^9 multiply-accumulates for one slice.
-    """
-
-    task: str
-    input_px: int
-    size_multiple: int
-    num_classes: int
-    trainable_parameters: int
-    statistics: int
-    receptive_fields: list[list[int]]
-    receptive_fields_exact: list[list[int]]
-    gmac: float
-
-
-def find(name: str) -> NetworkSpec:
-    """Return the variant of that name.
+def find(variant_or_spec: str | NetworkSpec) -> NetworkSpec:
+    """Return the variant of that name; a specification is returned as it is.
 
     Raises:
         InputError: If there is none; the nearest name is suggested.
     """
-    if name not in VARIANTS:
-        near = difflib.get_close_matches(name, VARIANTS, n=1)
-        hint = f"Did you mean {near[0]}?" if near else ""
-        raise InputError("variant", repr(name), ", ".join(VARIANTS), hint)
-    return VARIANTS[name]
+    if isinstance(variant_or_spec, NetworkSpec):
+        return variant_or_spec
+    if variant_or_spec not in VARIANTS:
+        raise InputError.choice("variant", variant_or_spec, VARIANTS)
+    return VARIANTS[variant_or_spec]
 
 
-def task_spec(spec: NetworkSpec, task: str) -> NetworkSpec:
-    """Return what `task` uses of a variant: the classifier takes its first levels only."""
-    if task != "region":
-        return spec
-    levels = sum(stride <= CLASSIFIER_STRIDE for stride in accumulate(spec.strides, operator.mul))
-    return replace(spec, widths=spec.widths[:levels], strides=spec.strides[:levels])
+def variant_name(spec: NetworkSpec) -> str:
+    """Return the name of the row that a specification equals, or `UNLISTED`."""
+    return next((name for name, row in VARIANTS.items() if row == spec), UNLISTED)
 
 
-def build_network(spec: NetworkSpec, task: str) -> nn.Module:
-    """Return the Flax module of one network of the tree.
-
-    Args:
-        spec: The variant, as in `VARIANTS`.
-        task: "region" for the classifier, else the name of a region.
+def task_spec(variant_or_spec: str | NetworkSpec, task: str) -> NetworkSpec:
+    """Return the part of a variant that a task uses: the classifier has its first levels only.
 
     Raises:
-        InputError: If `task` is not one of `anatomy.TASKS`.
+        InputError: If the variant or the task does not exist, or the strides do not fit the task's
+            input.
     """
-    if task not in anatomy.TASKS:
-        raise InputError("task", repr(task), ", ".join(anatomy.TASKS))
-    spec = task_spec(spec, task)
-    if task == "region":
-        return RegionClassifier(spec, len(anatomy.REGIONS))
-    return VNet(spec, anatomy.REGIONS[task].num_classes)
-
-
-def build(variant: str, task: str) -> nn.Module:
-    """Return the network `task` of the variant of that name; see `build_network`."""
-    return build_network(find(variant), task)
-
-
-def input_px(task: str) -> int:
-    """Return the height and width of the input that `task` is applied to."""
-    return THUMBNAIL_PX if task == "region" else SLICE_PX
-
-
-def input_shape(task: str) -> jax.ShapeDtypeStruct:
-    """Return the shape and type of one input of `task`."""
-    px = input_px(task)
-    return jax.ShapeDtypeStruct((1, px, px, 1), jnp.float32)
-
-
-def expected_variables(spec: NetworkSpec, task: str) -> dict[str, Any]:
-    """Return the shape and type of every array of one network, without computing any."""
-    module, key = build_network(spec, task), jax.random.key(0)
-    return dict(jax.eval_shape(lambda x: module.init(key, x, train=False), input_shape(task)))
-
-
-def receptive_fields(spec: NetworkSpec, *, as_paper: bool = True) -> list[list[int]]:
-    """Return the receptive field after each convolution of each contracting block, in pixels.
-
-    Args:
-        spec: The network.
-        as_paper: Count as the paper's Table 1 does. It gives the block with stride 3 a field of
-            188, 284, 380 where a kernel of 3 on pixels 16 apart sees 172, 268, 364: its numbers
-            are those of a kernel of 4. With False, what the network really sees.
-
-    Source: paper, Table 1; the difference is tested by gradient.
-    """
-    rows, field, jump = [], 1, 1
-    for stride in spec.strides:
-        row: list[int] = []
-        even = stride + stride % 2 if stride > 1 else 1
-        for kernel in (even if as_paper else stride, *[3] * spec.units):
-            field += (kernel - 1) * jump
-            jump *= stride if not row else 1
-            row.append(field)
-        rows.append(row)
-    return rows
-
-
-def describe(spec: NetworkSpec, task: str) -> Description:
-    """Count what a network has and costs, without running it."""
-    px, variables = input_px(task), expected_variables(spec, task)
-
-    def count(collection: str) -> int:
-        return sum(math.prod(a.shape) for a in jax.tree.leaves(variables.get(collection, {})))
-
-    spec = task_spec(spec, task)
-    return Description(
-        task=task,
-        input_px=px,
-        size_multiple=spec.size_multiple,
-        num_classes=build_network(spec, task).num_classes,
-        trainable_parameters=count("params"),
-        statistics=count("batch_stats"),
-        receptive_fields=receptive_fields(spec),
-        receptive_fields_exact=receptive_fields(spec, as_paper=False),
-        gmac=_multiply_accumulates(spec, variables["params"], px) / 1e9,
-    )
-
-
-def _multiply_accumulates(spec: NetworkSpec, params: Any, px: int) -> int:
-    """Sum, over the layers, kernel elements times the pixels at which the kernel is applied."""
-    total = 0
-    for block_name, block in params.items():
-        if block_name == "head":
-            outputs = 1 if px == THUMBNAIL_PX else (px // spec.strides[0]) ** 2
-            total += math.prod(block["kernel"].shape) * outputs
-            continue
-        kind, level = block_name.split("_")
-        pixels = (px // math.prod(spec.strides[: int(level) + 1])) ** 2
-        for unit_name, unit in block.items():
-            # A transposed kernel is applied once for each pixel of the coarser level.
-            coarse = kind == "expand" and unit_name == "resample"
-            applied = pixels // spec.strides[int(level) + 1] ** 2 if coarse else pixels
-            total += math.prod(unit["kernel"].shape) * applied
-    return total
+    spec = find(variant_or_spec)
+    if task not in TASKS:
+        raise InputError.choice("task", task, TASKS)
+    px = TASKS[task].input_px
+    if TASKS[task].is_classifier:
+        products = accumulate(spec.strides, operator.mul)
+        levels = sum(stride <= CLASSIFIER_STRIDE for stride in products)
+        spec = replace(spec, widths=spec.widths[:levels], strides=spec.strides[:levels])
+    if px % spec.size_multiple:
+        raise InputError("strides", str(spec.strides), f"factors of {px}, the {task} input's size")
+    return spec

@@ -3,17 +3,17 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from musclejax.models.convolution import depth_to_space
+from musclejax.models.cpu.convolution import depth_to_space
+from musclejax.models.cpu.normalization import LazyAffine
 from musclejax.models.layers import ConvolutionUnit, relu
-from musclejax.models.normalisation import Pending
 from musclejax.models.spec import NetworkSpec
 
 
 class ContractingBlock(nn.Module):
     """Downsample, then learn a residual with 3x3 convolutions (paper, Fig. 2, RB_l).
 
-    Convolution (kernel = stride), normalisation, *shortcut taken here*, then `spec.units`
-    times ReLU, 3x3 convolution, normalisation; add the shortcut; ReLU.
+    Convolution (kernel = stride), normalization, *shortcut taken here*, then `spec.units`
+    times ReLU, 3x3 convolution, normalization; add the shortcut; ReLU.
     """
 
     spec: NetworkSpec
@@ -31,7 +31,7 @@ class ContractingBlock(nn.Module):
 class ExpandingBlock(nn.Module):
     """Upsample, join the skip connection, learn a residual (paper, Fig. 2, RB_r).
 
-    Transposed convolution (kernel = stride), normalisation, *shortcut taken here*, ReLU,
+    Transposed convolution (kernel = stride), normalization, *shortcut taken here*, ReLU,
     concatenation [skip, up] in this order, then as in the contracting block.
     """
 
@@ -50,17 +50,17 @@ class ExpandingBlock(nn.Module):
 
 
 def _residual_units(
-    spec: NetworkSpec, width: int, shortcut: Pending, *parts: Array | Pending, train: bool
+    spec: NetworkSpec, width: int, shortcut: LazyAffine, *parts: Array | LazyAffine, train: bool
 ) -> Array:
-    def unit(number: int, *parts: Array | Pending) -> Pending:
+    def unit(number: int, *parts: Array | LazyAffine) -> LazyAffine:
         layer = ConvolutionUnit(spec, width, "plain", name=f"unit_{number}")
-        pending: Pending = layer(*parts, train=train)
-        return pending
+        output: LazyAffine = layer(*parts, train=train)
+        return output
 
     x = unit(0, *parts)
     for number in range(1, spec.units):
         x = unit(number, x)
-    return relu(spec, x.finished() + shortcut.finished() if spec.residual else x.finished())
+    return relu(spec, x.evaluate() + shortcut.evaluate() if spec.residual else x.evaluate())
 
 
 def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:

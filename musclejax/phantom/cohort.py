@@ -1,4 +1,4 @@
-"""Cohorts of synthetic people: who they are, when they are scanned, and their volumes."""
+"""Cohorts of synthetic people: persons, visits and volumes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from musclejax.phantom.disease import disease_of
-from musclejax.phantom.draw import other_limb
+from musclejax.phantom.generator import other_limb
+from musclejax.phantom.options import Cohort
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.scene import Limbs
 from musclejax.phantom.signal import GRADIENT_ECHO
-from musclejax.phantom.slice import Keys, Settings, draw_slice
-from musclejax.phantom.templates import Anatomy, Limb
+from musclejax.phantom.slice import Keys, Settings, sample_slice
+from musclejax.phantom.templates import Anatomy, Limb, choose
 
 SLICES = {"thigh": 7, "leg": 3}
 """Annotated slices of a scan. Source: paper, "Image segmentation"."""
@@ -24,45 +25,22 @@ TIME_POINTS = (2, 3)
 RANGE = {"thigh": (0.1, 0.9), "leg": (0.6, 0.67)}
 """Lowest and highest relative height of an annotated slice on the templates, which cover 140 to
 290 mm of a thigh (half of them 184 or more) and 140 of a leg: some 150 mm of the thigh and 10 mm
-of the leg, evenly spaced. Source: paper, "Post-processing of MRI sequences" (160 and 10 mm); where
-a leg's middle is, ours."""
+of the leg, evenly spaced. Source: paper, "Post-processing of MRI sequences" (160 and 10 mm); the
+place of a leg's middle, ours."""
 PROTOCOLS = {
     "paper": Settings(
         limbs=Limbs(other_person=0.0, alike=1.0, alone=0.0, atrophy=0.0, cutting=0.0),
-        scanner=Scanner(artefacts=0.5, narrow=0.0, tone=0.0),
+        scanner=Scanner(artifacts=0.5, narrow=0.0, tone=0.0),
         contrast=GRADIENT_ECHO,
     ),
     "any": Settings(),
 }
-"""Both limbs of a patient on a scanner as the paper's; or whatever networks learn from."""
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Who is scanned, and how: all that its files depend on.
-
-    Attributes:
-        region: "thigh" or "leg".
-        subjects: People to train on.
-        test: People to test on.
-        severity: "mild", "severe" or "mixed".
-        protocol: One of `PROTOCOLS`.
-        slices: Slices of a scan; the paper's number if None.
-        seed: The same seed, the same scans.
-    """
-
-    region: str
-    subjects: int = 44
-    test: int = 10
-    severity: str = "mixed"
-    protocol: str = "paper"
-    slices: int | None = None
-    seed: int = 0
+"""Both limbs of a patient on a scanner as the paper's; or all that networks learn from."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One synthetic scan to be drawn.
+    """One synthetic scan to make.
 
     Attributes:
         name: Of the case.
@@ -108,14 +86,14 @@ def plan(cohort: Cohort) -> list[Scan]:
     return scans
 
 
-def draw_scan(
+def sample_scan(
     anatomy: Anatomy, scan: Scan, seed: int, settings: Settings
 ) -> tuple[Float[np.ndarray, "z h w"], UInt8[np.ndarray, "z h w"], float]:
-    """Draw a scan, slices from the feet up.
+    """Sample a scan, slices from the feet up.
 
     Args:
         anatomy: Templates; the person's limbs are chosen from them.
-        scan: What to draw.
+        scan: The scan to make.
         seed: Of the cohort.
         settings: Size and ranges.
 
@@ -130,10 +108,12 @@ def draw_scan(
     samples = []
     for height in scan.heights:
         pair = [limb.nearest(height) for limb in (right, left)]
-        level = jax.random.fold_in(person, int(1e4 * height))
-        keys = Keys(person, visit, level, jax.random.fold_in(visit, int(1e4 * height)))
+        texture = jax.random.fold_in(person, int(1e4 * height))
+        keys = Keys(person, visit, texture, jax.random.fold_in(visit, int(1e4 * height)))
         samples.append(
-            draw_slice(anatomy.tiles, np.array(pair), np.float32(height), keys, disease, settings)
+            sample_slice(
+                choose(anatomy.tiles, np.array(pair)), np.float32(height), keys, disease, settings
+            )
         )
     several = len(scan.heights) > 1
     step = float(np.diff(scan.heights).mean()) * right.length_mm if several else 5.0

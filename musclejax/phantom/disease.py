@@ -1,4 +1,4 @@
-"""Which muscles fat replaces, and how far: alike within a person, and some are spared."""
+"""Fat replacement of muscles: alike within a person, with some muscles spared."""
 
 from typing import NamedTuple
 
@@ -21,20 +21,20 @@ SEVERITIES = {
 }
 """Probability of each grade for a muscle, before some are spared. Source: ours."""
 SPARED = {"SAR": 0.5, "GRA": 0.5}
-"""Share of people in whom disease spares a muscle, which then stands out of its thigh. Source: that
-many diseases do, Mercuri et al. 2005; the shares are ours."""
+"""Share of people in whom disease spares a muscle, which then stands out of its thigh. Source: many
+diseases do so, Mercuri et al. 2005; the shares are ours."""
 _SPARED, _SICKEST = 0.2, 0.4
-"""The share for all other muscles; how much of its rank of disease a spared muscle keeps."""
+"""The share for all other muscles; the part of its rank of disease that a spared muscle keeps."""
 _ALIKE = 0.6
 """Largest share of a muscle's rank of disease that all muscles of a person have in common."""
 _SIZE_KEPT = 0.4
 """People whose muscles keep their size, for each one in whom they may not. Source: ours."""
 _WASTING = np.array([0, 0.1, 0.4, 0.8, 1.0], np.float32)
-"""How much a muscle of each grade may waste away. Source: ours."""
+"""Largest share of its size that a muscle of each grade may lose. Source: ours."""
 
 
 class Disease(NamedTuple):
-    """What disease does to a cohort; see `disease_of`.
+    """The disease of a cohort; see `disease_of`.
 
     Attributes:
         grades: Probability of each grade for a muscle.
@@ -46,10 +46,10 @@ class Disease(NamedTuple):
 
 
 class Person(NamedTuple):
-    """Who is scanned; see `draw_person`.
+    """A person to be scanned; see `sample_person`.
 
     Attributes:
-        key: Decides all that stays the same from slice to slice and from visit to visit.
+        key: Seed of all that stays the same from slice to slice and from visit to visit.
         wasting: 0 (healthy) to 1 (muscles shrunk by disease, all by some pixels).
         fractions: Fat fraction of every muscle of both limbs.
         shrunk: Share of its thickness that each of them has lost; around it lies fat.
@@ -74,8 +74,8 @@ def disease_of(region: str, severity: str) -> Disease:
     return Disease(np.asarray(SEVERITIES[severity], np.float32), spared)
 
 
-def draw_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person:
-    """Draw what disease has done to a person.
+def sample_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person:
+    """Sample the effects of disease on a person.
 
     Args:
         key: Of the person.
@@ -90,7 +90,7 @@ def draw_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person:
 
 
 def fat_fractions(key: PRNGKeyArray, disease: Disease) -> Float[Array, "2 CODES"]:
-    """Draw the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
+    """Sample the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
     keys = jax.random.split(jax.random.fold_in(key, 3), 6)
     # One person is of one severity, more or less, and disease chooses among the muscles.
     common = jax.random.uniform(keys[0], (1, 1))
@@ -107,7 +107,7 @@ def fat_fractions(key: PRNGKeyArray, disease: Disease) -> Float[Array, "2 CODES"
 def shrinkage(
     key: PRNGKeyArray, fractions: Float[Array, "2 CODES"], atrophy: float
 ) -> Float[Array, "2 CODES"]:
-    """Draw the share of its thickness that each muscle has lost: the more fat, the more."""
+    """Sample the share of its thickness that each muscle has lost: the more fat, the more."""
     drive = jax.random.uniform(jax.random.fold_in(key, 7), minval=-_SIZE_KEPT, maxval=1.0)
     own = jax.random.uniform(jax.random.fold_in(key, 8), fractions.shape)
     most = atrophy * jnp.maximum(drive, 0)
@@ -115,7 +115,12 @@ def shrinkage(
 
 
 def _rank(mixed: Array, share: Array) -> Array:
-    """Return what `share` of one uniform number and the rest of another come to, uniform again."""
+    """Return the rank of a weighted mean of two uniform numbers, uniform again.
+
+    Args:
+        mixed: share * one + (1 - share) * another.
+        share: Weight of the one.
+    """
     less, more = jnp.minimum(share, 1 - share), jnp.maximum(share, 1 - share)
     low, high = mixed**2 / (2 * less * more), 1 - (1 - mixed) ** 2 / (2 * less * more)
     rank = jnp.select([mixed < less, mixed < more], [low, (mixed - less / 2) / more], high)

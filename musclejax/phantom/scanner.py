@@ -1,4 +1,4 @@
-"""What a scanner does to a signal: resolution, ringing, motion, flow, shading, noise, wrap."""
+"""Effects of a scanner on a signal: resolution, ringing, motion, flow, shading, noise, wrap."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,21 @@ from musclejax.phantom.signal import smooth
 _BLUR_PX = 1.3
 """Largest standard deviation of the blur across slanted borders. Source: ours."""
 _BRIGHT = 2.0
-"""What gamma leaves as it is: fat, where healthy muscle is 1."""
+"""Brightness that gamma does not change: fat, where healthy muscle is 1."""
 
 
 class Scanner(NamedTuple):
-    """What a scanner adds.
+    """Amounts of a scanner's effects.
 
     Attributes:
-        artefacts: How much: 1 is the usual, 0 none but partial volume.
-        narrow: Share of fields of view, of the usual, that are too narrow: wrapped, or cut.
-        tone: Spread of the logarithm of gamma, the power that brightness is taken to, of the usual.
-            No scanner does that, but contrasts that nothing else here draws look like it (nnU-Net
+        artifacts: 1 is the usual amount, 0 none but partial volume.
+        narrow: Share of fields of view, relative to the usual, that are too narrow: wrapped or cut.
+        tone: Spread of the logarithm of gamma, the exponent of brightness, relative to the usual.
+            No scanner does that, but it resembles contrasts that nothing else here makes (nnU-Net
             trains with it too: Isensee et al. 2021).
     """
 
-    artefacts: float = 1.0
+    artifacts: float = 1.0
     narrow: float = 1.0
     tone: float = 1.0
 
@@ -39,12 +39,12 @@ def scan(
     """Return the magnitude image.
 
     Args:
-        signal: What the slice emits.
-        visit: Key of the visit: coil, resolution and artefacts of a scan.
+        signal: Complex signal of the slice.
+        visit: Key of the visit: coil, resolution and artifacts of a scan.
         noise: Key of this slice's noise.
-        scanner: What it adds.
+        scanner: Amounts of its effects.
     """
-    amount = scanner.artefacts
+    amount = scanner.artifacts
     keys = iter(jax.random.split(jax.random.fold_in(visit, 3), 12))
     shaded = signal * _coil(next(keys), signal.shape, amount)
     seen = _acquire(shaded, next(keys), amount)
@@ -96,7 +96,7 @@ def _acquire(signal: Array, key: PRNGKeyArray, amount: float) -> Array:
 
 
 def _wrap(image: Array, key: PRNGKeyArray, share: float) -> Array:
-    """Fold what lies beyond a narrow field of view back into it; cut rows beyond another."""
+    """Fold the image beyond a narrow field of view back into it; cut rows beyond another."""
     keys = jax.random.split(key, 4)
     height, width = image.shape
     narrow, folded = jax.random.uniform(keys[0], (2,))

@@ -4,23 +4,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, PRNGKeyArray, UInt8
 
 from musclejax.phantom.disease import Person
-from musclejax.phantom.shape import LIMB_PX, deform, draw_shape
+from musclejax.phantom.shape import LIMB_PX, deform, sample_shape
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES
 
 _FAT_PX = ((2, 6), (6, 20), (20, 45))
 _FAT_SHARES = (0.5, 0.88, 1.0)
-"""Thickness of the fat under the skin, and how many people have at most the one or the other.
-Source: ours; the real scans have 4 to 60 mm."""
+"""Ranges of the thickness of the fat under the skin, and shares of people up to each range. Source:
+ours; the real scans have 4 to 60 mm."""
 
 
 class Limbs(NamedTuple):
-    """How much limbs vary, from person to person and between the two of a scan.
+    """Variation of limbs, from person to person and between the two of a scan.
 
     Attributes:
         deformation: 1 is the usual, 0 none.
@@ -29,7 +28,7 @@ class Limbs(NamedTuple):
         alone: Share of scans that show one limb only.
         atrophy: How far fat-replaced muscles may shrink within their old borders, 0 to 1.
         cutting: Share of limbs whose femoral vessels cut into the muscles around them. In the rest
-            muscles give way, as real ones do; but networks learn more from what is cut.
+            muscles give way, as real ones do; but networks learn more from muscles that are cut.
     """
 
     deformation: float = 1.0
@@ -41,36 +40,28 @@ class Limbs(NamedTuple):
 
 
 def compose(
-    tiles: Tiles,
-    chosen: Int[Array | np.ndarray, " 2"],
+    pair: Tiles,
     person: Person,
     visit: PRNGKeyArray,
-    level: ArrayLike,
+    height: ArrayLike,
     size: tuple[int, int],
     how: Limbs,
 ) -> UInt8[Array, "h w"]:
     """Return the tissues of a slice, in radiological view; the left limb's are `CODES` higher.
 
     Args:
-        tiles: Templates.
-        chosen: Template of the right and of the left limb.
-        person: Who is scanned.
-        visit: Key of the visit: how the limbs lie.
-        level: 0 (knee or ankle) to 1.
+        pair: Template of the right and of the left limb.
+        person: Person to scan.
+        visit: Key of the visit: the position of the limbs.
+        height: Relative: 0 (knee or ankle) to 1.
         size: Height and width of the slice.
-        how: How much they vary.
+        how: Variation of the limbs.
     """
-    limbs = _limbs(tiles, chosen, person, level, how)
+    limbs = _limbs(pair, person, height, how)
     return _place(limbs, visit, size, how.alone)
 
 
-def _limbs(
-    tiles: Tiles,
-    chosen: Array | np.ndarray,
-    person: Person,
-    level: ArrayLike,
-    how: Limbs,
-) -> list[Array]:
+def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[Array]:
     body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
     share, which = jax.random.uniform(body, (2,))
     low, high = jnp.select([which < shares for shares in _FAT_SHARES], list(jnp.array(_FAT_PX)))
@@ -82,9 +73,9 @@ def _limbs(
     )
     limbs = []
     for side, key in enumerate((keys[0], same)):
-        shape = draw_shape(key, fat_px, how.deformation, person.wasting, how.cutting)
-        template = Tiles(*(field[chosen[side]] for field in tiles))
-        limbs.append(deform(template, shape, person.shrunk[side], level))
+        shape = sample_shape(key, fat_px, how.deformation, person.wasting, how.cutting)
+        template = Tiles(*(field[side] for field in pair))
+        limbs.append(deform(template, shape, person.shrunk[side], height))
     return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
 
 

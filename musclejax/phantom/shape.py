@@ -31,11 +31,11 @@ VESSELS = 24
 BUNDLE = 3
 """Large ones, about the middle of a template's vessels."""
 _SLANT = 0.35
-"""Vessels that run at a slant are longer than discs and narrower: spread of the logarithm. Source:
+"""Vessels that run at a slant are longer than disks and narrower: spread of the logarithm. Source:
 ours; the popliteal vessels of real scans are up to twice as long as wide."""
 _CANAL = (0.3, 0.85)
 _CANAL_PX = 9.0
-"""How much the canal of the femoral vessels widens at its centre, as a share, and how far
+"""How much the canal of the femoral vessels widens at its center, as a share, and how far
 muscles give way. Source: ours; a template's has a radius of 3 pixels, real ones have up to 8."""
 _RIM_PX = (0.0, 2.5)
 """Width of the fat around femoral vessels that cut into muscles. Source: ours."""
@@ -46,7 +46,7 @@ _COARSE_STEP = 4
 
 
 class Shape(NamedTuple):
-    """How one limb of one person differs from its template; drawn by `draw_shape`."""
+    """Differences of one limb of one person from its template; from `sample_shape`."""
 
     affine: Float[Array, "2 2"]
     growth: Float[Array, " 13"]
@@ -63,10 +63,14 @@ class Shape(NamedTuple):
     rim: Array
 
 
-def draw_shape(
-    key: PRNGKeyArray, fat_px: Array, amount: float, wasting: ArrayLike, cutting: ArrayLike = 0.0
+def sample_shape(
+    key: PRNGKeyArray,
+    fat_px: ArrayLike,
+    amount: ArrayLike,
+    wasting: ArrayLike,
+    cutting: ArrayLike = 0.0,
 ) -> Shape:
-    """Draw the shape of a limb.
+    """Sample the shape of a limb.
 
     Args:
         key: Of the limb.
@@ -97,16 +101,17 @@ def draw_shape(
         erosion=shrunk + uniform(0, 0.7),
         closing=jax.random.choice(next(keys), jnp.array([0.0, 1.5, 2.5, 4.0])) * (1 - wasting),
         cortex=uniform(2, 6),
-        fat=fat_px * jnp.exp(0.15 * normal()),
+        fat=jnp.asarray(fat_px) * jnp.exp(0.15 * normal()),
         ripple=jnp.stack([0.25 * normal(3), uniform(0, 2 * jnp.pi, 3)], 1),
         skin=uniform(1, 2.2),
         fields=tuple(
-            amount * sigma * uniform(0.2, 1) * normal(2, 2, cells, cells) for cells, sigma in FIELDS
+            jnp.asarray(amount * sigma) * uniform(0.2, 1) * normal(2, 2, cells, cells)
+            for cells, sigma in FIELDS
         ),
         vessels=vessels(uniform(0, LIMB_PX, VESSELS, 2), uniform(0.7, 3.5, VESSELS, 1)),
         bundle=vessels(4 * normal(BUNDLE, 2), uniform(1, 6.5, BUNDLE, 1)),
         canal=uniform(*_CANAL) * jnp.minimum(amount, 1),
-        rim=jnp.where(uniform(0, 1) < cutting, uniform(*_RIM_PX), -jnp.inf),  # or no disc at all
+        rim=jnp.where(uniform(0, 1) < cutting, uniform(*_RIM_PX), -jnp.inf),  # or no disk at all
     )
 
 
@@ -114,20 +119,20 @@ def deform(
     template: Tiles,
     shape: Shape,
     shrunk: Float[Array, " 32"],
-    level: ArrayLike,
+    height: ArrayLike,
 ) -> UInt8[Array, "LIMB_PX LIMB_PX"]:
     """Return the tissues of a limb; it looks like a right one.
 
     Args:
-        template: One of them.
-        shape: How to deform it.
+        template: One template.
+        shape: Its deformation.
         shrunk: Share of its thickness that each muscle has lost, by code of its tissue.
-        level: 0 (knee or ankle) to 1: the smooth displacements change from end to end.
+        height: Relative: 0 (knee or ankle) to 1. Smooth displacements change from end to end.
     """
     place = _places(1)
     theta = jnp.arctan2(place[..., 0], place[..., 1])
     tile = jnp.array(template.packed.shape)
-    source = place @ shape.affine.T + tile / 2 + _displacement(template, shape, level)
+    source = place @ shape.affine.T + tile / 2 + _displacement(template, shape, height)
     rows, cols = jnp.clip(jnp.round(source).astype(jnp.int32), 0, tile - 1).transpose(2, 0, 1)
     found = template.packed[rows, cols]
     inside = ((source >= 0) & (source < tile)).all(-1)
@@ -144,13 +149,13 @@ def deform(
 
 
 def _places(step: int) -> Float[Array, "n n 2"]:
-    """Return the centres of squares of `step` pixels, from the middle of the limb's tile."""
-    centres = (jnp.arange(LIMB_PX // step) + 0.5) * step - 0.5 - LIMB_PX / 2
-    return jnp.stack(jnp.meshgrid(centres, centres, indexing="ij"), -1)
+    """Return the centers of squares of `step` pixels, from the middle of the limb's tile."""
+    centers = (jnp.arange(LIMB_PX // step) + 0.5) * step - 0.5 - LIMB_PX / 2
+    return jnp.stack(jnp.meshgrid(centers, centers, indexing="ij"), -1)
 
 
 def _displacement(
-    template: Tiles, shape: Shape, level: ArrayLike
+    template: Tiles, shape: Shape, height: ArrayLike
 ) -> Float[Array, "LIMB_PX LIMB_PX 2"]:
     """Return how far from the affine image of a pixel its source lies.
 
@@ -160,19 +165,19 @@ def _displacement(
     begin = _places(_COARSE_STEP) @ shape.affine.T + jnp.array(template.packed.shape) / 2
     source = begin
     for ends in shape.fields:
-        mixed = (1 - level) * ends[0] + level * ends[1]
-        mixed = mixed / jnp.sqrt((1 - level) ** 2 + level**2)
+        mixed = (1 - height) * ends[0] + height * ends[1]
+        mixed = mixed / jnp.sqrt((1 - height) ** 2 + height**2)
         source = source + jnp.moveaxis(jax.image.resize(mixed, (2, count, count), "cubic"), 0, -1)
     source = _widen(_grow(source, template, shape.growth), template, shape.canal)
     return jax.image.resize(source - begin, (LIMB_PX, LIMB_PX, 2), "linear")
 
 
 def _grow(source: Array, template: Tiles, growth: Array) -> Array:
-    """Let muscles swell or shrink about their centres, and their neighbours give way."""
+    """Let muscles swell or shrink about their centers, and their neighbors give way."""
     for label in range(1, MUSCLES + 1):
         size = template.sizes[label]
         swelling = jnp.where(size > 0, growth[label], 0)
-        source = _swell(source, template.centres[label], jnp.maximum(size, 1), swelling)
+        source = _swell(source, template.centers[label], jnp.maximum(size, 1), swelling)
     return source
 
 
@@ -181,19 +186,19 @@ def _widen(source: Array, template: Tiles, canal: Array) -> Array:
     there = template.packed & 255 == FEMORAL
     rows, cols = (jnp.arange(size) for size in there.shape)
     count = jnp.maximum(there.sum(), 1)
-    centre = jnp.stack([(there.sum(1) * rows).sum(), (there.sum(0) * cols).sum()]) / count
-    return _swell(source, centre, _CANAL_PX, jnp.where(there.any(), canal, 0))
+    center = jnp.stack([(there.sum(1) * rows).sum(), (there.sum(0) * cols).sum()]) / count
+    return _swell(source, center, _CANAL_PX, jnp.where(there.any(), canal, 0))
 
 
-def _swell(source: Array, centre: Array, reach: ArrayLike, share: Array) -> Array:
-    """Let what lies about a centre swell by a share there, and less the farther off it is."""
-    away = source - centre
+def _swell(source: Array, center: Array, reach: ArrayLike, share: Array) -> Array:
+    """Let the surroundings of a center swell by a share there, and less with distance."""
+    away = source - center
     near = jnp.exp(-(away**2).sum(-1) / (2 * reach**2))
     return source - share * near[..., None] * away
 
 
 def _half_thickness(tissue: Array, depth: Array) -> Array:
-    """Return half of each muscle's thickness in pixels, by code; of a disc, two thirds of it."""
+    """Return half of each muscle's thickness in pixels, by code; of a disk, two thirds of it."""
     sizes = jnp.zeros(CODES)
     for label in range(1, MUSCLES + 1):
         there = tissue == label
@@ -205,8 +210,8 @@ def _half_thickness(tissue: Array, depth: Array) -> Array:
 def _resize_muscles(tissue: Array, nearest: Array, depth: Array, erosion: Array) -> Array:
     """Let muscles grow into gaps, as in a lean limb, or waste from their borders inwards.
 
-    One border moves, by the difference of both: if gaps were closed first and borders wasted then,
-    what had closed a gap would stay behind as a ring around the wasted muscle.
+    One border moves, by the difference of both. If gaps were closed first and borders wasted then,
+    a ring would stay behind around the wasted muscle where a gap had been closed.
     """
     gap = tissue == GAP
     inwards = erosion[jnp.where(gap, nearest, tissue)]

@@ -13,8 +13,8 @@ from musclejax.phantom.disease import Person
 from musclejax.phantom.tissues import CODES, FAT, GAP, MUSCLES, VESSEL
 
 _GAPS_OF_FAT = 0.65
-"""Share of visits in which what is between the muscles is as bright as the fat under the skin, so
-that the muscles' outlines alone tell them apart. Source: ours."""
+"""Share of visits in which the tissue between muscles is as bright as the fat under the skin, so
+that the muscles' outlines alone separate them. Source: ours."""
 _REGIONAL = 1.5
 """Largest spread of fat between the parts of a limb, in logits / 1.6. Source: ours."""
 _SHEATHS = (-0.2, 0.9)
@@ -33,7 +33,7 @@ _IS_MUSCLE = tissues.is_muscle(np.arange(CODES))
 
 
 class Contrast(NamedTuple):
-    """Shares of the kinds of images that are drawn; the rest are gradient echoes of any phase.
+    """Shares of the kinds of images; the rest are gradient echoes of any phase.
 
     Attributes:
         out_of_phase: Water and fat opposed.
@@ -41,8 +41,8 @@ class Contrast(NamedTuple):
         random: Every tissue at random, as in SynthSeg (Billot et al. 2023).
         fat_only: Muscle dark.
         suppressed: Fat suppressed, more or less.
-        fat: Least and greatest signal of fat that is not, in that of muscle; real scans have up to
-            twice.
+        fat: Least and greatest signal of fat that is not suppressed, relative to muscle; real
+            scans have up to twice.
         flow: How much the signal of blood differs from vessel to vessel and within one.
     """
 
@@ -56,7 +56,7 @@ class Contrast(NamedTuple):
 
 
 NARROW = Contrast(out_of_phase=1.0, in_phase=0.0, random=0.0, fat_only=0.0)
-"""Out of phase alone, to show what variety is worth."""
+"""Out of phase alone, to measure the value of variety."""
 GRADIENT_ECHO = Contrast(random=0.0, fat_only=0.0, suppressed=0.0, fat=(1.1, 1.7), flow=0.0)
 """The paper's: TR 35 ms and a flip angle of 7 degrees give fat (T1 0.37 s at 3 T) 1.2 times the
 signal of as many protons of muscle (1.4 s), and muscle has fewer and loses more by T2*."""
@@ -74,13 +74,13 @@ def water_and_fat(
     texture: PRNGKeyArray,
     visit: PRNGKeyArray,
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
-    """Return how much water and fat every pixel holds.
+    """Return the amounts of water and fat of every pixel.
 
     Args:
         scene: From `scene.compose`.
-        person: Whose limbs these are; how much fat each muscle holds, and how it lies there.
-        texture: Key of the slice of that person: where in a muscle the fat is.
-        visit: Key of the visit: what else differs from scan to scan.
+        person: Owner of the limbs: the fat of each muscle, and its pattern.
+        texture: Key of the slice of that person: the places of fat in a muscle.
+        visit: Key of the visit: all other differences from scan to scan.
     """
     size, keys = scene.shape, iter(jax.random.split(texture, 16))
     tables = _tables(jax.random.fold_in(visit, 1), person.fractions)
@@ -119,9 +119,9 @@ def _sheaths(scene: Array, muscle: Array, person: Person, key: PRNGKeyArray) -> 
 def _advanced(
     scene: Array, person: Person, keys: Iterator[PRNGKeyArray], fine: Array, patches: Array
 ) -> Array:
-    """Return how advanced disease changes the pattern of fat in muscle."""
+    """Return the change of the pattern of fat in muscle by advanced disease."""
     size = scene.shape
-    # Strands and islands of either, with sharp borders.
+    # Strands and patches of either, with sharp borders.
     drawn_out, winding = jax.random.bernoulli(next(keys)), next(keys)
     winding = jnp.where(
         drawn_out, _streaks(winding, size), smooth(winding, size, size[0] // 7, size[1] // 7)
@@ -138,7 +138,7 @@ def _advanced(
 
 
 def _tables(key: PRNGKeyArray, fractions: Array) -> tuple[Array, Array]:
-    """Draw water and fat of every code of both limbs; muscle's fat is its fraction."""
+    """Sample water and fat of every code of both limbs; muscle's fat is its fraction."""
     first, second, third, fourth = jax.random.split(key, 4)
     water, fat = (
         jax.random.uniform(k, (CODES,), minval=r[:, 0], maxval=r[:, 1])
@@ -162,7 +162,7 @@ def _streaks(key: PRNGKeyArray, size: tuple[int, ...]) -> Array:
 
 
 def _within(scene: Array) -> Array:
-    """Return which share of its surroundings is of the pixel's own tissue."""
+    """Return the share of a pixel's surroundings that is of its own tissue."""
     same = [(jnp.roll(scene, shift, (0, 1)) == scene).astype(jnp.float32) for shift in _AROUND]
     return sum(same, start=jnp.zeros(scene.shape)) / len(same)
 
@@ -223,6 +223,6 @@ def signal(
     values = values.at[jnp.array([0, GAP])].set(jnp.array([0, gap]))
     painted = jnp.take(values, (scene % CODES).astype(jnp.int32))
     infiltrated = painted * water + values[FAT] * fat
-    drawn = jnp.where(jnp.asarray(_IS_MUSCLE)[scene % CODES], infiltrated, painted)
+    tinted = jnp.where(jnp.asarray(_IS_MUSCLE)[scene % CODES], infiltrated, painted)
     is_random = jax.random.uniform(next(keys)) < contrast.random
-    return jnp.where(is_random, drawn.astype(jnp.complex64), echo)
+    return jnp.where(is_random, tinted.astype(jnp.complex64), echo)

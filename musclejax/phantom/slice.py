@@ -5,29 +5,26 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from musclejax.phantom.disease import Disease, draw_person
+from musclejax.data.dataset import IGNORE
+from musclejax.phantom.disease import Disease, sample_person
 from musclejax.phantom.scanner import Scanner, scan
 from musclejax.phantom.scene import Limbs, compose
 from musclejax.phantom.signal import Contrast, signal, water_and_fat
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES, MUSCLES, UNKNOWN
 
-IGNORE = 255
-"""Label of what is not known; as `data.dataset.IGNORE`."""
-
 
 class Settings(NamedTuple):
-    """What is fixed while compiled.
+    """Settings that are fixed while compiled.
 
     Attributes:
-        size: Height and width of a slice; multiples are the network's affair.
-        limbs: How much they vary.
-        scanner: What it adds.
-        contrast: Which kinds of images.
+        size: Height and width of a slice.
+        limbs: Variation of limbs.
+        scanner: Amounts of the scanner's effects.
+        contrast: Kinds of images.
     """
 
     size: tuple[int, int] = (432, 432)
@@ -37,18 +34,18 @@ class Settings(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """What decides a slice.
+    """Random keys of a slice.
 
     Attributes:
         person: The same for all slices and visits of a person.
         visit: The same for all slices of a scan.
-        level: The same for a level of a person: where in a muscle the fat is.
+        texture: The same for one slice of a person at every visit: the places of fat in a muscle.
         noise: Of this slice alone.
     """
 
     person: PRNGKeyArray
     visit: PRNGKeyArray
-    level: PRNGKeyArray
+    texture: PRNGKeyArray
     noise: PRNGKeyArray
 
 
@@ -65,7 +62,7 @@ class Sample(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a slice shows.
+    """Tissues, water and fat of a slice.
 
     Attributes:
         scene: Tissues, from `scene.compose`.
@@ -78,41 +75,40 @@ class Contents(NamedTuple):
     fat: Float[Array, "h w"]
 
 
-def draw_slice(
-    tiles: Tiles,
-    chosen: Int[Array | np.ndarray, " 2"],
-    level: ArrayLike,
+def sample_slice(
+    pair: Tiles,
+    height: ArrayLike,
     keys: Keys,
     disease: Disease,
     settings: Settings,
 ) -> Sample:
-    """Draw a slice.
+    """Sample a slice.
 
     Args:
-        tiles: Templates of a region.
-        chosen: Template of the right and of the left limb; may be of two people.
-        level: 0 (knee or ankle) to 1.
-        keys: What decides it.
+        pair: Template of the right and of the left limb, from `templates.choose`; they may be of
+            two people.
+        height: Relative: 0 (knee or ankle) to 1.
+        keys: Random keys.
         disease: Of the cohort.
-        settings: What is fixed.
+        settings: Size and ranges.
     """
-    # Compiled as one, XLA computes water and fat anew for each of their uses: a quarter slower.
-    contents = _fill(tiles, chosen, level, keys, disease, settings)
+    # Compiled as one, XLA computes water and fat anew for each of their uses: a quarter slower. The
+    # templates are chosen outside: all groups and regions share what is compiled for a size.
+    contents = _fill(pair, height, keys, disease, settings)
     return _picture(contents, keys, settings)
 
 
 @partial(jax.jit, static_argnames="settings")
 def _fill(
-    tiles: Tiles,
-    chosen: Int[Array | np.ndarray, " 2"],
-    level: ArrayLike,
+    pair: Tiles,
+    height: ArrayLike,
     keys: Keys,
     disease: Disease,
     settings: Settings,
 ) -> Contents:
-    person = draw_person(keys.person, disease, settings.limbs.atrophy)
-    scene = compose(tiles, chosen, person, keys.visit, level, settings.size, settings.limbs)
-    return Contents(scene, *water_and_fat(scene, person, keys.level, keys.visit))
+    person = sample_person(keys.person, disease, settings.limbs.atrophy)
+    scene = compose(pair, person, keys.visit, height, settings.size, settings.limbs)
+    return Contents(scene, *water_and_fat(scene, person, keys.texture, keys.visit))
 
 
 @partial(jax.jit, static_argnames="settings")

@@ -1,4 +1,4 @@
-"""Real anatomy to start from: limbs as stacks of tissue maps, with what deforming them needs."""
+"""Real anatomy to start from: limbs as stacks of tissue maps, with distances for deforming them."""
 
 import csv
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 from scipy import ndimage as ndi
 
 from musclejax.errors import InputError
@@ -17,7 +17,7 @@ from musclejax.phantom.tissues import MARROW, MUSCLES, is_muscle
 
 GROUPS = ("train", "held_out")
 """Templates to learn from, and those that no training has seen: of other people in the thigh, of
-other levels of the same two people in the leg."""
+other slices of the same two people in the leg."""
 SOURCES = {"thigh": ("thigh",), "leg": ("leg",)}
 """Region -> names of its template files in `musclejax/data/anatomy`."""
 DEPTH_STEP, OUTSIDE_STEP = 0.25, 0.5
@@ -34,13 +34,18 @@ class Tiles(NamedTuple):
         packed: By pixel, from the lowest byte: tissue; nearest muscle; depth inside its border,
             negative in gaps; distance outside the fascia. Where muscle touches bone there is no
             border of the muscle: it is attached. See `pack`.
-        centres: Row and column of the centre of every muscle; 0 where absent.
+        centers: Row and column of the center of every muscle; 0 where absent.
         sizes: Root of the area over pi of every muscle; 0 where absent. Pixels.
     """
 
-    packed: UInt32[np.ndarray, "n h w"]
-    centres: Float[np.ndarray, "n 13 2"]
-    sizes: Float[np.ndarray, "n 13"]
+    packed: UInt32[Array | np.ndarray, "n h w"]
+    centers: Float[Array | np.ndarray, "n 13 2"]
+    sizes: Float[Array | np.ndarray, "n 13"]
+
+
+def choose(tiles: Tiles, chosen: Int[Array | np.ndarray, "*m"]) -> Tiles:
+    """Return some of the templates."""
+    return Tiles(*(field[chosen] for field in tiles))
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,11 @@ class Limb:
     """One limb of one person.
 
     Attributes:
-        subject: Whose it is.
+        subject: Name of the person.
         tiles: Its templates, from the knee or ankle up.
-        heights: Where they are between the limb's lowest template (0) and its highest (1),
+        heights: Their relative heights between the limb's lowest template (0) and its highest (1),
             those of other groups included.
-        length_mm: Distance of these two.
+        length_mm: Distance between these two.
     """
 
     subject: str
@@ -62,7 +67,7 @@ class Limb:
 
     def nearest(self, height: float) -> int:
         """Return the template that is nearest to a relative height."""
-        return int(self.tiles[np.abs(self.heights - height).argmin()])
+        return int(self.tiles[np.argmin(np.abs(self.heights - height))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,7 @@ class Anatomy:
     Attributes:
         region: "thigh" or "leg".
         tiles: Their arrays.
-        limbs: Whose they are.
+        limbs: Limbs that they belong to.
     """
 
     region: str
@@ -86,7 +91,7 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
     Args:
         region: "thigh" or "leg".
         group: One of `GROUPS`.
-        people: How many of them, the first in the table; 0 for all.
+        people: Number of people, the first in the table; 0 for all.
 
     Raises:
         InputError: If there is no such region or group.
@@ -171,15 +176,15 @@ def _borders(
 def measure(
     tissues: UInt8[np.ndarray, "n h w"],
 ) -> tuple[Float[np.ndarray, "n 13 2"], Float[np.ndarray, "n 13"]]:
-    """Return centres and sizes of the muscles of tissue maps; see `Tiles`."""
+    """Return centers and sizes of the muscles of tissue maps; see `Tiles`."""
     rows, columns = (grid.ravel() for grid in np.indices(tissues.shape[1:]))
     sums = np.zeros((len(tissues), 3, MUSCLES + 1))
     for tissue, own in zip(tissues.reshape(len(tissues), -1), sums, strict=True):
         for place, weights in enumerate((None, rows, columns)):
             own[place, 1:] = np.bincount(tissue, weights, MUSCLES + 1)[1 : MUSCLES + 1]
     areas = sums[:, 0]
-    centres = (sums[:, 1:] / np.maximum(areas, 1)[:, None]).transpose(0, 2, 1)
-    return centres.astype(np.float32), np.sqrt(areas.astype(np.float32) / np.pi)
+    centers = (sums[:, 1:] / np.maximum(areas, 1)[:, None]).transpose(0, 2, 1)
+    return centers.astype(np.float32), np.sqrt(areas.astype(np.float32) / np.pi)
 
 
 def _limbs(rows: Sequence[Row], every: Sequence[Row]) -> list[Limb]:

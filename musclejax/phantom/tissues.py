@@ -1,4 +1,4 @@
-"""What a synthetic limb is made of: codes of tissues, and their water and fat."""
+"""Tissues of a synthetic limb: their codes, and their water and fat."""
 
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ TISSUES = {
 
 
 def is_muscle(code: Any) -> Any:
-    """Return where codes of one limb, of NumPy or JAX, are muscle, labelled or not."""
+    """Return where codes of one limb, of NumPy or JAX, are muscle, labeled or not."""
     return ((code > 0) & (code <= MUSCLES)) | (code == UNKNOWN) | (code == OTHER)
 
 

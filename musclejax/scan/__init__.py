@@ -1,1 +1,5 @@
 """A scan on disk and as arrays: files, geometry, intensities and sides."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

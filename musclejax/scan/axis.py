@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import ndimage
 
-from musclejax.config import SLICE_PX, SLICE_SPACING_MM
+from musclejax.anatomy import SLICE_PX, SLICE_SPACING_MM
 from musclejax.errors import InputError
 
 MIN_EXTENT_MM = 40.0
@@ -61,25 +61,25 @@ class AxisMap:
 
 
 def map_axis(profile: Float[np.ndarray, " n"], spacing_mm: float, subject: str) -> AxisMap:
-    """Map one axis by its spacing, the model grid centred on what the scan shows.
+    """Map one axis by its spacing, the model grid centered on the body.
 
     Args:
         profile: Signal along the axis; a field of view wider than the model grid is cut around
-            the middle of it, a smaller one is centred and padded with 0.
+            the middle of it, a smaller one is centered and padded with 0.
         spacing_mm: Distance between pixels.
-        subject: What to name in an error.
+        subject: Named in an error.
     """
     n = profile.size
     _check_extent(n, spacing_mm, subject)
     step = SLICE_SPACING_MM / spacing_mm
-    centre, half = (n - 1) / 2, SLICE_PX * step / 2
+    center, half = (n - 1) / 2, SLICE_PX * step / 2
     if n > SLICE_PX * step and profile.any():
         share = np.cumsum(profile) / profile.sum()
         ends = np.searchsorted(share, (0.005, 0.995))
-        centre = float(np.clip(ends.mean(), half - 0.5, n - half - 0.5))
+        center = float(np.clip(ends.mean(), half - 0.5, n - half - 0.5))
     middle = (SLICE_PX - 1) / 2
-    at = (np.arange(SLICE_PX) - middle) * step + centre
-    position = (np.arange(n) - centre) / step + middle
+    at = (np.arange(SLICE_PX) - middle) * step + center
+    position = (np.arange(n) - center) / step + middle
     source = np.rint(at).astype(int)
     source[(source < 0) | (source >= n)] = -1
     return AxisMap(_spline_matrix(n, tuple(at), max(0.0, (step - 1) / 2)), position, source)
@@ -111,7 +111,7 @@ def _spline_matrix(n: int, at: tuple[float, ...], sigma: float) -> Float[np.ndar
 def map_axis_2021(n: int, spacing_mm: float, subject: str) -> AxisMap:
     """Map one axis as the 2021 code did, reversed as it did.
 
-    Source: facts-2021, section Inference: scipy's `zoom`, which aligns the outer pixel centres,
+    Source: facts-2021, section Inference: scipy's `zoom`, which aligns the outer pixel centers,
     then padding or cutting with the smaller half before. On the way back these happen after the
     reversal.
     """
@@ -129,7 +129,7 @@ def map_axis_2021(n: int, spacing_mm: float, subject: str) -> AxisMap:
 
 
 def _pad_or_cut(array: np.ndarray, size: int, fill: int) -> np.ndarray:
-    """Bring axis 0 to `size`: the smaller half of what is added or removed comes first."""
+    """Pad or cut axis 0 to `size`, the smaller half before."""
     missing = size - array.shape[0]
     if missing < 0:
         return array[-missing // 2 :][:size]

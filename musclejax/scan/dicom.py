@@ -38,8 +38,8 @@ def load_dicom(path: Path) -> Volume:
     SliceThickness.
 
     Raises:
-        InputError: The files are not exactly one readable volume; the line says what was found
-            (several series, echoes or orientations, missing slices, colour, compression ...).
+        InputError: The files are not exactly one readable volume; the line states the reason
+            (several series, echoes or orientations, missing slices, color, compression ...).
 
     Source: DICOM PS3.3 C.7.6.2.1.1 (pixel to position) and C.11.1.1 (rescale); tolerances ours.
     """
@@ -62,7 +62,7 @@ def load_dicom(path: Path) -> Volume:
 def tolerate_values() -> Iterator[None]:
     """Silence pydicom on padded pixels and values that break the rules of their type.
 
-    Both are usual after anonymising; what is used of them here is checked where it is used.
+    Both are usual after anonymizing; values that are used here are checked where they are used.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=_TOLERATED, category=UserWarning)

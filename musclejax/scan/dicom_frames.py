@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from musclejax.errors import InputError
 
 ACCEPTED_SERIES = "one series of parallel, evenly spaced slices"
-"""What every error of a series accepts."""
+"""Accepted input in every error about a series."""
 _UNIT_TOLERANCE = 0.01  # of the slice normal's length; cosines come rounded to 4 digits or more
 
 
@@ -60,7 +60,7 @@ class Frame:
 
     @cached_property
     def position(self) -> np.ndarray:
-        """Centre of the first pixel, [3] mm LPS."""
+        """Center of the first pixel, [3] mm LPS."""
         return self.numbers("ImagePositionPatient", 3)
 
     @cached_property
@@ -106,7 +106,7 @@ def header_integer(header: Dataset, keyword: str, default: int) -> int:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file carries the DICOM mark; reads 132 bytes, False for a folder."""
+    """Return whether a file carries the DICOM mark; reads 132 bytes, False for a folder."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -132,14 +132,14 @@ def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
 
     Args:
         files: Any files; those that are no DICOM images, and segmentations, are passed over.
-        subject: What an error is about, usually the folder.
+        subject: Named in an error, usually the folder.
 
     Raises:
-        InputError: There are no grey images, or those of several series.
+        InputError: There are no gray images, or those of several series.
     """
     headers = _image_headers(files, subject)
     _require_one_series(headers, subject)
-    _require_grey(headers)
+    _require_gray(headers)
     frames = [frame for file, header in headers.items() for frame in _frames(file, header)]
     if 1 < len(headers) < len(frames):
         found = f"{len(headers)} multi-frame files with {len(frames)} frames"
@@ -163,7 +163,7 @@ def _require_one_series(headers: dict[Path, Dataset], subject: object) -> None:
     for header in headers.values():
         series.setdefault(str(header.get("SeriesInstanceUID")), []).append(header)
     if len(series) > 1:
-        # A scan to segment has many images and is no localiser: such series come first.
+        # A scan to segment has many images and is no localizer: such series come first.
         ranked = sorted(series.values(), key=lambda group: (_is_localizer(group), -_images(group)))
         listed = ", ".join(_description(group) for group in ranked[:8])
         more = f" and {len(ranked) - 8} more" if len(ranked) > 8 else ""
@@ -171,12 +171,12 @@ def _require_one_series(headers: dict[Path, Dataset], subject: object) -> None:
         raise InputError(subject, f"{len(series)} series ({listed}{more})", ACCEPTED_SERIES, remedy)
 
 
-def _require_grey(headers: dict[Path, Dataset]) -> None:
+def _require_gray(headers: dict[Path, Dataset]) -> None:
     for file, header in headers.items():
         color = header.get("PhotometricInterpretation", "untyped")
         if color != "MONOCHROME2":
             found = f"{color} image with {header.get('SamplesPerPixel')} samples per pixel"
-            raise InputError(file, found, "grey images (MONOCHROME2)")
+            raise InputError(file, found, "gray images (MONOCHROME2)")
 
 
 def _is_localizer(series: list[Dataset]) -> bool:

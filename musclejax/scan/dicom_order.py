@@ -16,7 +16,7 @@ _SAME_GEOMETRY = 1e-3  # direction cosines, and mm of pixel spacing, that still 
 _SIDEWAYS_PIXELS = 0.25  # a smaller shift from slice to slice moves no label
 _PLANES = ("sagittal", "coronal", "axial")  # by the largest component of the slice normal
 
-# What tells images of one position apart: settings first, then what merely counts or dates them.
+# Attributes that distinguish images of one position: settings first, then counters and dates.
 _SETTINGS = (
     *("EchoTime", "EffectiveEchoTime", "ImageType", "FrameType", "TemporalPositionIdentifier"),
     *("TemporalPositionIndex", "InversionTime", "FlipAngle", "RepetitionTime", "DiffusionBValue"),
@@ -29,10 +29,10 @@ def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
 
     Args:
         files: Any files; those that are no DICOM images, and segmentations, are passed over.
-        subject: What an error is about, usually the folder.
+        subject: Named in an error, usually the folder.
 
     Raises:
-        InputError: The frames are not exactly one volume; the line says what was found.
+        InputError: The frames are not exactly one volume; the line states the reason.
     """
     frames = read_frames(files, subject)
     if len(frames) == 1:
@@ -48,7 +48,7 @@ def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
 
 
 def _plane(frame: Frame) -> str:
-    return _PLANES[int(np.abs(frame.normal).argmax())]
+    return _PLANES[int(np.argmax(np.abs(frame.normal)))]
 
 
 def _size(frame: Frame) -> str:
@@ -84,7 +84,7 @@ def _require_uniform(
             kinds.append([frame])
     if len(kinds) > 1:
         listed = ", ".join(f"{len(kind)} images {text(kind[0])}" for kind in kinds[:6])
-        remedy = "Such a mixture is often a localiser; copy the images of one kind to a folder."
+        remedy = "Such a mixture is often a localizer; copy the images of one kind to a folder."
         raise InputError(subject, f"{len(kinds)} {what} ({listed})", ACCEPTED_SERIES, remedy)
 
 
@@ -121,7 +121,7 @@ def _several_at_one_position(rivals: list[Frame], subject: object) -> InputError
 
 
 def _contrast(rivals: list[Frame], keyword: str) -> str:
-    """Say how an attribute differs, as "EchoTime 1.7 and 3.45"; empty where it does not."""
+    """Return how an attribute differs, as "EchoTime 1.7 and 3.45"; empty where it does not."""
     words = [_words(frame.value(keyword)) for frame in rivals]
     common = set(words[0]).intersection(*words[1:])  # ImageType differs in one of its words
     texts = ["\\".join(word for word in own if word not in common) for own in words]
@@ -143,6 +143,6 @@ def _require_straight(frames: list[Frame], subject: object) -> None:
     scatter = np.abs(sideways - np.linspace(0, 1, len(frames))[:, None] * sideways[-1]).max()
     skew = np.linalg.norm(sideways[-1]) / (offsets[-1] @ normal)
     if scatter > _SIDEWAYS_PIXELS * frames[0].spacing_mm.min() or skew > STEP_TOLERANCE:
-        shift = np.linalg.norm(np.diff(sideways, axis=0), axis=1).max()
+        shift = np.max(np.linalg.norm(np.diff(sideways, axis=0), axis=1))
         found = f"slices shifted sideways by up to {shift:.3g} mm from one to the next"
         raise InputError(subject, found, ACCEPTED_SERIES, "Resample it to an upright stack.")

@@ -1,4 +1,4 @@
-"""Labelled muscles -> one DICOM segmentation beside its source series; needs highdicom."""
+"""Labeled muscles -> one DICOM segmentation beside its source series; needs highdicom."""
 
 import warnings
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _CATEGORY = Code("123037004", "SCT", "Anatomical structure")
 _SCHEME = "99MUSCLEJAX"
 _ANATOMIC_REGION = {"thigh": codes.SCT.Thigh, "leg": codes.SCT.LowerLeg}
 _LATERALITY = {"left": codes.SCT.Left, "right": codes.SCT.Right}
-# Attributes a segmentation must repeat, if only as empty ones; rough anonymisers remove them.
+# Attributes a segmentation must repeat, if only as empty ones; rough anonymizers remove them.
 _PATIENT_AND_STUDY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
@@ -57,9 +57,9 @@ def save_dicom_seg(
         software_version: Version of musclejax that made the labels.
 
     Raises:
-        InputError: highdicom is not installed, the scan is not from DICOM, nothing is labelled
+        InputError: highdicom is not installed, the scan is not from DICOM, nothing is labeled
             (the standard asks for at least one segment), the arrays do not fit the scan, or its
-            headers lack what a segmentation must repeat.
+            headers lack attributes that a segmentation must repeat.
 
     Source: DICOM PS3.3 C.8.20 (Segmentation); codes PS3.16 CID 7150, 244, 7162.
     """
@@ -67,10 +67,10 @@ def save_dicom_seg(
     _require_fit(labels, sides, volume, region)
     numbers, present = _number_segments(labels, sides)
     if not present:
-        found, remedy = "no labelled voxel", "Write NIfTI, which may be empty."
-        raise InputError(volume.name, found, "one labelled voxel or more", remedy)
+        found, remedy = "no labeled voxel", "Write NIfTI, which may be empty."
+        raise InputError(volume.name, found, "one labeled voxel or more", remedy)
     with tolerate_values(), warnings.catch_warnings():
-        # A name without "^", usual after anonymising, is repeated as it is.
+        # A name without "^", usual after anonymizing, is repeated as it is.
         warnings.filterwarnings("ignore", r"The string .* is unlikely to represent", UserWarning)
         frames = _frame_of_each_slice(volume)
         segments = [
@@ -172,7 +172,7 @@ def _in_source_order(
 
 
 def _source_headers(frames: list[Frame]) -> list[Dataset]:
-    """Give the files' headers in order, completed to what highdicom asks of them.
+    """Return the files' headers in order, completed as highdicom requires them.
 
     It wants equal orientations to the last digit and, in multi-frame files, shared ones;
     `sorted_frames` has checked that they agree within our tolerance.

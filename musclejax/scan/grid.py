@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from skimage.transform import resize
 
-from musclejax.config import THUMBNAIL_PX
+from musclejax.anatomy import THUMBNAIL_PX
 from musclejax.errors import InputError
 from musclejax.scan.axis import AxisMap, map_axis, map_axis_2021
-from musclejax.scan.volume import Volume
+from musclejax.scan.volume import Volume, inverse_orientation, reorient
 
 GEOMETRIES = ("world", "2021")
 # Slices left unsegmented at the two ends of the stack (2021 code: only 4 ... n - 6 are segmented).
@@ -26,12 +26,12 @@ SKIPPED_2021 = (4, 5)
 
 @dataclass(frozen=True, eq=False)
 class GridTransform:
-    """How a scan was brought to the model grid: all that the way back needs.
+    """The way from a scan to the model grid and back.
 
     Attributes:
         shape: Shape of the scan's array.
         orientation: nibabel orientation that takes the array to [left, posterior, superior]
-            (geometry "world"), or to what 2021 took for it.
+            (geometry "world"), or to the order that the 2021 code took for it.
         rows: Map of the axis from anterior to posterior.
         columns: Map of the axis from right to left.
         start: First slice that was segmented.
@@ -55,7 +55,7 @@ def to_model_grid(
         volume: The scan, in any orientation and spacing.
         geometry: "world" finds the axial axis and the patient's left from the affine; row 0 is
             anterior, column 0 is the patient's right, slices run from feet to head. "2021" does
-            what the 2021 code did, affine ignored.
+            as the 2021 code did and ignores the affine.
 
     Returns:
         The slices, and the transform for the way back: `labels_from_model_grid`, `to_scan`.
@@ -67,11 +67,12 @@ def to_model_grid(
     """
     if geometry == "2021":
         transform = _transform_2021(volume)
+        array = nib.apply_orientation(volume.data, transform.orientation)
     elif geometry == "world":
         transform = _transform_world(volume)
+        array = volume.lps.data
     else:
-        raise InputError("geometry", repr(geometry), " or ".join(GEOMETRIES))
-    array = nib.apply_orientation(volume.data, transform.orientation)
+        raise InputError.choice("geometry", geometry, GEOMETRIES)
     # [left, posterior, superior] -> [slice, row, column]
     slices = np.ascontiguousarray(array.transpose(2, 1, 0)[transform.start : transform.stop])
     resampled = transform.rows.forward @ slices @ transform.columns.forward.T
@@ -97,13 +98,13 @@ def labels_from_model_grid(
         are equally probable in the steps by the labels. For `to_scan`.
 
     Source: ours; on real scans this gives a DSC 0.002 to 0.012 above that of the nearest pixel's
-    label (docs/weights.md).
+    label (docs/development/weights-log.md).
     """
     rows, columns = transform.rows.around, transform.columns.around
     found = np.stack([labels[r][:, c] for r in rows.pixels for c in columns.pixels])
     blended = found[0].copy()
-    sure = interpolate(confidence, transform)
-    # Nearly everywhere all four pixels say the same.
+    certainty = interpolate(confidence, transform)
+    # Nearly everywhere all four pixels agree.
     y, x = np.nonzero((found[1:] != blended).any(0))
     r, c = rows.pixels[:, y], columns.pixels[:, x]
     down, across = rows.weights[:, y, None], columns.weights[:, x, None]
@@ -111,8 +112,8 @@ def labels_from_model_grid(
     of_label = found[:, y, x, None] == np.arange(every.shape[1])
     votes = _mix([_mix(of_label[side::2], down) for side in (0, 1)], across)
     blended[y, x] = (every + _TIE * votes).argmax(1)
-    sure[y, x] = every.max(1)
-    return blended, np.round(sure).astype(np.uint8)
+    certainty[y, x] = every.max(1)
+    return blended, np.round(certainty).astype(np.uint8)
 
 
 def interpolate(
@@ -138,7 +139,7 @@ def _mix(pair: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np.nda
 def to_scan(
     slices: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
 ) -> Shaped[np.ndarray, "i j k *channels"]:
-    """Turn slices that lie as the model's do, on the scan's pixels, into the scan's array.
+    """Bring slices of the model's orientation, on the scan's pixels, into the scan's array.
 
     Pixels outside the model grid are set to 0 in place; slices that were not segmented are 0.
     """
@@ -149,7 +150,7 @@ def to_scan(
     whole = np.zeros((depth, *slices.shape[1:]), slices.dtype)
     whole[transform.start : transform.stop] = slices
     array = np.moveaxis(whole, (0, 1, 2), (2, 1, 0))
-    return np.ascontiguousarray(nib.apply_orientation(array, back))
+    return reorient(array, back)
 
 
 def labels_to_model_grid(
@@ -157,9 +158,9 @@ def labels_to_model_grid(
 ) -> Shaped[np.ndarray, "z r c"]:
     """Bring reference labels of a scan to where `to_model_grid` brought its slices.
 
-    Every model pixel takes the value of the scan pixel nearest to its centre, 0 outside the scan.
+    Every model pixel takes the value of the scan pixel nearest to its center, 0 outside the scan.
 
-    Source: paper, "Preprocessing and data augmentation": nearest neighbour for masks.
+    Source: paper, "Preprocessing and data augmentation": nearest neighbor for masks.
     """
     array = nib.apply_orientation(labels, transform.orientation).transpose(2, 1, 0)
     rows, columns = transform.rows.source, transform.columns.source
@@ -182,35 +183,13 @@ def to_thumbnails(
     return np.clip(small, low, high)
 
 
-def to_lps(volume: Volume) -> Float[np.ndarray, "3 2"]:
-    """Return the nibabel orientation that takes the array to [left, posterior, superior]."""
-    lps = nib.orientations.axcodes2ornt("LPS")
-    return np.asarray(nib.orientations.ornt_transform(volume.orientation, lps), np.float64)
-
-
-def lps_spacing_mm(volume: Volume) -> tuple[float, float, float]:
-    """Return the spacing along the axes that run most nearly left, posterior and superior."""
-    x, y, z = inverse_orientation(to_lps(volume))[:, 0].astype(int)
-    return volume.spacing_mm[x], volume.spacing_mm[y], volume.spacing_mm[z]
-
-
-def inverse_orientation(orientation: Float[np.ndarray, "3 2"]) -> Float[np.ndarray, "3 2"]:
-    """Return the nibabel orientation that undoes `orientation`."""
-    inverse = np.empty_like(orientation)
-    inverse[orientation[:, 0].astype(int)] = np.column_stack([range(3), orientation[:, 1]])
-    return inverse
-
-
 def _transform_world(volume: Volume) -> GridTransform:
-    orientation = to_lps(volume)
-    x_mm, y_mm, _ = lps_spacing_mm(volume)
-    # Contiguous, so that sums run in one order and all 48 orientations agree to the last bit.
-    array = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
+    array, (x_mm, y_mm, _) = volume.lps.data, volume.lps.spacing_mm
     bright = np.where(array > array.mean(dtype=np.float64), array, 0)
     columns = map_axis(bright.sum((1, 2), dtype=np.float64), x_mm, volume.name)
     rows = map_axis(bright.sum((0, 2), dtype=np.float64), y_mm, volume.name)
     i, j, k = volume.data.shape
-    return GridTransform((i, j, k), orientation, rows, columns, 0, array.shape[2])
+    return GridTransform((i, j, k), volume.lps.orientation, rows, columns, 0, array.shape[2])
 
 
 def _transform_2021(volume: Volume) -> GridTransform:

@@ -7,8 +7,11 @@ from skimage.filters import threshold_otsu
 
 from musclejax.errors import InputError
 
+_MARGIN_MM = 12.0
+"""Around the body, where a picture is cropped."""
 
-def normalise(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.ndarray:
+
+def normalize(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.ndarray:
     """Return the slices as the network expects them.
 
     Args:
@@ -43,5 +46,18 @@ def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     negative values do no harm. Source: ours.
     """
     above = image - image.min()
-    # Flat, lest three or four slices be taken for colours.
+    # Flat, lest three or four slices be taken for colors.
     return np.asarray(above >= threshold_otsu(above.ravel()) / 2)
+
+
+def body_box(shown: Bool[np.ndarray, "x y z"], x_mm: float, y_mm: float) -> tuple[slice, slice]:
+    """Return the part of the axial plane that shows anything, with a margin."""
+    body = np.asarray(shown.any(2))
+    box = []
+    for axis, spacing in ((0, x_mm), (1, y_mm)):
+        # A share of the pixels, not one: noise and wrap are not the body.
+        share = np.cumsum(body.sum(1 - axis)) / max(1, int(body.sum()))
+        first, last = np.searchsorted(share, (0.002, 0.998))
+        margin = round(_MARGIN_MM / spacing)
+        box.append(slice(max(0, int(first) - margin), int(last) + margin + 1))
+    return box[0], box[1]

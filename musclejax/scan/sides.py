@@ -2,34 +2,31 @@
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from musclejax import anatomy
-from musclejax.scan.grid import inverse_orientation, lps_spacing_mm, to_lps
-from musclejax.scan.intensity import body_mask
-from musclejax.scan.volume import Volume
+from musclejax.scan.volume import LpsView, Volume
 
 # All of these: ours, chosen on the scans in the tests and documented here.
 _VALLEY = 0.6  # two limbs: the gap has less than this share of the lower of the two peaks
 _MIN_LIMB_SHARE = 0.1  # of the signal, for either side of the gap
 _SMOOTHING_MM = 6.0
 _WINDOW_MM = 40.0  # how far from the gap of the whole scan a slice's own gap may be
-_MIN_SEPARATION_MM = 5.0  # between lateral and medial muscles, to tell the side of a lone limb
-_MIN_SHARE = 0.1  # of lateral, and of medial muscles: with fewer the labels are not to be trusted
+_MIN_SEPARATION_MM = 5.0  # between lateral and medial muscles, to find the side of a lone limb
+_MIN_SHARE = 0.1  # of lateral, and of medial muscles: with fewer the labels are not reliable
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Which side every voxel is on, and how that was told.
+    """The side of every voxel, and the method that found it.
 
     Attributes:
         voxels: 1 + index into `anatomy.SIDES` for each voxel, in the order of the scan's file:
             1 left, 2 right.
         method: "gap" (two limbs, split where they part), or for one limb "anatomy" (lateral
-            against medial muscles) or "position" (left or right of the scanner's centre).
+            against medial muscles) or "position" (left or right of the scanner's center).
     """
 
     voxels: UInt8[np.ndarray, "i j k"]
@@ -37,34 +34,27 @@ class Sides:
 
 
 def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anatomy.Region) -> Sides:
-    """Tell left from right.
+    """Find the left and the right limb.
 
     Directions always come from the affine. Two limbs in view: each slice is split where the
-    limbs part. One limb: its lateral muscles lie away from the body's midline, which tells the
-    side even if the limb lay in the middle of the scanner; without labels to judge by, the
-    limb's world coordinate does.
+    limbs part. One limb: its lateral muscles lie away from the body's midline, which gives the
+    side even if the limb lay in the middle of the scanner. Without reliable labels, the side
+    follows from the limb's world coordinate.
 
     Args:
         volume: The scan.
         labels: Its label map.
         region: The region that the labels belong to.
     """
-    orientation = to_lps(volume)
-    image = np.ascontiguousarray(nib.apply_orientation(volume.data, orientation))
-    x_mm = lps_spacing_mm(volume)[0]
-    body = body_mask(image)
-    split = limb_split(body, x_mm)
+    view = volume.lps
+    split = limb_split(view.body, view.spacing_mm[0])
     if split is not None:
-        x = np.arange(image.shape[0])[:, None, None]
+        x = np.arange(view.data.shape[0])[:, None, None]
         lps = np.where(x > split[None, None, :], np.uint8(1), np.uint8(2))
-        lps = np.broadcast_to(lps, image.shape)
-        method = "gap"
-    else:
-        lps_labels = nib.apply_orientation(labels, orientation)
-        side, method = _lone_side(volume, lps_labels, body, region, x_mm)
-        lps = np.full(image.shape, side, np.uint8)
-    back = inverse_orientation(orientation)
-    return Sides(np.ascontiguousarray(nib.apply_orientation(lps, back)), method)
+        lps = np.broadcast_to(lps, view.data.shape)
+        return Sides(view.to_file(lps), "gap")
+    side, method = _lone_side(view, view.from_file(labels), region)
+    return Sides(np.full(volume.data.shape, side, np.uint8), method)
 
 
 def limb_split(body: Bool[np.ndarray, "x y z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
@@ -90,8 +80,8 @@ def _gap(profile: Float[np.ndarray, " x"], low: int = 0, high: int | None = None
 
     Args:
         profile: Body pixels in each column.
-        low: First column in which to look.
-        high: Column before which to stop; the last one if None.
+        low: First column of the search.
+        high: End of the search; after the last column if None.
     """
     total = profile.sum()
     if not total:
@@ -110,15 +100,11 @@ def _gap(profile: Float[np.ndarray, " x"], low: int = 0, high: int | None = None
 
 
 def _lone_side(
-    volume: Volume,
-    labels: UInt8[np.ndarray, "x y z"],
-    body: Bool[np.ndarray, "x y z"],
-    region: anatomy.Region,
-    x_mm: float,
+    view: LpsView, labels: UInt8[np.ndarray, "x y z"], region: anatomy.Region
 ) -> tuple[int, str]:
-    """Return 1 (left) or 2 (right) for the only limb in view, and how that was told."""
+    """Return 1 (left) or 2 (right) for the only limb in view, and the method that found it."""
     laterality = np.array([0, *(m.laterality for m in region.muscles)])[labels]
-    x = np.arange(labels.shape[0])[:, None, None] * x_mm
+    x = np.arange(labels.shape[0])[:, None, None] * view.spacing_mm[0]
     lateral, medial = laterality > 0, laterality < 0
     counts = lateral.sum(), medial.sum()
     if min(counts) > _MIN_SHARE * sum(counts):
@@ -126,6 +112,5 @@ def _lone_side(
         toward_left = np.mean(x * lateral) / lateral.mean() - np.mean(x * medial) / medial.mean()
         if abs(toward_left) >= _MIN_SEPARATION_MM:
             return (1 if toward_left > 0 else 2), "anatomy"
-    lps_affine = volume.affine @ nib.orientations.inv_ornt_aff(to_lps(volume), volume.data.shape)
-    centre = lps_affine @ [*ndimage.center_of_mass(body), 1]
-    return (1 if centre[0] < 0 else 2), "position"
+    center = view.affine @ [*ndimage.center_of_mass(view.body), 1]
+    return (1 if center[0] < 0 else 2), "position"

@@ -1,1 +1,5 @@
-"""Losses, optimiser, the training loop and the search for its settings."""
+"""Training: losses, optimizer, steps, the loop, checkpoints, weights out of runs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,25 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
-from ml_collections import ConfigDict
-
-from musclejax.errors import InputError
 
 
-def ema_decay(config: ConfigDict) -> float:
-    """Return the share of the averaged variables that a step keeps; 0 for no average.
-
-    Raises:
-        InputError: If it is not below 1.
-    """
-    decay = float(config.optim.ema_decay)
-    if not 0 <= decay < 1:
-        raise InputError("optim.ema_decay", f"{decay:g}", "0 (no average) to less than 1")
-    return decay
-
-
-def tested_variables(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is validated and exported: the average where there is one.
+def eval_variables(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables to validate and export: the average where there is one.
 
     Args:
         state: A `TrainState` as a mapping, as a checkpoint holds it.

@@ -21,7 +21,7 @@ def save(run: Path, kind: str, number: int, state: Any, progress: Mapping[str, A
         kind: "best" or "last".
         number: Names the checkpoint; grows.
         state: The training state.
-        progress: JSON-able; where in the epoch the run is.
+        progress: JSON-able.
 
     Raises:
         InputError: If the disk is full or not writable; the checkpoint before stays.
@@ -29,7 +29,7 @@ def save(run: Path, kind: str, number: int, state: Any, progress: Mapping[str, A
     try:
         _write(run, kind, number, state, progress)
     except (OSError, ValueError) as error:
-        # TensorStore tells a full disk as a ValueError.
+        # TensorStore reports a full disk as a ValueError.
         reason = " ".join(str(error).split())[:160]
         remedy = "Make room, then continue with --resume: the checkpoint before is whole."
         raise InputError(run, f"a disk that cannot be written ({reason})", "room", remedy) from None
@@ -64,7 +64,7 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
 
 
 def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> ocp.args.PyTreeRestore:
-    """Say how the arrays are to be restored."""
+    """Return how to restore the arrays."""
     if like is not None:
         arguments = ocp.checkpoint_utils.construct_restore_args(like)
         return ocp.args.PyTreeRestore(item=like, restore_args=arguments)
@@ -89,6 +89,12 @@ def _manager(run: Path, kind: str) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
-    handlers = {"state": ocp.PyTreeCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    for item, handler, arguments in (
+        ("state", ocp.PyTreeCheckpointHandler(), (ocp.args.PyTreeSave, ocp.args.PyTreeRestore)),
+        ("progress", ocp.JsonCheckpointHandler(), (ocp.args.JsonSave, ocp.args.JsonRestore)),
+    ):
+        for kind_of_arguments in arguments:
+            registry.add(item, kind_of_arguments, handler)
     folder = (run / _FOLDER / kind).absolute()
-    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    return ocp.CheckpointManager(folder, options=options, handler_registry=registry)

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss that training minimizes."""
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ def weighted_cross_entropy(
 
     With all weights 1 and no pixel axes this is the categorical cross-entropy of the classifier.
 
-    Source: paper, Eq. 1; a sum, as in the 2021 code, whose clipping of p at 1e-7 the logarithm of
-    the softmax does without.
+    Source: paper, Eq. 1; a sum, as in the 2021 code. That code clips p at 1e-7; the logarithm of
+    the softmax needs no clipping.
     """
     entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     rows = (weights * entropy).reshape(len(mask), -1).sum(1)
@@ -58,7 +58,7 @@ def data_loss(
         logits: Network output.
         labels: True class.
         weights: Eq. 2; 0 where unknown.
-        mask: Rows that are no padding.
+        mask: False for rows of padding.
         kind: See `config.loss.kind`.
         reduction: "sum", or "mean": over all pixels of the batch.
     """

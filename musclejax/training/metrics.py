@@ -1,4 +1,4 @@
-"""What the curves show: soft Dice with background, hard Dice of muscles, categorical accuracy."""
+"""Figures of the curves: soft Dice with background, hard Dice of muscles, accuracy."""
 
 from typing import NamedTuple
 

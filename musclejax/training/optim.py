@@ -1,128 +1,129 @@
-"""AMSGrad as Keras computes it, L2 in the gradient, and the plateau rule."""
+"""The optimizer of the paper as Keras computes it, made of optax's parts; the learning rate."""
 
-import math
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
+from optax.contrib import ReduceLROnPlateauState as Plateau
 
-from musclejax.errors import InputError
 from musclejax.training.losses import is_kernel
 
-
-class AmsgradState(NamedTuple):
-    """Steps done, first moment, second moment, and (AMSGrad) the largest second moment so far."""
-
-    steps: Int[Array, ""]
-    first: Any
-    second: Any
-    largest: Any
+DECAYS = ("none", "cosine")
+"""Values of `config.optim.decay`."""
+_LEAST_DELTA = float(np.finfo(np.float32).tiny)
+"""Stands for 0, which optax refuses as the only tolerance."""
 
 
-def optimiser(settings: ConfigDict, l2: float) -> optax.GradientTransformation:
-    """Return the optimiser for a learning rate of 1; `fit` scales its updates.
+def optimizer(settings: ConfigDict, l2: float) -> optax.GradientTransformation:
+    """Return the optimizer for a learning rate of 1; `train_step` scales its updates.
+
+    L2 is coupled: its gradient passes through the moments, as that of a penalty in the loss does
+    (2021 code), other than in AdamW.
 
     Args:
         settings: `config.optim`.
         l2: Factor of the sum of squares of all kernels, in the reduction of the loss.
     """
+    moments = keras_amsgrad if settings.amsgrad else keras_adam
     return optax.chain(
-        add_kernel_l2(l2),
-        keras_amsgrad(settings.beta1, settings.beta2, settings.epsilon, amsgrad=settings.amsgrad),
+        optax.add_decayed_weights(2 * l2, mask=kernel_mask),
+        moments(float(settings.beta1), float(settings.beta2), float(settings.epsilon)),
     )
 
 
-def add_kernel_l2(l2: float) -> optax.GradientTransformation:
-    """Add the gradient of l2 * sum of squares to the gradient of every kernel.
-
-    Coupled: the penalty goes through the moments of Adam, as a penalty in the loss does (2021
-    code), other than in AdamW.
-    """
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        def add(path: tuple, gradient: Array, value: Array) -> Array:
-            return gradient + 2 * l2 * value if is_kernel(path) else gradient
-
-        return jax.tree.map_with_path(add, updates, params), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+def kernel_mask(params: Any) -> Any:
+    """Return which parameters are kernels."""
+    return jax.tree.map_with_path(lambda path, _: is_kernel(path), params)
 
 
-def keras_amsgrad(
-    beta1: float, beta2: float, epsilon: float, *, amsgrad: bool
-) -> optax.GradientTransformation:
-    """Scale gradients as Keras's Adam does, with or without AMSGrad.
+def keras_amsgrad(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    """Return minus the step of Keras's Adam with AMSGrad, for a learning rate of 1.
 
-    Keras keeps the largest *uncorrected* second moment and corrects the step for both biases;
-    `optax.scale_by_amsgrad` corrects first and keeps the largest of that, which differs from step
-    two on.
+    m sqrt(1 - beta2^t) / (1 - beta1^t) / (sqrt(largest v) + epsilon): Keras keeps the largest
+    *uncorrected* second moment v and corrects the step for both biases.
 
     Source: 2021 code (Keras's default); Reddi et al. 2018.
     """
 
-    def init(params: Any) -> AmsgradState:
-        zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(3)]
-        return AmsgradState(jnp.zeros((), jnp.int32), *zeros)
+    def correction(done: Array) -> Float[Array, ""]:
+        t = (done + 1).astype(jnp.float32)
+        return -jnp.sqrt(1 - beta2**t) / (1 - beta1**t)
 
-    def update(updates: Any, state: AmsgradState, params: Any = None) -> tuple[Any, AmsgradState]:
-        done = state.steps + 1
-        first = optax.tree.update_moment(updates, state.first, beta1, 1)
-        second = optax.tree.update_moment(updates, state.second, beta2, 2)
-        largest = jax.tree.map(jnp.maximum, state.largest, second) if amsgrad else second
-        t = done.astype(jnp.float32)
-        correction = jnp.sqrt(1 - beta2**t) / (1 - beta1**t)
-        scaled = jax.tree.map(
-            lambda m, v: -correction * m / (jnp.sqrt(v) + epsilon), first, largest
-        )
-        return scaled, AmsgradState(done, first, second, largest)
-
-    return optax.GradientTransformation(init, update)
+    moments = optax.scale_by_amsgrad(
+        beta1, beta2, epsilon, bias_correction_mu=False, bias_correction_nu=False
+    )
+    return optax.chain(moments, optax.scale_by_schedule(correction))
 
 
-DECAYS = ("none", "cosine")
+def keras_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    """Return minus the step of Keras's Adam, for a learning rate of 1.
+
+    Keras adds epsilon to the root of the *uncorrected* second moment. In terms of optax, which
+    corrects first, that is epsilon / sqrt(1 - beta2^t).
+
+    Source: Keras's default; Kingma and Ba 2015, end of section 2.
+    """
+
+    def corrected_epsilon(done: Array) -> Float[Array, ""]:
+        return epsilon / jnp.sqrt(1 - beta2 ** (done + 1).astype(jnp.float32))
+
+    adam = optax.inject_hyperparams(optax.scale_by_adam, static_args=("b1", "b2", "eps_root"))
+    return optax.chain(adam(beta1, beta2, corrected_epsilon), optax.scale(-1.0))
 
 
-class Plateau(NamedTuple):
-    """Memory of the plateau rule: lowest validation loss, epochs since, learning-rate factor."""
-
-    best: float = float("inf")
-    wait: int = 0
-    factor: float = 1.0
+def initial_plateau(settings: ConfigDict) -> Plateau:
+    """Return the state of the plateau rule before the first epoch, in numbers of Python."""
+    return _to_python(_rule(*_arguments(settings)).init(np.float32(0)))
 
 
 def after_epoch(plateau: Plateau, loss: float, settings: ConfigDict) -> Plateau:
-    """Return the memory after one more epoch; the factor falls when patience has run out.
+    """Return the state after one more epoch; its scale falls when patience has run out.
 
     Args:
-        plateau: The memory so far.
+        plateau: The state so far.
         loss: Validation loss of the epoch.
         settings: `config.plateau`.
 
-    Source: paper (halving after 4 epochs without improvement); what counts as one: Keras's
-    ReduceLROnPlateau.
+    Source: paper (halving after 4 epochs without improvement); an improvement is defined as in
+    Keras's ReduceLROnPlateau.
     """
-    if loss < plateau.best - settings.min_delta:
-        return plateau._replace(best=loss, wait=0)
-    if plateau.wait + 1 < settings.patience:
-        return plateau._replace(wait=plateau.wait + 1)
-    return plateau._replace(wait=0, factor=plateau.factor * settings.factor)
+    return _to_python(_reduce(plateau, loss, _arguments(settings)))
 
 
-def learning_rate(plateau: Plateau, settings: ConfigDict, done: float = 0.0) -> float:
-    """Return the learning rate in force.
+def learning_rate(plateau: Plateau, settings: ConfigDict, epoch: int, epochs: int) -> float:
+    """Return the learning rate of an epoch.
 
     Args:
-        plateau: Memory of the plateau rule.
+        plateau: State of the plateau rule.
         settings: `config.optim`.
-        done: Share of the epochs that are done.
-
-    Raises:
-        InputError: If `optim.decay` does not exist.
+        epoch: Epochs done.
+        epochs: Epochs of the whole run.
     """
-    if settings.decay not in DECAYS:
-        raise InputError("optim.decay", repr(settings.decay), ", ".join(DECAYS))
-    decay = 0.5 * (1 + math.cos(math.pi * done)) if settings.decay == "cosine" else 1.0
-    return float(settings.learning_rate * plateau.factor * decay)
+    decay = 1.0
+    if settings.decay == "cosine":
+        decay = float(optax.cosine_decay_schedule(1.0, max(1, epochs))(epoch))
+    return float(settings.learning_rate * plateau.scale * decay)
+
+
+def _arguments(settings: ConfigDict) -> tuple[float, int, float]:
+    least = max(float(settings.min_delta), _LEAST_DELTA)
+    return float(settings.factor), int(settings.patience), least
+
+
+def _rule(factor: float, patience: int, min_delta: float) -> optax.GradientTransformationExtraArgs:
+    return optax.contrib.reduce_on_plateau(factor, patience, rtol=0.0, atol=min_delta)
+
+
+@partial(jax.jit, static_argnums=2)
+def _reduce(plateau: Plateau, loss: Array, arguments: tuple[float, int, float]) -> Plateau:
+    return _rule(*arguments).update((), plateau, value=loss)[1]
+
+
+def _to_python(plateau: Plateau) -> Plateau:
+    """Return the state as numbers that JSON can hold; float32 becomes float exactly."""
+    return Plateau(*(np.asarray(number).item() for number in plateau))

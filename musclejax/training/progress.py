@@ -1,14 +1,14 @@
-"""Where a run is between two steps, and what an epoch comes to."""
+"""Progress of a run between two steps, and the figures of an epoch."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
+from optax.contrib import ReduceLROnPlateauState as Plateau
 
-from musclejax import anatomy
+from musclejax.anatomy import TASKS
 from musclejax.training.metrics import Counts, hard_dice
-from musclejax.training.optim import Plateau
 from musclejax.training.step import StepMetrics
 
 
@@ -24,46 +24,41 @@ class Totals(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a run is, between two steps; goes into every checkpoint.
+    """Progress of a run between two steps; goes into every checkpoint.
 
     Attributes:
+        plateau: State of the plateau rule.
         epoch: Epochs finished.
-        totals: Of the epoch that is under way.
-        plateau: Memory of the plateau rule.
+        totals: Sums of the epoch that is under way.
         best: Best validation figure so far, None before the first.
         stale: Epochs since.
         seconds: Seconds of the epoch that is under way, and of them spent waiting for data.
     """
 
+    plateau: Plateau
     epoch: int = 0
     totals: Totals = Totals()
-    plateau: Plateau = Plateau()
     best: float | None = None
     stale: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
 
 
-def best_metric(config: ConfigDict) -> str:
-    """Return the figure whose highest value makes the best checkpoint."""
-    return "validation_accuracy" if config.task == "region" else "validation_dsc"
-
-
-def summarise(split: str, totals: Totals, config: ConfigDict) -> dict[str, float]:
+def summarize(split: str, totals: Totals, config: ConfigDict) -> dict[str, float]:
     """Return the figures of one pass over a split.
 
     loss: of an average batch, L2 included, as Keras reports it. soft_dsc: with background, mean
     over batches (2021 code). dsc: hard, over all pixels of the pass, mean over the muscles that its
-    references show: what a data set never labels is no fault of the network.
+    references show: a network is not blamed for muscles that a dataset never labels.
     """
     per_batch = totals.data_loss / max(1, totals.rows) * config.train.batch_size
     penalty = totals.penalty / max(1, totals.batches)
     figures = {f"{split}_loss": per_batch + penalty}
     counts = Counts(*(np.asarray(c) for c in totals.counts))
-    if config.task == "region":
-        accuracy = counts.both.sum() / max(1, counts.reference.sum())
-        return {**figures, f"{split}_accuracy": float(accuracy)}
+    if TASKS[config.task].is_classifier:
+        accuracy = float(counts.both.sum()) / max(1, int(counts.reference.sum()))
+        return {**figures, f"{split}_accuracy": accuracy}
     dice = np.where(counts.reference > 0, hard_dice(counts), np.nan)
-    muscles = anatomy.REGIONS[config.task].muscles
+    muscles = TASKS[config.task].muscles
     mean = float(np.nanmean(dice[1:])) if np.isfinite(dice[1:]).any() else 0.0
     named = {f"{split}_dsc_{m.abbreviation}": _rounded(dice[m.number]) for m in muscles}
     soft = totals.soft_dsc / max(1, totals.batches)
@@ -89,7 +84,7 @@ def add(totals: Totals, metrics: StepMetrics) -> Totals:
 
 
 def to_json(progress: Progress) -> dict[str, Any]:
-    """Return what a checkpoint keeps of it."""
+    """Return the progress as a checkpoint keeps it."""
     nested = {"totals": progress.totals._asdict(), "plateau": progress.plateau._asdict()}
     return {**progress._asdict(), **nested}
 

@@ -1,4 +1,4 @@
-"""The jitted heart: one training step, one validation step, on one process or several."""
+"""One training step and one validation step, jitted, on one process or several."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,30 +9,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from musclejax.data.batches import Batch
 from musclejax.errors import InputError
-from musclejax.models import onednn
-from musclejax.models.spec import CONVOLUTIONS
-from musclejax.models.variants import build_network, find
-from musclejax.training.average import ema_decay, move_average, tested_variables
+from musclejax.models.cpu import onednn
+from musclejax.models.network import Module, build
+from musclejax.models.spec import CONVOLUTIONS, NetworkSpec
+from musclejax.models.variants import find
+from musclejax.training.average import eval_variables, move_average
 from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
 from musclejax.training.metrics import Counts, count_pixels, soft_dice
-from musclejax.training.optim import optimiser
+from musclejax.training.optim import DECAYS, optimizer
 
 
 class TrainState(NamedTuple):
-    """All that a step changes; what a checkpoint holds.
+    """All that a step changes; a checkpoint holds it.
 
     Attributes:
         step: Steps done.
         params: Trainable parameters.
         batch_stats: Running means and variances; empty without batch norm.
-        moments: State of the optimiser.
+        opt_state: State of the optimizer.
         average: Moving average of the variables ("params", "batch_stats"); empty without
             `optim.ema_decay`.
     """
@@ -40,12 +40,12 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     params: Any
     batch_stats: Any
-    moments: Any
+    opt_state: Any
     average: Any
 
 
 class StepMetrics(NamedTuple):
-    """What one batch tells, summed so that batches add up.
+    """Figures of one batch, summed so that batches add up.
 
     Attributes:
         data_loss: Loss without L2, as the configuration reduces it.
@@ -53,7 +53,7 @@ class StepMetrics(NamedTuple):
         soft_dsc: Soft Dice over the batch, averaged over all classes with background; for the
             classifier 0.
         counts: Pixels (slices, for the classifier) of each class, for hard Dice and accuracy.
-        rows: Rows that are no padding.
+        rows: Number of rows without padding.
     """
 
     data_loss: Float[Array, ""]
@@ -79,42 +79,47 @@ class Steps(NamedTuple):
     place: Callable[[Any], Any]
 
 
-def network(config: ConfigDict) -> nn.Module:
-    """Return the network of a configuration, with its dropout, momentum and form.
+def network(config: ConfigDict) -> Module:
+    """Return the Flax module of a configuration, to be trained; see `spec_of`."""
+    return build(spec_of(config), config.task)
+
+
+def spec_of(config: ConfigDict) -> NetworkSpec:
+    """Return the variant of a configuration with its dropout, momentum and form of the layers.
 
     Raises:
-        InputError: If `models.convolutions` is not known or cannot be had here.
+        InputError: If the variant does not exist, or `models.convolutions` is not known or not
+            available here.
     """
-    spec = replace(
+    return replace(
         find(config.variant),
         dropout=float(config.optim.dropout),
         momentum=float(config.optim.batch_norm_momentum),
         # The fast forms are fast on a CPU.
         reference=bool(config.models.reference) or jax.default_backend() != "cpu",
         convolutions=convolutions(config),
-        recompute=jax.device_count() == 1,
+        rematerialize=jax.device_count() == 1,
     )
-    return build_network(spec, config.task)
 
 
 def convolutions(config: ConfigDict) -> str:
-    """Return who computes the 3x3 convolutions of a configuration here: "xla" or "onednn".
+    """Return the library of a configuration's 3x3 convolutions here: "xla" or "onednn".
 
     Raises:
-        InputError: If there is no such choice, or it cannot be had here.
+        InputError: If there is no such library, or it is not available here.
     """
-    chosen, obstacle = str(config.models.convolutions), onednn.obstacle()
+    chosen, reason = str(config.models.convolutions), onednn.unavailable_reason()
     if chosen not in ("auto", *CONVOLUTIONS):
-        raise InputError("models.convolutions", repr(chosen), ", ".join(("auto", *CONVOLUTIONS)))
+        raise InputError.choice("models.convolutions", chosen, ("auto", *CONVOLUTIONS))
     # XLA cannot split a foreign call over devices.
-    several = jax.device_count() > 1
+    if jax.device_count() > 1:
+        reason = "several devices"
     if chosen == "auto":
-        return "xla" if obstacle or several else "onednn"
-    if chosen == "onednn" and (obstacle or several):
-        found = "several devices" if several else obstacle
+        return "xla" if reason else "onednn"
+    if chosen == "onednn" and reason:
         remedy = "Run: pip install 'musclejax[onednn]', or leave models.convolutions at auto."
         accepted = "oneDNN and one device, a CPU"
-        raise InputError("models.convolutions=onednn", found, accepted, remedy)
+        raise InputError("models.convolutions=onednn", reason, accepted, remedy)
     return chosen
 
 
@@ -128,12 +133,12 @@ def initial_state(config: ConfigDict, variables: dict[str, Any], pixels: int) ->
     """
     params = jax.tree.map(jnp.asarray, variables["params"])
     stats = jax.tree.map(jnp.asarray, variables.get("batch_stats", {}))
-    moments = optimiser(config.optim, l2_factor(config, pixels)).init(params)
+    opt_state = optimizer(config.optim, l2_factor(config, pixels)).init(params)
     average = {}
-    if ema_decay(config):
+    if config.optim.ema_decay:
         # Copies: a step donates its state, and no buffer can be given away twice.
         average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats})
-    return TrainState(jnp.zeros((), jnp.int32), params, stats, moments, average)
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, opt_state, average)
 
 
 def l2_factor(config: ConfigDict, pixels: int) -> float:
@@ -149,14 +154,15 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
         pixels: Pixels of a batch (slices, for the classifier).
 
     Raises:
-        InputError: If a setting of the loss does not exist.
+        InputError: If a setting of the loss or the schedule does not exist.
     """
     for name, value, known in (
-        ("kind", config.loss.kind, KINDS),
-        ("reduction", config.loss.reduction, REDUCTIONS),
+        ("loss.kind", config.loss.kind, KINDS),
+        ("loss.reduction", config.loss.reduction, REDUCTIONS),
+        ("optim.decay", config.optim.decay, DECAYS),
     ):
         if value not in known:
-            raise InputError(f"loss.{name}", repr(value), " or ".join(known))
+            raise InputError.choice(name, value, known)
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
     rows, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
     module, l2 = network(config), l2_factor(config, pixels)
@@ -167,11 +173,11 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
             partial(
                 train_step,
                 module,
-                optimiser(config.optim, l2),
+                optimizer(config.optim, l2),
                 l2,
                 loss,
                 int(config.seed),
-                ema_decay(config),
+                float(config.optim.ema_decay),
             ),
             donate_argnums=0,
         ),
@@ -185,12 +191,12 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
 
 def _to_global(rows: NamedSharding, batch: Batch) -> Batch:
     if jax.process_count() == 1:
-        return jax.device_put(batch, rows)  # what was made on the device stays there
+        return jax.device_put(batch, rows)  # arrays that are on the device stay there
     return jax.tree.map(partial(jax.make_array_from_process_local_data, rows), batch)
 
 
 def train_step(
-    module: nn.Module,
+    module: Module,
     transform: optax.GradientTransformation,
     l2: float,
     loss: tuple[str, str],
@@ -204,52 +210,55 @@ def train_step(
 
     Args:
         module: The network.
-        transform: The optimiser, for a learning rate of 1.
-        l2: Factor of the penalty, for the metrics; its gradient is the optimiser's.
+        transform: The optimizer, for a learning rate of 1.
+        l2: Factor of the penalty, for the metrics; its gradient is the optimizer's.
         loss: Kind and reduction.
         seed: Seed of the dropout.
         decay: Of the moving average; 0 for none.
         state: Before the step.
-        batch: As `make_batch` gives it.
-        learning_rate: In force now.
+        batch: From `make_batch`.
+        learning_rate: Of this step.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def objective(params: Any) -> tuple[Array, tuple[Array, Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
         logits, changed = module.apply(
-            variables, batch["image"], train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+            variables, batch.image, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
         )
-        return data_loss(*_loss_inputs(logits, batch), *loss), (logits, changed)
+        return _data_loss(logits, batch, loss), (logits, changed)
 
     gradient = jax.value_and_grad(objective, has_aux=True)
     (value, (logits, changed)), gradients = gradient(state.params)
-    updates, moments = transform.update(gradients, state.moments, state.params)
+    updates, opt_state = transform.update(gradients, state.opt_state, state.params)
     params = jax.tree.map(lambda p, u: p + learning_rate * u, state.params, updates)
     metrics = _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
     stats = changed.get("batch_stats", {})
     average = state.average
     if decay:
         average = move_average(average, {"params": params, "batch_stats": stats}, state.step, decay)
-    return TrainState(state.step + 1, params, stats, moments, average), metrics
+    return TrainState(state.step + 1, params, stats, opt_state, average), metrics
 
 
 def validation_step(
-    module: nn.Module, l2: float, loss: tuple[str, str], state: TrainState, batch: Batch
+    module: Module, l2: float, loss: tuple[str, str], state: TrainState, batch: Batch
 ) -> StepMetrics:
-    """Return what the network, as it would be used, says of one batch."""
-    variables = tested_variables(state._asdict())
-    logits = jnp.asarray(module.apply(variables, batch["image"], train=False))
-    value = data_loss(*_loss_inputs(logits, batch), *loss)
+    """Return the figures of one batch, from the network as it would be used."""
+    variables = eval_variables(state._asdict())
+    logits = jnp.asarray(module.apply(variables, batch.image, train=False))
+    value = _data_loss(logits, batch, loss)
     return _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
 
 
-def _loss_inputs(logits: Array, batch: Batch) -> tuple[Array, Array, Array, Array]:
-    return logits, batch["labels"], batch["weights"], batch["mask"]
+def _data_loss(logits: Array, batch: Batch, loss: tuple[str, str]) -> Array:
+    labels, weights, mask = map(jnp.asarray, batch[1:])
+    return data_loss(logits, labels, weights, mask, *loss)
 
 
 def _metrics(value: Array, penalty: Array, logits: Array, batch: Batch) -> StepMetrics:
-    labels, mask = batch["labels"], batch["mask"]
-    known = (batch["weights"] > 0) & mask.reshape(-1, *[1] * (labels.ndim - 1))
-    soft = soft_dice(nn.softmax(logits), labels, known).mean() if labels.ndim > 1 else jnp.zeros(())
+    labels, weights, mask = map(jnp.asarray, batch[1:])
+    known = (weights > 0) & mask.reshape(-1, *[1] * (labels.ndim - 1))
+    soft = jnp.zeros(())
+    if labels.ndim > 1:
+        soft = soft_dice(jax.nn.softmax(logits), labels, known).mean()
     return StepMetrics(value, penalty, soft, count_pixels(logits, labels, known), mask.sum())

@@ -1,1 +1,5 @@
-"""The search for training settings: hyperband, its log, its pictures, here or on a cluster."""
+"""Search for settings: hyperband, its search space, its log, one trial."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

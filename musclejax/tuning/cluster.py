@@ -1,37 +1,47 @@
-"""Trials on a Dask cluster: the runner of `hyperband.search` that `--scheduler` asks for."""
+"""Trials on a Dask cluster: the runner of `search_steps` for `--scheduler`."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musclejax.cluster import KILLED, check_workers, run_tasks
-from musclejax.tuning.hyperband import Attempt, Finish, Outcome, Task
+from musclejax.cluster import KILLED, TaskDone, check_workers, run_tasks_steps
+from musclejax.tuning.hyperband import Attempt, Outcome, Outcomes, Task
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
-def run_on(
-    client: "Client", file: Path, tasks: list[Task], attempt: Attempt, finish: Finish
-) -> None:
+def run_on(client: "Client", file: Path, tasks: list[Task], attempt: Attempt) -> Outcomes:
     """Attempt tasks on the cluster, as many at once as it has threads.
 
-    A task whose worker is lost runs again elsewhere and goes on from its checkpoint; a trial that
+    A task whose worker is lost runs again elsewhere and resumes from its checkpoint; a trial that
     kills every worker it runs on has failed.
 
     Args:
         client: The cluster.
         file: A file of this search, which every worker must see.
-        tasks: See `hyperband.Runner`, as for the others.
+        tasks: See `hyperband.Runner`.
         attempt: Must be picklable.
-        finish: Is called in this process.
 
     Raises:
-        InputError: If the cluster fails as such; what has finished stays finished.
+        InputError: If the cluster fails as such; finished tasks stay finished.
     """
-
-    def came(task: Task, outcome: Outcome | None) -> list[Task]:
-        return finish(task, outcome or Outcome({}, 0.0, KILLED))
-
     check_workers(client, [file])
-    # Earlier trials go first: the bracket that halves most has the longest way to go.
-    run_tasks(client, attempt, tasks, came, priority=lambda task: -task.trial)
+    events = run_tasks_steps(
+        client,
+        attempt,
+        tasks,
+        key=lambda task: f"trial {task.trial} rung {task.rung}",
+        # Earlier trials go first: the bracket that halves most has the longest way to go.
+        priority=lambda task: -task.trial,
+    )
+    further: list[Task] | None = None
+    with closing(events):
+        while True:
+            try:
+                event = events.send(further)
+            except StopIteration:
+                return
+            further = None
+            if isinstance(event, TaskDone):
+                further = yield event.task, event.result or Outcome({}, 0.0, KILLED)

@@ -1,8 +1,10 @@
-"""Hyperband: many short trials, of which the best go on, for learning rate, dropout and L2."""
+"""Hyperband: many short trials, the best of which are promoted; learning rate, dropout, L2."""
 
 import math
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from musclejax.config import from_dict
+from musclejax.config import check_setting, from_dict
 from musclejax.errors import InputError
-from musclejax.tuning.space import draw_settings, trial_config
-from musclejax.tuning.trials import Entry, locked
+from musclejax.files import locked
+from musclejax.tuning.log import Entry
+from musclejax.tuning.space import sample_settings, trial_config
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: its metrics, or in one line why it failed; and its seconds."""
+    """Result of a task: its metrics, or in one line the reason of its failure; and its seconds."""
 
     metrics: Mapping[str, float]
     seconds: float
@@ -55,30 +58,28 @@ class Outcome:
 RunTrial = Callable[[ConfigDict, int, Path], Mapping[str, float]]
 """Trains a trial: its configuration, epochs in all, its folder -> metrics by name.
 
-It goes on from the last checkpoint in the folder; `config.tune.metric` must be among the metrics.
+It resumes from the last checkpoint in the folder; `config.tune.metric` must be among the metrics.
 A cluster gets it by pickle: a function at the top of a module, or a `functools.partial` of one.
 """
 Attempt = Callable[[Task], Outcome]
-Finish = Callable[[Task, Outcome], list[Task]]
-Runner = Callable[[list[Task], Attempt, Finish], None]
-"""Attempts tasks, in any order and number at once, hands each outcome to `finish`, in one
-thread, and goes on with the tasks that it returns until none is left."""
+Outcomes = Generator[tuple[Task, Outcome], list[Task] | None, None]
+Runner = Callable[[list[Task], Attempt], Outcomes]
+"""Attempts tasks, in any order and number at once; yields each with its outcome, and is sent the
+further tasks that follow from it, until none is left."""
 
 
 def plan(max_epochs: int, eta: int) -> list[Rung]:
     """Return the rungs of all brackets, from the one that halves most.
 
     Raises:
-        InputError: If nothing can be halved so.
+        InputError: If an argument is out of its range.
 
     Source: Li et al. 2018, JMLR 18(185), Algorithm 1, in whole numbers; its budgets are rounded
     to epochs. A much-copied snippet cuts (s_max + 1) / (s + 1) to a whole number first and so
     begins bracket 3 of 81 epochs with 27 trials; the algorithm as printed begins with 34.
     """
-    if max_epochs < 1:
-        raise InputError("tune.max_epochs", str(max_epochs), "1 or more")
-    if eta < 2:
-        raise InputError("tune.eta", str(eta), "2 or more", "3 is usual.")
+    check_setting("tune.max_epochs", max_epochs)
+    check_setting("tune.eta", eta)
     most = 0
     while eta ** (most + 1) <= max_epochs:
         most += 1
@@ -99,7 +100,7 @@ def check_search(config: ConfigDict) -> list[Rung]:
     if "loss" in config.tune.metric:
         accepted = "a metric that is better when higher, such as validation_soft_dsc"
         raise InputError("tune.metric", config.tune.metric, accepted)
-    draw_settings(config, trial=0)
+    sample_settings(config, trial=0)
     return plan(config.tune.max_epochs, config.tune.eta)
 
 
@@ -139,7 +140,7 @@ def trial_folder(workdir: Path, trial: int) -> Path:
 
 
 def ready_tasks(rungs: list[Rung], entries: Iterable[Entry]) -> list[Task]:
-    """Return what can be trained now: every unfinished task whose rung is decided.
+    """Return the tasks that can be trained now: all unfinished ones whose rung is decided.
 
     Failed trials are not promoted: a rung may have fewer trials than planned.
     """
@@ -168,13 +169,7 @@ def ranked(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(done, key=lambda e: (-e.value, -e.budget, e.trial))
 
 
-def attempt(
-    run_trial: RunTrial,
-    config: dict[str, Any],
-    workdir: Path,
-    clock: Callable[[], float],
-    task: Task,
-) -> Outcome:
+def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Task) -> Outcome:
     """Train one trial up to its budget; a failure is an outcome, not an error.
 
     The trial is locked meanwhile: a cluster may take a worker for lost that still runs.
@@ -183,7 +178,7 @@ def attempt(
     metric = settings.tune.metric
     folder = trial_folder(workdir, task.trial)
     folder.mkdir(parents=True, exist_ok=True)
-    begin = clock()
+    begin = time.perf_counter()
     metrics: dict[str, float] = {}
     try:
         with locked(folder.with_suffix(".lock"), wait=True):
@@ -194,37 +189,36 @@ def attempt(
         # One trial's surprise must not cost the others.
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         failed = " ".join(f"{kind}{error}".split())[:300]
-    return Outcome(metrics, round(clock() - begin, 3), failed)
+    return Outcome(metrics, round(time.perf_counter() - begin, 3), failed)
 
 
-def in_process(tasks: list[Task], attempt: Attempt, finish: Finish) -> None:
+def in_process(tasks: list[Task], attempt: Attempt) -> Outcomes:
     """Attempt tasks one after another; promoted trials go first."""
     queue = deque(tasks)
     while queue:
         task = queue.popleft()
-        queue.extendleft(reversed(finish(task, attempt(task))))
+        further = yield task, attempt(task)
+        queue.extendleft(reversed(further or []))
 
 
-def search(
+def search_steps(
     config: ConfigDict,
     workdir: Path,
     run_trial: RunTrial,
     entries: Iterable[Entry],
-    *,
-    record: Callable[[Entry], None],
-    clock: Callable[[], float],
     runner: Runner = in_process,
-) -> list[Entry]:
-    """Train all trials of hyperband that are not finished yet.
+) -> Generator[Entry, None, list[Entry]]:
+    """Train all trials of hyperband that are not finished yet; yield each finished task.
+
+    No task that follows from a finished one begins before the next step: the caller can write it
+    to a log first.
 
     Args:
-        config: The recipe; `config.tune` is the search, the rest is what every trial shares.
+        config: The recipe; `config.tune` is the search, the rest is shared by all trials.
         workdir: Folder of the search; each trial gets a folder of its own in it.
         run_trial: Trains a trial; see `RunTrial`.
         entries: Finished tasks of an earlier call with the same recipe.
-        record: Called with each task that finishes, before any that follows from it begins.
-        clock: Returns seconds; times the trials.
-        runner: What tasks run on.
+        runner: Attempts the tasks, here or elsewhere.
 
     Returns:
         All finished tasks, in the order of brackets, rungs and trials.
@@ -234,17 +228,19 @@ def search(
     """
     rungs = check_search(config)
     finished = list(entries)
-    begun = set(first := ready_tasks(rungs, finished))
-
-    def finish(task: Task, outcome: Outcome) -> list[Task]:
-        entry = _entry(task, outcome, config)
-        record(entry)
-        finished.append(entry)
-        tasks = [task for task in ready_tasks(rungs, finished) if task not in begun]
-        begun.update(tasks)
-        return tasks
-
-    runner(first, partial(attempt, run_trial, config.to_dict(), workdir, clock), finish)
+    first = ready_tasks(rungs, finished)
+    begun, further = set(first), None
+    attempt_task = partial(attempt, run_trial, config.to_dict(), workdir)
+    with closing(runner(first, attempt_task)) as outcomes:
+        while True:
+            try:
+                task, outcome = outcomes.send(further)
+            except StopIteration:
+                break
+            finished.append(_entry(task, outcome, config))
+            yield finished[-1]
+            further = [task for task in ready_tasks(rungs, finished) if task not in begun]
+            begun.update(further)
     if not ranked(finished):
         reasons = f"{len(finished)} trials that all failed, the first with: {finished[0].failed}"
         remedy = "Mend it and search again in another folder."
@@ -259,7 +255,7 @@ def _entry(task: Task, outcome: Outcome, config: ConfigDict) -> Entry:
         bracket=task.bracket,
         rung=task.rung,
         budget=task.budget,
-        settings=draw_settings(config, task.trial),
+        settings=sample_settings(config, task.trial),
         metric=metric,
         value=math.nan if outcome.failed else outcome.metrics[metric],
         metrics=outcome.metrics,

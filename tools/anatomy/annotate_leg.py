@@ -1,6 +1,6 @@
 """Muscle labels of two real pairs of lower legs, rebuilt from hand-set points.
 
-``leg_seeds.json`` holds, for each scan, level and limb, points in millimetres that were read off
+``leg_seeds.json`` holds, for each scan, slice and limb, points in millimeters that were read off
 enlarged pictures: lines along the fasciae that part two muscles, one point in each muscle, and the
 vessels. This script snaps the lines to the dark fasciae of the image, floods the muscles from their
 points, and writes the templates, the held-out test labels and contact sheets::
@@ -10,7 +10,7 @@ points, and writes the templates, the held-out test labels and contact sheets::
 Drawn semi-automatically by the developers (a language model looking at enlarged pictures); no
 radiologist was involved.
 
-Keys of a limb in ``leg_seeds.json`` ("x,y x,y", in millimetres from the corner of its picture):
+Keys of a limb in ``leg_seeds.json`` ("x,y x,y", in millimeters from the corner of its picture):
 lines A TA/EDL, B EDL/PE, C interosseous membrane, E extensor hallucis longus, P PE/SOL, D deep
 calf/SOL, M SOL/GM, L SOL/GL, G GM/GL, F deep fascia; one point or more for each of SOL, GM, GL, TA,
 EDL, PE, OTHER; t and f marrow of tibia and fibula, tp and fp polygons that they lie in, c another
@@ -39,7 +39,7 @@ from skimage import draw, graph, segmentation
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from musclejax.config import SLICE_SPACING_MM as TILE_PIXEL
+from musclejax.anatomy import SLICE_SPACING_MM as TILE_PIXEL
 from musclejax.phantom.tissues import GAP, OTHER, VESSEL
 from musclejax.phantom.tissues import MARROW as BONE
 
@@ -47,17 +47,17 @@ PIXEL = 0.75  # mm, working grid
 TILE = 224  # pixels of a template
 SOL, GM, GL, TA, EDL, PE = range(1, 7)
 CODES = {"SOL": SOL, "GM": GM, "GL": GL, "TA": TA, "EDL": EDL, "PE": PE, "OTHER": OTHER}
-COLOURS = {
+COLORS = {
     SOL: "#e6550d", GM: "#3182bd", GL: "#31a354", TA: "#dcc800", EDL: "#c51b8a", PE: "#17becf",
     OTHER: "#9e7bd0", BONE: "#ffffff", GAP: "#7f5f3f", VESSEL: "#ff0000",
 }  # fmt: skip
 CORTEX = 0.25  # of the brightness of muscle: darker is cortex
 BONES = {"t": (27.0, 6.0), "f": (12.0, 2.0)}  # mm, reach and marrow of tibia and fibula
 OUTSIDE = 200  # marker of what is not inside the deep fascia
-ISLAND = 12.0  # mm2
+SMALL = 12.0  # mm2; components below are removed
 SKIN = 2.5  # mm, surely outside
 FAR = 20.0  # mm, signed distance to a label that a picture does not have
-HOLD_OUT = (4, 2)  # every fourth level, from the third, is for testing only
+HOLD_OUT = (4, 2)  # every fourth annotated slice, from the third, is for testing only
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scan:
 
     name: str
     file: str
-    licence: str
+    license: str
     columns: dict[str, tuple[int, int]]
     rows: tuple[int, int]
 
@@ -95,7 +95,7 @@ def from_frame(picture: np.ndarray, limb: str) -> np.ndarray:
 
 
 def limb_picture(volume: np.ndarray, spacing: float, scan: Scan, limb: str, k: int) -> np.ndarray:
-    """One limb at one level on the working grid, shading evened out, muscle near 1."""
+    """One limb in one slice on the working grid, shading evened out, muscle near 1."""
     slab = volume[slice(*scan.columns[limb]), slice(*scan.rows), k]
     picture = to_frame(slab, limb)
     shape = [round(n * spacing / PIXEL) for n in picture.shape]
@@ -119,28 +119,28 @@ def even_out(picture: np.ndarray) -> np.ndarray:
 
 
 def points(text: str) -> np.ndarray:
-    """'x,y x,y' in millimetres as pixel coordinates [n, (row, column)]."""
+    """'x,y x,y' in millimeters as pixel coordinates [n, (row, column)]."""
     xy = np.array([[float(v) for v in pair.split(",")] for pair in text.split()])
     return xy[:, ::-1] / PIXEL - 0.5
 
 
-def disc(shape: tuple[int, int], centre: np.ndarray, radius: float) -> np.ndarray:
-    """Pixels within radius (mm) of a centre in pixels."""
+def disk(shape: tuple[int, int], center: np.ndarray, radius: float) -> np.ndarray:
+    """Pixels within radius (mm) of a center in pixels."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return np.hypot(rows - centre[0], columns - centre[1]) * PIXEL <= radius
+    return np.hypot(rows - center[0], columns - center[1]) * PIXEL <= radius
 
 
 def bone(picture: np.ndarray, seeds: dict[str, str], name: str) -> np.ndarray:
     """Dark cortex round the marrow point of a bone, filled; within a polygon if one is given."""
     seed = points(seeds[name])[0]
     reach, marrow = BONES[name]
-    near = disc(picture.shape, seed, reach)
+    near = disk(picture.shape, seed, reach)
     near &= ndimage.binary_erosion(body_mask(picture), iterations=round(SKIN / PIXEL))
     if name + "p" in seeds:
         near &= draw.polygon2mask(picture.shape, points(seeds[name + "p"]))
     smooth = ndimage.gaussian_filter(picture, 0.4)
     dark = near & (smooth < float(seeds.get("c", CORTEX)))
-    core = disc(picture.shape, seed, marrow)
+    core = disk(picture.shape, seed, marrow)
     solid = ndimage.binary_fill_holes(ndimage.binary_closing(dark | core, iterations=2))
     cross = ndimage.generate_binary_structure(2, 1)
     solid = ndimage.binary_opening(solid & near, cross, round(1.5 / PIXEL))
@@ -160,16 +160,16 @@ def body_mask(picture: np.ndarray) -> np.ndarray:
 
 def without_dents(region: np.ndarray, window: float = 4.0) -> np.ndarray:
     """A region with its outline smoothed in polar coordinates; window in degrees."""
-    centre = np.array(ndimage.center_of_mass(region))
+    center = np.array(ndimage.center_of_mass(region))
     angle = np.deg2rad(np.arange(0, 360, 0.5))
     radius = np.arange(0, 85, 0.25) / PIXEL
-    rows = centre[0] + np.outer(np.sin(angle), radius)
-    columns = centre[1] + np.outer(np.cos(angle), radius)
+    rows = center[0] + np.outer(np.sin(angle), radius)
+    columns = center[1] + np.outer(np.cos(angle), radius)
     within = ndimage.map_coordinates(region.astype(float), [rows, columns], order=1) > 0.5
     line = radius[radius.size - 1 - np.argmax(within[:, ::-1], axis=1)]
     line = ndimage.median_filter(line, round(2 * window) | 1, mode="wrap")
     line = ndimage.gaussian_filter1d(line, window / 2, mode="wrap")
-    grid = np.indices(region.shape).reshape(2, -1) - centre[:, None]
+    grid = np.indices(region.shape).reshape(2, -1) - center[:, None]
     limit = np.interp(np.arctan2(grid[0], grid[1]) % (2 * np.pi), angle, line, period=2 * np.pi)
     return (np.hypot(*grid) <= limit).reshape(region.shape)
 
@@ -213,7 +213,7 @@ def markers_of(picture: np.ndarray, bones: np.ndarray, seeds: dict[str, str]) ->
 
 
 def label_limb(picture: np.ndarray, seeds: dict[str, str]) -> np.ndarray:
-    """All labels of one limb at one level, on the working grid."""
+    """All labels of one limb in one slice, on the working grid."""
     bones = bone(picture, seeds, "t") | bone(picture, seeds, "f")
     barrier = np.zeros(picture.shape, bool)
     for name in "ABCEPDMLGF":
@@ -232,16 +232,16 @@ def label_limb(picture: np.ndarray, seeds: dict[str, str]) -> np.ndarray:
     return with_tissues(picture, muscle, bones, seeds.get("v", ""), fatty)
 
 
-def without_islands(labels: np.ndarray) -> np.ndarray:
-    """Pieces of muscle too small to be meant become gap, and such holes in muscle become muscle."""
+def without_small_components(labels: np.ndarray) -> np.ndarray:
+    """Turn small connected components of muscle into gap, and such holes in muscle into muscle."""
     labels = labels.copy()
     for code in CODES.values():
         parts, _ = ndimage.label(labels == code)
-        small = np.bincount(parts.ravel()) * PIXEL**2 < ISLAND
+        small = np.bincount(parts.ravel()) * PIXEL**2 < SMALL
         labels[(parts > 0) & small[parts]] = GAP
     for code in CODES.values():
         holes, _ = ndimage.label(ndimage.binary_fill_holes(labels == code) & (labels == GAP))
-        small = np.bincount(holes.ravel()) * PIXEL**2 < ISLAND
+        small = np.bincount(holes.ravel()) * PIXEL**2 < SMALL
         labels[(holes > 0) & small[holes]] = code
     return labels
 
@@ -258,7 +258,7 @@ def with_tissues(
     near = ndimage.distance_transform_edt(~edge) * PIXEL < reach
     labels = labels.copy()
     labels[near & (labels > 0) & (ndimage.gaussian_filter(picture, 0.5) < 0.76)] = GAP
-    labels = without_islands(labels)
+    labels = without_small_components(labels)
     for text in vessels.split():
         *ends, radius = (float(v) for v in text.split(","))
         labels[capsule(labels.shape, ends, radius) & (labels > 0)] = VESSEL
@@ -267,7 +267,7 @@ def with_tissues(
 
 
 def capsule(shape: tuple[int, int], ends: list[float], radius: float) -> np.ndarray:
-    """Pixels within radius of the line from x0, y0 to x1, y1, all in millimetres."""
+    """Pixels within radius of the line from x0, y0 to x1, y1, all in millimeters."""
     x0, y0, x1, y1 = ends
     y, x = (np.indices(shape) + 0.5) * PIXEL
     length = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-6)
@@ -281,7 +281,7 @@ def capsule(shape: tuple[int, int], ends: list[float], radius: float) -> np.ndar
 def distances(labels: np.ndarray) -> dict[int, np.ndarray]:
     """Signed distance (mm) of each label, positive inside."""
     found = {}
-    for code in [0, *COLOURS]:
+    for code in [0, *COLORS]:
         mask = labels == code
         if mask.any():
             inner = ndimage.distance_transform_edt(mask)
@@ -314,15 +314,15 @@ def sampled(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
 
 def halfway(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Labels midway between two levels of a limb."""
+    """Labels midway between two slices of a limb."""
     a, b = distances(one), distances(other)
     absent = np.full(one.shape, -FAR)
-    codes = [code for code in [0, *COLOURS] if code in a or code in b]
+    codes = [code for code in [0, *COLORS] if code in a or code in b]
     return strongest({c: a.get(c, absent) + b.get(c, absent) for c in codes})
 
 
 def tile(labels: np.ndarray) -> np.ndarray:
-    """A template [column, row] of TILE_PIXEL, centred on the labelled box."""
+    """A template [column, row] of TILE_PIXEL, centered on the labeled box."""
     middle = [(i.min() + i.max()) / 2 for i in np.nonzero(labels)]
     offset = (np.arange(TILE) - (TILE - 1) / 2) * TILE_PIXEL / PIXEL
     return sampled(labels, middle[0] + offset, middle[1] + offset).T
@@ -330,11 +330,11 @@ def tile(labels: np.ndarray) -> np.ndarray:
 
 # ---- everything ----
 
-Labelled = dict[tuple[int, str], np.ndarray]
+Labeled = dict[tuple[int, str], np.ndarray]
 
 
-def label_scan(data: Path, scan: Scan, seeds: dict) -> tuple[nib.Nifti1Image, Labelled, Labelled]:
-    """The scan (RAS), and the pictures and labels of all its levels and limbs."""
+def label_scan(data: Path, scan: Scan, seeds: dict) -> tuple[nib.Nifti1Image, Labeled, Labeled]:
+    """The scan (RAS), and the pictures and labels of all its annotated slices and limbs."""
     image = nib.as_closest_canonical(nib.load(data / scan.file))
     volume, spacing = image.get_fdata(), float(image.header.get_zooms()[0])
     pictures, labels = {}, {}
@@ -347,18 +347,18 @@ def label_scan(data: Path, scan: Scan, seeds: dict) -> tuple[nib.Nifti1Image, La
 
 
 def group(levels: list[int], level: int) -> str:
-    """Whether a level is for training or held out."""
+    """Whether an annotated slice is for training or held out."""
     every, first = HOLD_OUT
     return "held_out" if levels.index(level) % every == first else "train"
 
 
-def templates(scan: Scan, thickness: float, labels: Labelled) -> list[tuple[dict, np.ndarray]]:
-    """The tiles of a scan with their table rows, drawn ones first, then those between."""
+def templates(scan: Scan, thickness: float, labels: Labeled) -> list[tuple[dict, np.ndarray]]:
+    """The tiles of a scan with their table rows: annotated slices first, then those between."""
     levels = sorted({k for k, _ in labels})
     made = []
     for (k, limb), drawn in labels.items():
         row = {"subject": scan.name, "limb": limb, "level_mm": k * thickness,
-               "group": group(levels, k), "source": scan.licence}  # fmt: skip
+               "group": group(levels, k), "source": scan.license}  # fmt: skip
         made.append((row, tile(drawn)))
     for low, high in pairwise(levels):
         if {group(levels, low), group(levels, high)} != {"train"}:
@@ -371,8 +371,8 @@ def templates(scan: Scan, thickness: float, labels: Labelled) -> list[tuple[dict
 
 
 def held_out_map(image: nib.Nifti1Image, original: nib.Nifti1Image, scan: Scan,
-                 labels: Labelled) -> nib.Nifti1Image:  # fmt: skip
-    """Muscle labels of the held-out levels on the grid of the scan's file."""
+                 labels: Labeled) -> nib.Nifti1Image:  # fmt: skip
+    """Muscle labels of the held-out slices on the grid of the scan's file."""
     spacing = float(image.header.get_zooms()[0])
     levels = sorted({k for k, _ in labels})
     volume = np.zeros(image.shape, np.uint8)
@@ -391,20 +391,20 @@ def held_out_map(image: nib.Nifti1Image, original: nib.Nifti1Image, scan: Scan,
 
 
 def overlay(axes: plt.Axes, picture: np.ndarray, labels: np.ndarray | None) -> None:
-    """One picture, with coloured labels if given."""
-    grey = np.clip((picture - 0.1) / 1.2, 0, 1)[..., None].repeat(3, -1)
-    for code, colour in COLOURS.items() if labels is not None else ():
+    """One picture, with colored labels if given."""
+    gray = np.clip((picture - 0.1) / 1.2, 0, 1)[..., None].repeat(3, -1)
+    for code, color in COLORS.items() if labels is not None else ():
         mask = labels == code
-        grey[mask] = 0.62 * grey[mask] + 0.38 * np.array(matplotlib.colors.to_rgb(colour))
-    axes.imshow(grey, interpolation="bilinear")
-    for code, colour in COLOURS.items() if labels is not None else ():
+        gray[mask] = 0.62 * gray[mask] + 0.38 * np.array(matplotlib.colors.to_rgb(color))
+    axes.imshow(gray, interpolation="bilinear")
+    for code, color in COLORS.items() if labels is not None else ():
         if code != GAP and (labels == code).any():
-            axes.contour(labels == code, [0.5], colors=[colour], linewidths=0.6)
+            axes.contour(labels == code, [0.5], colors=[color], linewidths=0.6)
     axes.axis("off")
 
 
-def contact_sheet(path: Path, scan: Scan, pictures: Labelled, labels: Labelled) -> None:
-    """All levels of both limbs, image beside overlay."""
+def contact_sheet(path: Path, scan: Scan, pictures: Labeled, labels: Labeled) -> None:
+    """All annotated slices of both limbs, image beside overlay."""
     levels = sorted({k for k, _ in labels})
     tallest = max(np.ptp(np.nonzero(body_mask(p))[0]) for p in pictures.values())
     widest = max(np.ptp(np.nonzero(body_mask(p))[1]) for p in pictures.values())
@@ -423,7 +423,7 @@ def contact_sheet(path: Path, scan: Scan, pictures: Labelled, labels: Labelled) 
     figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
     figure.savefig(path, dpi=100)
     plt.close(figure)
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, quality=75, method=6)
 
 
 def write_templates(folder: Path, made: list[tuple[dict, np.ndarray]]) -> None:
@@ -456,7 +456,7 @@ def main() -> None:
         made += templates(scan, float(image.header.get_zooms()[2]), labels)
         test = held_out_map(image, nib.load(args.data / scan.file), scan, labels)
         nib.save(test, folders[1] / Path(scan.file).name)
-        contact_sheet(folders[2] / f"leg_{scan.name}.png", scan, pictures, labels)
+        contact_sheet(folders[2] / f"leg_{scan.name}.webp", scan, pictures, labels)
     write_templates(folders[0], made)
 
 

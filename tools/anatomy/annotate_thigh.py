@@ -1,4 +1,4 @@
-"""Annotate a few levels of two real thigh scans from outlines that were drawn by eye.
+"""Annotate a few slices of two real thigh scans from outlines that were drawn by eye.
 
     python tools/anatomy/annotate_thigh.py --data ../shared/data
 
@@ -7,10 +7,10 @@ enlarged pictures with a coordinate grid: [row, column] of the slice seen in rad
 (patient's right on the left, anterior up). Outlines shrunk a little are seeds; a watershed on the
 image, where fat borders are dark, finds the border between them. Writes
 `tests/annotations/thigh/` on the scans' own grids, and
-`docs/anatomy/thigh_test_levels.png`.
+`docs/anatomy/thigh_test_levels.webp`.
 
 The outlines are the developers' (a language model looking at enlarged pictures); no radiologist
-was involved. These levels are for testing only.
+was involved. These annotated slices are for testing only.
 
 Source: ours.
 """
@@ -68,8 +68,8 @@ def annotate(image: np.ndarray, outlines: Outlines, pixel: float) -> np.ndarray:
     marks, reach = seeds(outlines, image.shape, pixel)
     muscle = (marks > 0) & (marks < OUTSIDE)
     weight = ndi.gaussian_filter(muscle.astype(float), 12 / pixel)
-    level = ndi.gaussian_filter(np.where(muscle, image, 0.0), 12 / pixel) / (weight + 1e-3)
-    relative = ndi.gaussian_filter(image, 0.4 / pixel) / (level + 1e-6)
+    tone = ndi.gaussian_filter(np.where(muscle, image, 0.0), 12 / pixel) / (weight + 1e-3)
+    relative = ndi.gaussian_filter(image, 0.4 / pixel) / (tone + 1e-6)
     labels = watershed(-np.minimum(relative, 1.0), marks, mask=reach | (marks == OUTSIDE))
     labels[(labels >= OUTSIDE) | ((relative < DARK) & ~muscle)] = 0
     out = np.zeros(image.shape, np.uint8)
@@ -94,7 +94,7 @@ def annotate_scan(scan: nib.Nifti1Image, levels: dict[str, dict[str, Outlines]])
 
 
 def show(images: list[np.ndarray], maps: list[np.ndarray], names: list[str], path: Path) -> None:
-    """Draw every level beside its overlay."""
+    """Draw every annotated slice beside its overlay."""
     lut = np.array([COLORS[k] for k in range(13)]) / 255
     figure, axes = plt.subplots(len(images), 2, figsize=(13, 3.6 * len(images)), squeeze=False)
     for row, image, labels, name in zip(axes, images, maps, names, strict=True):
@@ -103,11 +103,11 @@ def show(images: list[np.ndarray], maps: list[np.ndarray], names: list[str], pat
             slice(max(rows.min() - 14, 0), rows.max() + 14),
             slice(max(cols.min() - 14, 0), cols.max() + 14),
         )
-        grey = np.clip(image[box] / float(np.percentile(image[box], 99)), 0, 1)
-        grey = grey.astype(float)[..., None].repeat(3, -1)
+        gray = np.clip(image[box] / float(np.percentile(image[box], 99)), 0, 1)
+        gray = gray.astype(float)[..., None].repeat(3, -1)
         mark = labels[box][..., None] > 0
-        row[0].imshow(grey, interpolation="bicubic")
-        row[1].imshow(np.clip(np.where(mark, 0.55 * grey + 0.45 * lut[labels[box]], grey), 0, 1))
+        row[0].imshow(gray, interpolation="bicubic")
+        row[1].imshow(np.clip(np.where(mark, 0.55 * gray + 0.45 * lut[labels[box]], gray), 0, 1))
         row[0].set_title(name, fontsize=9, loc="left")
         for axis in row:
             axis.axis("off")
@@ -120,7 +120,7 @@ def show(images: list[np.ndarray], maps: list[np.ndarray], names: list[str], pat
 
 
 def main() -> None:
-    """Annotate all levels in the table of outlines."""
+    """Annotate all slices in the table of outlines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     data = parser.parse_args().data
@@ -139,7 +139,7 @@ def main() -> None:
             images.append(radiological(np.asanyarray(scan.dataobj))[index])
             maps.append(labels[index])
             names.append(f"{Path(entry['scan']).name}, slice {index}")
-    show(images, maps, names, ROOT / "docs" / "anatomy" / "thigh_test_levels.png")
+    show(images, maps, names, ROOT / "docs" / "anatomy" / "thigh_test_levels.webp")
 
 
 if __name__ == "__main__":

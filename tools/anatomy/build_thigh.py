@@ -3,7 +3,7 @@
     python tools/anatomy/build_thigh.py --data ../shared/data
 
 Writes `musclejax/data/anatomy/thigh.nii.gz` and `thigh.csv`, and the contact sheet
-`docs/anatomy/thigh_templates.png`. The label maps are Apache-2.0, see their PROVENANCE.md.
+`docs/anatomy/thigh_templates.webp`. The label maps are Apache-2.0, see their PROVENANCE.md.
 
 Source: ours.
 """
@@ -49,10 +49,10 @@ HELD_OUT = ("THIGH_056", "THIGH_061", "HV005", "THIGH_119", "THIGH_024", "THIGH_
 SECOND_MAPS = ("T1_THIGH_022", "Fat_THIGH_026", "Fat_THIGH_031")
 """The same person once more, with nearly the same labels."""
 DENSE = 30
-"""Of a series with more labelled slices, every second is taken."""
+"""Of a series with more labeled slices, every second is taken."""
 FEMUR_CM2 = 3.4
-"""Where the femur found is smaller, vastus intermedius is labelled too little to tell its place."""
-DOUBT = 0.3
+"""Where the femur found is smaller, vastus intermedius is labeled too little to tell its place."""
+MAX_UNKNOWN = 0.3
 """Tiles with more than this share unknown are left out."""
 TAIL_CM2 = 1.4
 """Smaller sections of adductor magnus are left out: most lie near the knee, where its tendon and
@@ -102,7 +102,7 @@ def limbs(labels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def crop(limb: np.ndarray) -> np.ndarray:
-    """Cut to the labelled box and a margin."""
+    """Cut to the labeled box and a margin."""
     if not limb.any():
         return limb
     rows, cols = np.nonzero(np.pad(limb, 8))
@@ -111,7 +111,7 @@ def crop(limb: np.ndarray) -> np.ndarray:
 
 
 def clean(limb: np.ndarray, pixel: float) -> np.ndarray:
-    """Keep the main part of every muscle, fill its holes, drop crumbs."""
+    """Keep the main part of every muscle, fill its holes, drop small connected components."""
     out = np.zeros_like(limb)
     for muscle in np.unique(limb)[1:]:
         mask = ndi.binary_opening(limb == muscle) if (limb == muscle).sum() > 60 else limb == muscle
@@ -124,11 +124,11 @@ def clean(limb: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def to_tile(limb: np.ndarray, pixel: float) -> np.ndarray:
-    """Resample one limb by signed distances, centred on the middle of its box."""
+    """Resample one limb by signed distances, centered on the middle of its box."""
     rows, cols = np.nonzero(limb)
-    centre = [(a.min() + a.max()) / 2 for a in (rows, cols)]
+    center = [(a.min() + a.max()) / 2 for a in (rows, cols)]
     offsets = (np.arange(TILE_PX) - (TILE_PX - 1) / 2) * PIXEL_MM / pixel
-    grid = np.meshgrid(centre[0] + offsets, centre[1] + offsets, indexing="ij")
+    grid = np.meshgrid(center[0] + offsets, center[1] + offsets, indexing="ij")
     best = np.full((TILE_PX, TILE_PX), 0.15, np.float32)
     out = np.zeros((TILE_PX, TILE_PX), np.uint8)
     for muscle in np.unique(limb)[1:]:
@@ -142,14 +142,14 @@ def to_tile(limb: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def without_tail(tile: np.ndarray) -> np.ndarray:
-    """Leave out sections of adductor magnus that are too small to be told from vessels."""
+    """Leave out sections of adductor magnus that are too small to be distinguished from vessels."""
     parts, _ = ndi.label(tile == AM)
     small = np.bincount(parts.ravel()) < TAIL_CM2 * CM2
     return np.where((parts > 0) & small[parts], 0, tile)
 
 
 def area(tile: np.ndarray, muscle: int) -> float:
-    """Return the cross-section of a muscle or tissue in square centimetres."""
+    """Return the cross-section of a muscle or tissue in square centimeters."""
     return float((tile == muscle).sum() / CM2)
 
 
@@ -176,8 +176,8 @@ def subject_of(path: Path) -> str:
 def read_subject(path: Path) -> list[Tile]:
     """Return the usable limbs of one label map, limb by limb from the knee up."""
     volume, pixel, spacing = read_slices(path)
-    labelled = np.nonzero(volume.any((1, 2)))[0]
-    taken = labelled[:: 2 if len(labelled) > DENSE else 1]
+    labeled = np.nonzero(volume.any((1, 2)))[0]
+    taken = labeled[:: 2 if len(labeled) > DENSE else 1]
     found: dict[str, list[tuple[int, np.ndarray]]] = {"right": [], "left": []}
     for index in taken:
         for limb, labels in limbs(volume[index]):
@@ -192,10 +192,10 @@ def read_subject(path: Path) -> list[Tile]:
         largest_vm = max((area(t, VM) for _, t in levels), default=1)
         for index, tile in levels:
             tissues = complete(tile, area(tile, VM) / largest_vm)
-            doubt = area(tissues, UNKNOWN) * CM2 / (tissues > 0).sum()
-            if area(tissues, BONE) < FEMUR_CM2 or doubt > DOUBT:
+            unknown = area(tissues, UNKNOWN) * CM2 / (tissues > 0).sum()
+            if area(tissues, BONE) < FEMUR_CM2 or unknown > MAX_UNKNOWN:
                 continue
-            level = float((index - labelled[0]) * spacing)
+            level = float((index - labeled[0]) * spacing)
             tiles.append(Tile(tissues, subject_of(path), limb, index, level))
     return tiles
 
@@ -222,7 +222,7 @@ def write(tiles: list[Tile], folder: Path) -> None:
 
 
 def draw(tiles: list[Tile], path: Path, columns: int = 10, names: bool = True) -> None:
-    """Draw tiles with colours and a legend."""
+    """Draw tiles with colors and a legend."""
     lut = np.zeros((256, 3), np.uint8)
     for code, color in (COLORS | EXTRA).items():
         lut[code] = color
@@ -250,7 +250,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     tiles = read_all(parser.parse_args().data)
     write(tiles, ROOT / "musclejax" / "data" / "anatomy")
-    draw(tiles[:: max(1, len(tiles) // 60)][:60], ROOT / "docs" / "anatomy" / "thigh_templates.png")
+    sheet = ROOT / "docs" / "anatomy" / "thigh_templates.webp"
+    draw(tiles[:: max(1, len(tiles) // 60)][:60], sheet)
     print(f"{len(tiles)} tiles of {len({t.subject for t in tiles})} subjects")
 
 

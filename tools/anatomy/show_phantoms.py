@@ -1,4 +1,4 @@
-"""Draw a sheet of synthetic slices with their labels: docs/anatomy/phantoms.png."""
+"""Draw a sheet of synthetic slices with their labels: docs/anatomy/phantoms.webp."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from musclejax.anatomy import REGIONS
-from musclejax.drawing import draw_slice, legend
-from musclejax.phantom.draw import Phantom
-from musclejax.phantom.slice import IGNORE, Settings
+from musclejax.data.dataset import IGNORE
+from musclejax.phantom.generator import Phantom
+from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import load_anatomy
+from musclejax.reports.style import draw_slice, legend
 
 SIZE, COLUMNS, ROWS = (240, 384), 4, 3
 """Of a slice in pixels, and of the sheet of each region; a row of images, a row of labels."""
@@ -21,7 +22,7 @@ def main() -> None:
     """Draw both regions, one above the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/anatomy/phantoms.png"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/anatomy/phantoms.webp"))
     args = parser.parse_args()
     rows = 2 * ROWS
     figure = Figure(figsize=(14, 14 / (2 * COLUMNS) * SIZE[0] / SIZE[1] * rows + 0.7))
@@ -32,7 +33,7 @@ def main() -> None:
         rng = np.random.default_rng(args.seed)
         own = panels[number * ROWS : (number + 1) * ROWS].reshape(-1, 2)
         for n, pair in enumerate(own):
-            sample = phantom.draw(int(rng.integers(len(phantom))), n)
+            sample = phantom.sample(int(rng.integers(len(phantom))), n)
             image, labels = (np.asarray(part) for part in sample)
             shown = np.where(labels == IGNORE, 0, labels).astype(np.uint8)
             white = float(np.percentile(image[image > image.mean()], 99))

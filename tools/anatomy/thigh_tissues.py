@@ -1,7 +1,7 @@
 """Complete the muscle labels of one thigh: femur, fascia, gaps, vessels, adductor longus.
 
 The label maps name eleven muscles. What lies between them is inferred here from its
-neighbours, with rules that were tuned by eye on enlarged pictures. Every array is one limb as
+neighbors, with rules that were tuned by eye on enlarged pictures. Every array is one limb as
 [row, column], anterior up, a right limb in radiological view (lateral on the left).
 
 Source: ours.
@@ -11,13 +11,13 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.morphology import convex_hull_image
 
-from musclejax.config import SLICE_SPACING_MM as PIXEL_MM
+from musclejax.anatomy import SLICE_SPACING_MM as PIXEL_MM
 from musclejax.phantom.tissues import FEMORAL, GAP, UNKNOWN
 from musclejax.phantom.tissues import MARROW as BONE
 
 VL, VM, VI, RF, SAR, GRA, AM, SM, ST, BFL, BFS, AL = range(1, 13)
 CM2 = 100 / PIXEL_MM**2
-"""Pixels in a square centimetre."""
+"""Pixels in a square centimeter."""
 VESSEL_RADIUS = 3.0
 """Femoral artery and vein together, in pixels."""
 POPLITEAL = (9.0, 5.0)
@@ -34,13 +34,13 @@ LOW = 0.9
 """Above this share no longus is expected (atlas: 0.2 cm2 at 0.88)."""
 SLACK = 0.25
 """Where wide holes behind magnus are larger than this share of it, fat has replaced muscle, or a
-hamstring is unlabelled, and a hole in front of it says little."""
+hamstring is unlabeled, and a hole in front of it says little."""
 BREVIS_FROM = 0.5
 BREVIS_REACH = 13.0
 """From this share on (atlas: 0.47) brevis may lie in the hole, so many pixels from the femur."""
 
 
-def disc(radius: float) -> np.ndarray:
+def disk(radius: float) -> np.ndarray:
     """Return a round structuring element."""
     r = int(np.ceil(radius))
     y, x = np.mgrid[-r : r + 1, -r : r + 1]
@@ -65,7 +65,7 @@ def largest(mask: np.ndarray) -> np.ndarray:
     return components == 1 + np.argmax(np.bincount(components.ravel())[1:])
 
 
-def centre_row(mask: np.ndarray) -> float:
+def center_row(mask: np.ndarray) -> float:
     """Return the mean row of a mask; beyond all rows where it is empty."""
     return float(np.nonzero(mask)[0].mean()) if mask.any() else 1e3
 
@@ -79,13 +79,13 @@ def fascia(muscle: np.ndarray) -> np.ndarray:
 def find_femur(labels: np.ndarray) -> np.ndarray:
     """Return the femur: the largest upright or flat ellipse free of muscle behind the quadriceps.
 
-    The shaft is round and wrapped by vastus intermedius; towards the knee it widens to a flat
+    The shaft is round and wrapped by vastus intermedius; toward the knee it widens to a flat
     oval with fat behind it. An ellipse is a circle in a stretched picture.
     """
     free = labels == 0
     quads = np.isin(labels, (VL, VM, VI))
     near = convex_hull_image(labels == VI) if (labels == VI).sum() > 9 else np.zeros_like(free)
-    near |= ndi.binary_dilation(labels == VI, disc(6))
+    near |= ndi.binary_dilation(labels == VI, disk(6))
     near &= convex_hull_image(quads)
     size, best = 0.0, np.zeros_like(free)
     shaft = (labels == AM).sum() > 4 * CM2
@@ -101,19 +101,19 @@ def find_femur(labels: np.ndarray) -> np.ndarray:
     if size < 7**2:
         return np.zeros_like(free)
     bone = best & (ndi.distance_transform_edt(free) > 0.5)
-    bone = smooth(largest(ndi.binary_opening(bone, disc(4))), 1.5) & free
+    bone = smooth(largest(ndi.binary_opening(bone, disk(4))), 1.5) & free
     return bone | (free & (away_from(bone) < 2.5) & (away_from(quads) < 1.5))
 
 
 def find_vessels(labels: np.ndarray, femur: np.ndarray, room: np.ndarray, knee: bool) -> np.ndarray:
-    """Return a disc where the large vessels lie, as far as there is room, or nothing.
+    """Return a disk where the large vessels lie, as far as there is room, or nothing.
 
     In the adductor canal, where sartorius and vastus medialis meet; near the knee between medialis
     and the back of the femur, and where magnus has ended behind the middle of the femur.
     """
     mark, ahead = (femur, 0) if knee else (labels == SAR, 6)
     beside, to_vm = away_from(mark), away_from(labels == VM)
-    behind = np.arange(len(labels))[:, None] > centre_row(mark) - ahead
+    behind = np.arange(len(labels))[:, None] > center_row(mark) - ahead
     near, cost = behind & (to_vm < 12) & (beside < 12), beside + to_vm
     if femur.any() and not (labels == AM).any():
         cost = away_from_popliteal(femur)
@@ -137,7 +137,7 @@ def away_from_popliteal(femur: np.ndarray) -> np.ndarray:
 
 
 def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
-    """Add femur, vessels, adductor longus or doubt, and gaps to the labels of one thigh.
+    """Add femur, vessels, adductor longus or unknown tissue, and gaps to the labels of one thigh.
 
     Args:
         labels: Muscle labels 0-11.
@@ -161,14 +161,14 @@ def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
         room &= ~vessels
         loose = room & (ndi.distance_transform_edt(room) > 1)
         front = front_of_magnus(labels)
-        slack = ndi.binary_opening(loose & ~front, disc(4))
+        slack = ndi.binary_opening(loose & ~front, disk(4))
         sure = HIGH < vm_share < LOW and slack.sum() < SLACK * magnus
-        doubt = name_longus(tissues, loose & front, room, vm_share, sure)
-        if vm_share < HIGH or doubt.sum() > AL_AREA[1]:
-            doubt |= ndi.binary_opening(loose, disc(4))
+        unknown = name_longus(tissues, loose & front, room, vm_share, sure)
+        if vm_share < HIGH or unknown.sum() > AL_AREA[1]:
+            unknown |= ndi.binary_opening(loose, disk(4))
         elif not {BFL, SM, BFS} <= set(np.unique(labels)):
-            doubt |= slack
-        tissues[doubt & (tissues == GAP)] = UNKNOWN
+            unknown |= slack
+        tissues[unknown & (tissues == GAP)] = UNKNOWN
     return tissues
 
 
@@ -176,15 +176,15 @@ def front_of_magnus(labels: np.ndarray) -> np.ndarray:
     """Return where adductor longus may lie: between magnus, medialis, sartorius and gracilis."""
     rows = np.arange(labels.shape[0])[:, None]
     canal = convex_hull_image(np.isin(labels, (AM, VM, SAR, GRA)))
-    return canal & (rows < centre_row(labels == AM) + 4)
+    return canal & (rows < center_row(labels == AM) + 4)
 
 
 def name_longus(
     tissues: np.ndarray, hole: np.ndarray, room: np.ndarray, vm_share: float, sure: bool
 ) -> np.ndarray:
-    """Write adductor longus where the hole in front of magnus is clearly it; return doubts."""
+    """Write adductor longus where the hole in front of magnus is clearly it; return the unknown."""
     magnus = tissues == AM
-    longus = ndi.binary_opening(hole, disc(2.5))
+    longus = ndi.binary_opening(hole, disk(2.5))
     longus = largest(longus & (away_from(magnus) < 30))
     size = longus.sum()
     nothing = np.zeros_like(hole)
@@ -193,9 +193,9 @@ def name_longus(
     near = away_from(longus)[magnus].min() < 4
     if not near or not sure or size > min(AL_AREA[1], AL_SHARE * magnus.sum()):
         return longus
-    doubt = nothing
+    unknown = nothing
     if vm_share < BREVIS_FROM:
-        doubt = longus & (away_from(tissues == BONE) < BREVIS_REACH)
-        longus = ndi.binary_opening(longus & ~doubt, disc(2.5))
-    tissues[smooth(longus, 1.2) & room & ~doubt] = AL
-    return doubt
+        unknown = longus & (away_from(tissues == BONE) < BREVIS_REACH)
+        longus = ndi.binary_opening(longus & ~unknown, disk(2.5))
+    tissues[smooth(longus, 1.2) & room & ~unknown] = AL
+    return unknown

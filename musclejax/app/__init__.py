@@ -1,0 +1,1 @@
+"""One program a command: the process, the loop, progress bars, exit codes."""

@@ -1,0 +1,26 @@
+"""`python -m musclejax.app.bench_worker THREADS ours|rival`: one configuration of `bench`."""
+
+import os
+import sys
+
+from musclejax.app.process import configure
+from musclejax.system import limit_threads
+
+
+def main() -> None:
+    """Set the process up as our own commands do, or leave it as it comes, and serve."""
+    threads, setup = int(sys.argv[1]), sys.argv[2]
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if hasattr(os, "sched_setaffinity"):
+        limit_threads(threads)
+    if setup == "ours":
+        configure(None)
+    # Frameworks count processors when they are imported.
+    from musclejax.bench.worker import serve
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

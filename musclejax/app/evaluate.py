@@ -1,0 +1,146 @@
+"""`musclejax evaluate`: follow the cases, report each, write the results."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from musclejax.app import console
+from musclejax.app.announce import load_announced
+from musclejax.app.options import EvaluateOptions
+from musclejax.app.process import Stopwatch, check_output, since_configured, usage
+from musclejax.evaluation.result import Comparison, Evaluation
+from musclejax.evaluation.run import (
+    CaseDone,
+    CaseFailed,
+    Source,
+    evaluate_steps,
+    from_folders,
+    from_weights,
+)
+from musclejax.models.weights import Weights
+from musclejax.prediction.engines import library_versions, resolve
+from musclejax.prediction.options import SegmentOptions
+from musclejax.reports.evaluation import save
+from musclejax.reports.segmentation import save_label_names
+from musclejax.system import machine, peak_memory_mib
+
+
+def run(options: EvaluateOptions, how: SegmentOptions) -> int:
+    """Compare all cases and write the results.
+
+    Args:
+        options: What is compared.
+        how: How weights segment.
+
+    Returns:
+        The exit code: 0 if all are done, 1 if some failed.
+
+    Raises:
+        BadUsage: If an option is unusable.
+    """
+    check_output(options.output)
+    clock = Stopwatch()
+    clock.add("startup", since_configured())
+    with clock.stage("total"), TemporaryDirectory() as scenes:
+        with clock.stage("startup"), usage():
+            weights = None
+            if options.weights:
+                how = replace(how, engine=resolve(how.engine, how.precision))
+                weights = load_announced(options.weights)
+            source = _source(options, how, weights)
+        with clock.stage("cases"):
+            evaluation, failed = _follow(source, options.all_slices, Path(scenes))
+        if evaluation:
+            with clock.stage("save"):
+                _save(evaluation, options, how, weights, failed, clock)
+    if failed:
+        console.warn(f"{len(failed)} of {len(source.dataset.cases)} failed")
+    console.detail(", ".join(f"{stage} {s:.2f} s" for stage, s in clock.seconds.items()))
+    if evaluation:
+        console.say(f"\nResults are in {options.output}/ : open report.md first")
+    return 1 if failed else 0
+
+
+def _source(options: EvaluateOptions, how: SegmentOptions, weights: Weights | None) -> Source:
+    if options.reference and options.prediction:
+        return from_folders(options.reference, options.prediction, options.region or "")
+    assert weights is not None  # as the record has checked
+    assert options.data is not None
+    labels = options.output / "labels" if options.save_labels else None
+    return from_weights(weights, options.data, how, labels)
+
+
+def _follow(
+    source: Source, all_slices: bool, scenes: Path
+) -> tuple[Evaluation | None, dict[str, str]]:
+    """Compare the cases behind a bar; report each, return the reasons of those that failed."""
+    failed: dict[str, str] = {}
+    steps = evaluate_steps(source, all_slices=all_slices, scenes=scenes)
+    with console.progress() as bars:
+        bar = console.Bar(bars, "cases", len(source.dataset.cases))
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as end:
+                return end.value, failed
+            match event:
+                case CaseDone(comparison):
+                    console.say(_line(comparison))
+                case CaseFailed(case, _):
+                    failed[case.name] = event.reason
+                    console.warn(f"failed: {case.name}: {event.reason}")
+                case _:
+                    bar.show(event)
+
+
+def _line(comparison: Comparison) -> str:
+    """Return the line about a compared case."""
+    row = comparison.cases.iloc[0]
+    distance = f"HD95 {row['hd95_mm']:.1f} mm" if row["hd95_mm"] >= 0 else "no distances"
+    case = f"{row['case']}: {row['region']}, {row['slices']} slices"
+    return f"{case}, DSC {row['slice_dsc']:.3f}, {distance}"
+
+
+def _save(
+    evaluation: Evaluation,
+    options: EvaluateOptions,
+    how: SegmentOptions,
+    weights: Weights | None,
+    failed: Mapping[str, str],
+    clock: Stopwatch,
+) -> None:
+    """Write all files and print the warnings that `load_announced` has not printed."""
+    if options.save_labels:
+        save_label_names(options.output / "labels")
+    save(
+        evaluation,
+        options.output,
+        lambda: _record(options, how, weights, failed, clock.seconds),
+    )
+    for warning in evaluation.warnings:
+        if not (weights and warning == weights.warning):
+            console.warn(f"warning: {warning}")
+
+
+def _record(
+    options: EvaluateOptions,
+    how: SegmentOptions,
+    weights: Weights | None,
+    failed: Mapping[str, str],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    settings = {**asdict(how), **asdict(options)}
+    headers = weights.headers if weights else {}
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()},
+        "weights_hash": weights.hash if weights else None,
+        "network_hashes": {task: header.hash for task, header in headers.items()},
+        "failed": dict(failed),
+        "seconds": dict(seconds),
+        "peak_memory_mib": peak_memory_mib(),
+        **machine(library_versions(how.engine) if weights else None),
+    }

@@ -1,0 +1,38 @@
+"""Import the weights of the 2021 release: the program of `musclejax import-keras`."""
+
+from musclejax.anatomy import TASKS
+from musclejax.app import console
+from musclejax.app.options import KerasFiles
+from musclejax.app.process import BadUsage
+from musclejax.models.keras_import import import_keras
+from musclejax.models.provenance import Provenance
+from musclejax.models.weights import save_weights
+from musclejax.system import versions
+
+
+def run(files: KerasFiles) -> None:
+    """Import the files that are given.
+
+    Raises:
+        BadUsage: If none is given.
+        InputError: If h5py is not installed, or a file is damaged or another network's.
+    """
+    given = {task: path for task in TASKS if (path := getattr(files, task))}
+    if not given:
+        raise BadUsage("found no file; accepted: any of --thigh, --leg, --region.")
+    networks = {task: import_keras(path, task) for task, path in given.items()}
+    provenance = {
+        task: Provenance(
+            description="Weights of Agosti et al. 2021, imported from Keras HDF5",
+            license="as the imported file (Zenodo 10.5281/zenodo.4479168)",
+            origin={
+                "file": path.name,
+                "label order": "likely that of labels.txt; not verified",
+            },
+            versions=versions(),
+        )
+        for task, path in given.items()
+    }
+    save_weights(files.output, networks, provenance)
+    console.say(f"{files.output}: {', '.join(networks)}")
+    console.say(f"next: musclejax segment SCAN -o OUT --weights {files.output} --geometry 2021")

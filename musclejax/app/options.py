@@ -1,0 +1,190 @@
+"""What the commands are given beside the options of the work itself, a record a command."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from musclejax.bundled import DEFAULT_WEIGHTS
+from musclejax.errors import InputError
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """Which weights segment the scans, where, and what is written.
+
+    Attributes:
+        output: Folder for the results.
+        weights: Bundled weights (see `musclejax weights list`) or a weights folder.
+        threads: Processors to use.  [default: all]
+        scheduler: Segment on the workers of this Dask cluster: its address, or its scheduler file
+            (.json).  [default: here, one scan at a time]
+        fat_fraction: Fat-fraction map of the scan (NIfTI, 0-1 or percent), or a folder with a
+            NAME.nii.gz per scan.
+        dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
+        overwrite: Segment scans again that are already done.
+
+    Raises:
+        InputError: If two options exclude each other.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    weights: str = field(default=DEFAULT_WEIGHTS, metadata={"metavar": "NAME_OR_DIR"})
+    threads: int | None = None
+    scheduler: str | None = field(default=None, metadata={"metavar": "ADDRESS"})
+    fat_fraction: Path | None = None
+    dicom_seg: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that no two options exclude each other."""
+        if self.scheduler and self.threads:
+            remedy = "Bind the workers: `taskset`, or `srun --cpus-per-task` (docs/scaling.md)."
+            raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+
+
+@dataclass(frozen=True)
+class DemoJob:
+    """Where the sample scans are segmented.
+
+    Attributes:
+        output: Folder for the results.
+        threads: Processors to use.  [default: all]
+    """
+
+    output: Path = field(default=Path("musclejax-demo"), metadata={"flags": ("-o",)})
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class BenchJob:
+    """Where measurements go.
+
+    Attributes:
+        output: Folder for the results.
+        plot: Draw bench_KIND.png too.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    plot: bool = False
+
+
+_FOLDER = {"metavar": "DIR"}
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Which labels are compared with which reference, and what is written.
+
+    Attributes:
+        output: Folder for the results.
+        reference: Reference labels; see above.
+        prediction: Labels to evaluate.
+        weights: Or: weights to evaluate.
+        data: The dataset to evaluate the weights on.
+        region: Region of reference labels that come without a dataset.json.
+        all_slices: Count slices without reference labels too, as truly without muscle.
+        save_labels: With --weights: write the label maps.
+        threads: Processors to use.  [default: all]
+
+    Raises:
+        InputError: If options are missing or exclude each other, or a folder does not exist.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    reference: Path | None = field(default=None, metadata=_FOLDER)
+    prediction: Path | None = field(default=None, metadata=_FOLDER)
+    weights: str | None = field(default=None, metadata={"metavar": "NAME_OR_DIR"})
+    data: Path | None = field(default=None, metadata=_FOLDER)
+    region: Literal["thigh", "leg"] | None = None
+    all_slices: bool = False
+    save_labels: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check which options are given, and that their folders exist."""
+        named = ("reference", "prediction", "weights", "data")
+        given = [name for name in named if getattr(self, name) is not None]
+        if given not in (["reference", "prediction"], ["weights", "data"]):
+            found = " and ".join(f"--{name}" for name in given) or "neither"
+            accepted = "--reference and --prediction, or --weights and --data"
+            raise InputError("options", found, accepted)
+        if self.weights and self.region:
+            raise InputError("--region", "with --data", "with --reference only")
+        if self.save_labels and not self.weights:
+            raise InputError("--save-labels", "with --prediction", "with --weights only")
+        for name in ("reference", "prediction", "data"):
+            folder = getattr(self, name)
+            if folder and not folder.is_dir():
+                raise InputError(f"--{name}", f"no folder {folder}", "a folder")
+
+
+@dataclass(frozen=True)
+class RandomWeights:
+    """Which random, untrained weights are made.
+
+    Attributes:
+        output: Weights folder to make.
+        variant: Name of a variant; see `musclejax describe --variant all`.
+        seed: Seed of the random numbers.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    variant: str = "paper"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class WeightsExport:
+    """Weights made from training runs, and the statements that they carry.
+
+    Attributes:
+        output: Weights folder to make.
+        checkpoint: best: the epoch with the highest validation figure.
+        version: Version of the weights, as 1 or 2026.1.
+        description: What the weights are, in a sentence.  [default: which checkpoint it was]
+        license: License of the weights.
+        warning: What every result made with them shall say.
+        half: Store kernels in 16 bits: half of the space on disk.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    checkpoint: Literal["best", "last"] = "best"
+    version: str = ""
+    description: str = ""
+    license: str = "not stated"
+    warning: str = ""
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkExport:
+    """Which network becomes a file for other programs, in which format.
+
+    Attributes:
+        output: File to write: *.onnx or *.stablehlo.
+        format: onnx: any ONNX engine, any size. stablehlo: `jax.export`, 432 x 432.
+        weights: Bundled weights (see `musclejax weights list`) or a weights folder.
+        task: Which network; needed if the weights hold several.
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    format: Literal["onnx", "stablehlo"]
+    weights: str = field(default=DEFAULT_WEIGHTS, metadata={"metavar": "NAME_OR_DIR"})
+    task: Literal["thigh", "leg", "region"] | None = None
+
+
+@dataclass(frozen=True)
+class KerasFiles:
+    """The files of the 2021 release, and where their weights go.
+
+    Attributes:
+        output: Weights folder to make.
+        thigh: weights_thigh.hdf5
+        leg: weights_leg.hdf5
+        region: weights_thighleg.hdf5
+    """
+
+    output: Path = field(metadata={"flags": ("-o",)})
+    thigh: Path | None = field(default=None, metadata={"metavar": "FILE"})
+    leg: Path | None = field(default=None, metadata={"metavar": "FILE"})
+    region: Path | None = field(default=None, metadata={"metavar": "FILE"})

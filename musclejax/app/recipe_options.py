@@ -1,0 +1,176 @@
+"""Options of the commands that prepare data, train and tune, one record per command."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from musclejax.errors import InputError
+
+_CONFIG = {"metavar": "NAME_OR_FILE"}
+_OUTPUT = {"flags": ("-o",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """A recipe, its data, and changes to it; several commands share these options.
+
+    Attributes:
+        config: Recipe: thigh, leg, region (the paper's networks), phantom, phantom_gpu,
+            phantom_region (synthetic slices), tiny, tune, or a Python file with get_config(). The
+            file is executed: give only files that you trust.
+        data: Dataset in nnU-Net's raw layout (see `musclejax dataset --help`); may be given more
+            than once. Recipes with synthetic slices need none.
+        set: Change a setting of the recipe, such as optim.learning_rate=0.001; may be given more
+            than once.
+
+    Raises:
+        InputError: If a dataset is no folder.
+    """
+
+    config: str = field(default="thigh", metadata=_CONFIG)
+    data: tuple[Path, ...] = field(default=(), metadata={"metavar": "DIR"})
+    set: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUE"})
+
+    def __post_init__(self) -> None:
+        """Check that the datasets exist."""
+        for folder in self.data:
+            if not folder.is_dir():
+                raise InputError("--data", f"no folder {folder}", "a folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RecipeOptions):
+    """Start, folder and processes of a training run.
+
+    Attributes:
+        workdir: Folder of the run.
+        init: Weights to fine-tune, instead of random ones.
+        resume: Resume the run in --workdir.
+        early_stopping: Stop after train.early_stopping_patience epochs without a better validation
+            figure.
+        threads: Processors to use.  [default: all]
+        coordinator: Train on several processes: address of process 0, the same for all.
+        processes: Number of processes, with --coordinator.
+        process: Number of this process, from 0.
+
+    Raises:
+        InputError: If only some of the options of several processes are given.
+    """
+
+    workdir: Path = field(metadata={"metavar": "RUN"})
+    init: str | None = field(default=None, metadata={"metavar": "NAME_OR_DIR"})
+    resume: bool = False
+    early_stopping: bool = False
+    threads: int | None = None
+    coordinator: str | None = field(default=None, metadata={"metavar": "HOST:PORT"})
+    processes: int | None = None
+    process: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the options of several processes belong together."""
+        super().__post_init__()
+        given = self.coordinator, self.processes, self.process
+        if any(value is None for value in given) and any(value is not None for value in given):
+            subject, accepted = "--coordinator, --processes, --process", "all three, or none"
+            raise InputError(subject, "only some of them", accepted)
+        if self.processes is not None and self.processes < 1:
+            raise InputError("--processes", str(self.processes), "1 or more")
+        if self.process is not None and not 0 <= self.process < (self.processes or 1):
+            accepted = f"0 to {(self.processes or 1) - 1}, as --processes has it"
+            raise InputError("--process", str(self.process), accepted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(RecipeOptions):
+    """Folder and workers of a search for settings.
+
+    Attributes:
+        workdir: Folder of the search.
+        scheduler: Train on the workers of this Dask cluster: its address, or its scheduler file
+            (.json).  [default: here, one trial at a time]
+        threads: Processors to use, without --scheduler.  [default: all]
+
+    Raises:
+        InputError: If two options exclude each other.
+    """
+
+    config: str = field(default="tune", metadata=_CONFIG)
+    workdir: Path = field(metadata={"metavar": "RUN"})
+    scheduler: str | None = field(default=None, metadata={"metavar": "ADDRESS"})
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that no two options exclude each other."""
+        super().__post_init__()
+        if self.scheduler and self.threads:
+            remedy = "Give --nthreads to `dask worker`."
+            raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentOptions(RecipeOptions):
+    """Size and folder of a fixed set of augmented slices.
+
+    Attributes:
+        n: Augmented slices in all.
+        output: Dataset to write.
+        threads: Processors to use.  [default: all]
+
+    Raises:
+        InputError: If there are too few slices, or the output is the data.
+    """
+
+    n: int = 5000
+    output: Path = field(metadata=_OUTPUT)
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check number and folder."""
+        super().__post_init__()
+        if self.n < 2:
+            raise InputError("--n", str(self.n), "2 or more")
+        if self.output.resolve() in [folder.resolve() for folder in self.data]:
+            raise InputError("-o", f"{self.output}, which is the data", "another folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplesOptions(RecipeOptions):
+    """Picture of training slices.
+
+    Attributes:
+        slices: Slices to draw.
+        augmented: Augmented samples of each.
+        output: PNG file to write.
+    """
+
+    slices: int = 4
+    augmented: int = 2
+    output: Path = field(metadata=_OUTPUT)
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """A dataset to check.
+
+    Attributes:
+        folder: The dataset.
+        channel: Number of the image of each case.
+        output: Write the table as CSV too.
+    """
+
+    folder: Path = field(metadata={"argument": True})
+    channel: int = 0
+    output: Path | None = field(default=None, metadata=_OUTPUT)
+
+
+@dataclass(frozen=True)
+class PhantomJob:
+    """Folder and regions of synthetic scans.
+
+    Attributes:
+        output: Folder of the dataset; with --region both, of one dataset per region.
+        region: Region of the scans.
+    """
+
+    output: Path = field(metadata=_OUTPUT)
+    region: Literal["thigh", "leg", "both"] = "thigh"

@@ -1,0 +1,177 @@
+"""`musclejax train`: run a training, show its events, stop it on a signal."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import jax
+from ml_collections import ConfigDict
+
+from musclejax.app import console
+from musclejax.app.process import usage
+from musclejax.app.recipe_options import TrainOptions
+from musclejax.app.stop import STOPPED, stopping, until
+from musclejax.config import load_recipe
+from musclejax.loops import Advance
+from musclejax.models.weights import load_weights
+from musclejax.reports.training import draw_run, open_events, write_events
+from musclejax.system import machine
+from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
+from musclejax.training.loop import train_steps
+from musclejax.training.setup import Data, initial_variables, load_data_steps
+from musclejax.training.step import convolutions
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def run(options: TrainOptions) -> int:
+    """Train.
+
+    Returns:
+        The exit code: 0 done, `STOPPED` if a signal stopped it.
+
+    Raises:
+        BadUsage: If an option is unusable.
+        InputError: If the data cannot be learned from, or the run cannot begin or continue.
+    """
+    with usage():
+        config = load_recipe(options.config, options.set)
+        config.train.early_stopping |= options.early_stopping
+    _join(options)
+    if not _leads():  # the first process reports for all
+        console.set_verbosity(console.QUIET)
+    with usage():
+        weights = load_weights(options.init) if options.init else None
+        variables, start = initial_variables(config, weights)
+        library = convolutions(config)
+    data = console.follow(load_data_steps(options.data, config), "cases")
+    by = ", 3x3 convolutions by oneDNN" * (library == "onednn")
+    console.say(f"{config.task} network, variant {config.variant}, from {start}{by}")
+    facts = machine()
+    console.detail(", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    _introduce(data)
+    record = {
+        "start": start,
+        "folders": [str(folder) for folder in options.data],
+        "warnings": list(data.warnings),
+        "convolutions": library,
+        **facts,
+    }
+    return _train(options, config, data, variables, record)
+
+
+def _introduce(data: Data) -> None:
+    for name, sampler in data.samplers.items():
+        part = data.record.get(name, data.record["train"])
+        sizes = {
+            "slice": len(sampler),
+            "case": len(part["cases"]),
+            "subject": len(part["subjects"]),
+        }
+        counted = [f"{n} {what}{'s' * (n != 1)}" for what, n in sizes.items()]
+        console.say(f"{name}: {', '.join(counted)}")
+    for warning in data.warnings:
+        if _leads():
+            console.warn(f"warning: {warning}")
+
+
+def _train(
+    options: TrainOptions,
+    config: ConfigDict,
+    data: Data,
+    variables: dict[str, Any],
+    record: Mapping[str, Any],
+) -> int:
+    run = options.workdir
+    steps = train_steps(config, data, run, variables, resume=options.resume, record=record)
+    stopped = None
+    with (
+        stopping() as stop,
+        console.progress() as bars,
+        closing(Reporter(config, options, bars)) as reporter,
+        closing(until(steps, stop)) as events,
+    ):
+        for event in events:
+            reporter.show(event)
+            stopped = event if isinstance(event, RunStopped) else None
+    if stopped:
+        text = f"stopped after step {stopped.step}; the same command with --resume continues"
+        console.say(f"{run}: {text}")
+        return STOPPED
+    console.say(f"done; next: musclejax weights export {run} -o WEIGHTS")
+    return 0
+
+
+class Reporter:
+    """Shows a run: a bar, a line per epoch, the curves, events for TensorBoard."""
+
+    def __init__(self, config: ConfigDict, options: TrainOptions, bars: "Progress") -> None:
+        self._config, self._folder = config, options.workdir
+        self._bar = console.Bar(bars, "steps")
+        self._events: Any = None
+
+    def show(self, event: TrainEvent) -> None:
+        """Show an event."""
+        match event:
+            case StepDone(step, total):
+                self._bar.show(Advance(step, total))
+            case EpochDone(metrics):
+                console.say(epoch_line(metrics, int(self._config.train.epochs)))
+                if _leads():
+                    self._draw(metrics)
+
+    def _draw(self, metrics: Mapping[str, Any]) -> None:
+        if self._events is None:
+            self._events = open_events(self._folder, metrics["epoch"])
+        write_events(self._events, metrics)
+        draw_run(self._folder, f"{self._config.task}, variant {self._config.variant}")
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
+    """Return the line about an epoch."""
+    shown = {
+        "train_loss": ("loss", ".4g"),
+        "validation_loss": ("validation", ".4g"),
+        "validation_dsc": ("DSC", ".3f"),
+        "validation_soft_dsc": ("soft", ".3f"),
+        "validation_accuracy": ("accuracy", ".3f"),
+        "learning_rate": ("rate", ".3g"),
+    }
+    figures = [
+        f"{label} {metrics[name]:{digits}}"
+        for name, (label, digits) in shown.items()
+        if name in metrics
+    ]
+    seconds = metrics["seconds"] + metrics["validation_seconds"]
+    left = seconds * (epochs - metrics["epoch"])
+    return (
+        f"epoch {metrics['epoch']}/{epochs}: {', '.join(figures)}"
+        f"{' (best)' if metrics['best'] else ''}; {seconds:.0f} s, "
+        f"{100 * metrics['wait_share']:.0f} % waiting for data; {duration(left)} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _join(options: TrainOptions) -> None:
+    """Join the other processes of a distributed run, before JAX is used for anything else."""
+    if options.coordinator is None:
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(options.coordinator, options.processes, options.process)
+
+
+def _leads() -> bool:
+    """Return whether this is the process that prints and draws."""
+    return jax.process_index() == 0

@@ -1,0 +1,85 @@
+"""List weights, show them, draw random ones, export runs: the program of `musclejax weights`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from musclejax.anatomy import TASKS
+from musclejax.app import console
+from musclejax.app.options import RandomWeights, WeightsExport
+from musclejax.app.process import usage
+from musclejax.models.initialization import initialize
+from musclejax.models.provenance import Provenance, summary
+from musclejax.models.variants import find
+from musclejax.models.weights import list_weights, load_weights, save_weights
+from musclejax.reports.weights import weights_record, weights_sheets
+from musclejax.system import versions
+from musclejax.training.to_weights import export_runs
+
+
+def show_bundled(*, as_json: bool) -> None:
+    """Print a line about each set of weights that ships with the package."""
+    bundled = list_weights()
+    if as_json:
+        records = {name: weights_record(weights) for name, weights in bundled.items()}
+        click.echo(json.dumps(records, indent=2))
+        return
+    for weights in bundled.values():
+        click.echo(weights.summary)
+
+
+def show_weights(name_or_folder: str, *, as_json: bool) -> None:
+    """Print all details of some weights.
+
+    Raises:
+        BadUsage: If there are no such weights.
+    """
+    with usage():
+        weights = load_weights(name_or_folder)
+    if as_json:
+        click.echo(json.dumps(weights_record(weights), indent=2))
+        return
+    click.echo(weights.summary)
+    for sheet in weights_sheets(weights):
+        if sheet.rows:
+            console.table(sheet.columns, sheet.rows)
+
+
+def draw_random(options: RandomWeights) -> None:
+    """Write random, untrained weights.
+
+    Raises:
+        BadUsage: If there is no such variant.
+    """
+    with usage():
+        find(options.variant)
+    networks = {task: initialize(task, options.variant, options.seed) for task in TASKS}
+    provenance = Provenance(
+        trained=False,
+        description=f"Random weights (Glorot normal, seed {options.seed}); not trained",
+        origin={"start": f"random weights (seed {options.seed})"},
+        versions=versions(),
+    )
+    save_weights(options.output, networks, provenance)
+    tasks = ", ".join(networks)
+    console.say(f"{options.output}: {tasks} of variant {options.variant}, random, not trained")
+
+
+def export_weights(runs: Sequence[Path], options: WeightsExport) -> None:
+    """Write the networks of training runs as weights.
+
+    Raises:
+        InputError: If a folder holds no run or checkpoint, or two are of one task.
+    """
+    stated = Provenance(
+        version=options.version,
+        description=options.description,
+        license=options.license,
+        warning=options.warning,
+    )
+    records = export_runs(runs, options.output, options.checkpoint, stated, half=options.half)
+    for task, record in records.items():
+        epoch = f"{record.origin['checkpoint']} epoch {record.metrics.get('epoch', '?')}"
+        console.say(f"{options.output}: {task}, {epoch}; {summary({task: record})}")

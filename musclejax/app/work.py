@@ -1,0 +1,69 @@
+"""The work of `musclejax segment`, scan by scan: plain records, which a cluster passes around.
+
+Nothing heavy is imported here: a worker reads these records before its process is set up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from musclejax.app.options import SegmentJob
+from musclejax.errors import InputError
+from musclejax.prediction.options import SegmentOptions
+
+
+class Scan(NamedTuple):
+    """A scan to segment: its path, and the name of its files."""
+
+    path: Path
+    name: str
+
+
+class Outcome(NamedTuple):
+    """The result of one scan, as it is reported.
+
+    Attributes:
+        line: The result, or the failure.
+        done: Whether it is segmented.
+        warnings: To be read before relying on the labels.
+        details: For -v.
+    """
+
+    line: str
+    done: bool
+    warnings: tuple[str, ...] = ()
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The part of a command that is the same for all its scans.
+
+    Attributes:
+        job: Where results go; on a cluster with absolute paths.
+        options: How scans are segmented; the engine is resolved.
+        settings: As of `settings_of`, before paths were made absolute; for run records.
+        weights_hash: Of the weights that the command has loaded.
+    """
+
+    job: SegmentJob
+    options: SegmentOptions
+    settings: Mapping[str, Any]
+    weights_hash: str
+
+
+def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
+    """Return the settings that change the result; the weights have a hash of their own."""
+    settings = asdict(options)
+    del settings["batch_size"]
+    fat_fraction = str(job.fat_fraction or "")
+    return {**settings, "dicom_seg": job.dicom_seg, "fat_fraction": fat_fraction}
+
+
+def failure(scan: Scan, error: Exception) -> Outcome:
+    """Return the outcome of a scan that could not be segmented."""
+    if isinstance(error, InputError | OSError | MemoryError):
+        return Outcome(f"failed: {error}", False)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return Outcome(f"failed: {scan.path}: unexpected {reason}", False)

@@ -1,0 +1,12 @@
+from .engines import ENGINES as ENGINES
+from .engines import Engine as Engine
+from .job import Job as Job
+from .options import BenchOptions as BenchOptions
+from .plan import Grid as Grid
+from .plan import jobs_of as jobs_of
+from .record import Record as Record
+from .record import Sample as Sample
+from .runner import measure_steps as measure_steps
+from .table import repeats as repeats
+from .table import rows as rows
+from .whole_command import measure_command_steps as measure_command_steps

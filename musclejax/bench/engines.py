@@ -1,0 +1,82 @@
+"""What runs the network or prepares training data: the engines of `segment`, and their rivals."""
+
+import platform
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from musclejax.models.cpu import onednn_library
+from musclejax.prediction.engines import OFFERED, PACKAGES, PRECISIONS
+
+REFERENCE = "jax"
+"""The engine that ratios are relative to."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What can be measured of an engine, and what it needs.
+
+    Attributes:
+        precisions: Kind of measurement -> precisions that the engine computes in.
+        modules: Python modules that it needs beyond those that musclejax requires.
+        ours: Whether musclejax itself runs it. Then its process is set up (heap, cache) like one of
+            `musclejax segment` or `train`; rivals get the system's defaults.
+        versioned: Distributions that a result depends on.
+        extra: Extra of musclejax that installs it.
+    """
+
+    precisions: dict[str, tuple[str, ...]]
+    modules: tuple[str, ...] = ()
+    ours: bool = False
+    versioned: tuple[str, ...] = ("jax", "jaxlib", "flax")
+    extra: str = "bench"
+
+
+def _own(name: str, *versioned: str, **also: tuple[str, ...]) -> Engine:
+    """Return the row of an engine of `segment`; `also` gives precisions of other kinds."""
+    kinds = {"infer": OFFERED[name], "segment": OFFERED[name], **also}
+    return Engine(kinds, PACKAGES[name], True, versioned)
+
+
+_JAX = ("jax", "jaxlib", "flax")
+_F32 = ("float32",)
+ENGINES: dict[str, Engine] = {
+    "jax": _own("jax", *_JAX, train=_F32, data=_F32),
+    "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, train=_F32),
+    "onnxruntime": _own("onnxruntime", "onnxruntime"),
+    "openvino": _own("openvino", "openvino"),
+    "flax": Engine({"infer": _F32, "train": _F32}),
+    "torch": Engine({"infer": PRECISIONS, "train": PRECISIONS}, ("torch",), versioned=("torch",)),
+    "keras": Engine(
+        {"infer": _F32, "train": _F32},
+        ("tensorflow", "keras"),
+        versioned=("keras", "tensorflow", "tensorflow-cpu"),
+    ),
+    "imgaug": Engine(
+        {"data": _F32}, ("imgaug",), versioned=("imgaug", "opencv-python"), extra="imgaug"
+    ),
+    "scipy": Engine({"data": _F32}, versioned=("scipy",)),
+}
+"""Name -> engine, ours first. flax: the network in plain Flax layers, as a rival."""
+
+
+def engines_of(kind: str) -> list[str]:
+    """Return the names of the engines that a kind of measurement knows."""
+    return [name for name, engine in ENGINES.items() if kind in engine.precisions]
+
+
+def unavailable_reason(engine: str) -> str:
+    """Return what the engine lacks here; empty if nothing."""
+    if engine == "onednn":
+        return onednn_library.unavailable_reason()
+    for module in ENGINES[engine].modules:
+        if find_spec(module) is None:
+            return f"no module {module}" + _package_here(module)
+    return ""
+
+
+def _package_here(module: str) -> str:
+    """Return which package has the module on this system, where systems differ."""
+    if module != "tensorflow":
+        return ""
+    small = platform.system() == "Linux" and platform.machine() == "x86_64"
+    return f" (package {'tensorflow-cpu' if small else 'tensorflow'})"

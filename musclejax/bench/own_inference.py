@@ -1,0 +1,29 @@
+"""Inference as musclejax itself runs it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from musclejax.bench import noise
+from musclejax.bench.job import TASK, Job
+from musclejax.config import default_config
+from musclejax.models.network import Network
+from musclejax.models.shapes import expected_shapes, nest_arrays
+from musclejax.models.variants import find
+from musclejax.prediction.engines import predict_function
+
+
+def inference(job: Job) -> Callable[[np.ndarray], Any]:
+    """Return images -> labels and confidence, as `musclejax segment` computes them."""
+    return predict_function(random_network(job), job.engine, job.precision)
+
+
+def random_network(job: Job) -> Network:
+    """Return a network of random weights."""
+    config = default_config()
+    config.task, config.variant = TASK, job.variant
+    spec, rng = find(job.variant), np.random.default_rng(0)
+    shapes = expected_shapes(spec, TASK)
+    arrays = {path: noise.array(rng, path[-1], shape) for path, shape in shapes.items()}
+    return Network(config, spec, nest_arrays(arrays))

@@ -1,0 +1,37 @@
+"""Training as musclejax itself runs it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from musclejax.bench import noise
+from musclejax.bench.job import Job
+from musclejax.bench.own_inference import random_network
+from musclejax.data.batches import Batch
+from musclejax.training.step import initial_state, make_steps
+
+LEARNING_RATE = 1e-3
+
+
+def training(job: Job) -> Callable[[], object]:
+    """Return a step as `musclejax train` takes it: loss, AMSGrad, L2, and the metrics."""
+    network, labels = random_network(job), noise.labels(job)
+    network.config.models.convolutions = "onednn" if job.engine == "onednn" else "xla"
+    steps = make_steps(network.config, labels.size)
+    state = [steps.place(initial_state(network.config, dict(network.variables), labels.size))]
+    batch = Batch(
+        image=noise.images(job.batch_size, job)[..., None],
+        labels=labels,
+        weights=np.ones(labels.shape, np.float32),
+        mask=np.ones(len(labels), bool),
+    )
+    placed, rate = steps.to_global(batch), jnp.float32(LEARNING_RATE)
+
+    def call() -> object:
+        state[0], metrics = steps.train(state[0], placed, rate)
+        jax.block_until_ready(state[0])
+        return float(metrics.data_loss)
+
+    return call

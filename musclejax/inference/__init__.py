@@ -1,1 +1,0 @@
-"""From a scan to labelled muscles, measurements and files."""

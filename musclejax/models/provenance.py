@@ -1,0 +1,96 @@
+"""The provenance of a network: a record that is stored with it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from musclejax.anatomy import TASKS
+from musclejax.errors import InputError
+
+UNTRAINED = "random weights, not trained: the labels mean nothing"
+_FIGURES = {"validation_dsc": "validation DSC", "validation_accuracy": "validation accuracy"}
+"""Metric of a run -> its name in a summary."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin, license, training data and metrics of a network.
+
+    Attributes:
+        version: Of the set of weights that it belongs to.
+        trained: Whether it has learned anything; random weights have not.
+        description: The network in a sentence or two.
+        license: Of the weights.
+        warning: Shown with every result; empty if there is none.
+        data: Training data: "train" and "validation", with cases, subjects and slices.
+        metrics: Figures of the checkpoint, by name.
+        origin: Start of the training, checkpoint, imported file.
+        versions: Of Python and the packages it was made with.
+    """
+
+    version: str = ""
+    trained: bool = True
+    description: str = ""
+    license: str = "not stated"
+    warning: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def provenance_from_json(values: Mapping[str, Any]) -> Provenance:
+    """Return the record in a file; fields of later versions are left out.
+
+    Raises:
+        InputError: If a field is of another kind.
+    """
+    kinds = {"trained": bool, "data": dict, "metrics": dict, "origin": dict, "versions": dict}
+    known = {f.name: values[f.name] for f in fields(Provenance) if f.name in values}
+    for name, value in known.items():
+        kind = kinds.get(name, str)
+        if not isinstance(value, kind):
+            raise InputError(f"provenance.{name}", repr(value)[:60], f"a {kind.__name__}")
+    return Provenance(**known)
+
+
+def joined(records: Mapping[str, Provenance], text: Callable[[Provenance], str]) -> str:
+    """Return a text of several networks once if it is the same, else by task."""
+    texts = {task: text(record) for task, record in records.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{task}: {line}" for task, line in texts.items() if line)
+
+
+def summary(records: Mapping[str, Provenance]) -> str:
+    """Return training data and main figures of some networks in a few words."""
+    if not all(record.trained for record in records.values()):
+        return "random, not trained"
+    parts = [part for part in (_trained_on(records), _figures(records)) if part]
+    return "; ".join(parts) or joined(records, lambda record: record.description)
+
+
+def _trained_on(records: Mapping[str, Provenance]) -> str:
+    parts = [r.data["train"] for r in _segmenting(records).values() if "train" in r.data]
+    subjects = {subject for part in parts for subject in part["subjects"]}
+    if not parts:
+        return ""
+    of = f"{len(subjects)} subject{'s' * (len(subjects) != 1)}"
+    if all(part.get("source") == "phantom" for part in parts):
+        return f"trained on synthetic slices of {of}"
+    return f"trained on {sum(part['slices'] for part in parts)} slices of {of}"
+
+
+def _figures(records: Mapping[str, Provenance]) -> str:
+    figures: dict[str, list[str]] = {}
+    for task, record in _segmenting(records).items():
+        metric = TASKS[task].best_metric
+        if metric in record.metrics:
+            figures.setdefault(metric, []).append(f"{record.metrics[metric]:.3f} {task}")
+    return ", ".join(f"{_FIGURES[name]} {', '.join(found)}" for name, found in figures.items())
+
+
+def _segmenting(records: Mapping[str, Provenance]) -> Mapping[str, Provenance]:
+    """Return the segmentation networks; the classifier if it is alone."""
+    chosen = {task: r for task, r in records.items() if not TASKS[task].is_classifier}
+    return chosen or records

@@ -1,0 +1,16 @@
+from .cohort import PROTOCOLS as PROTOCOLS
+from .cohort import Scan as Scan
+from .cohort import plan as plan
+from .cohort import sample_scan as sample_scan
+from .disease import SEVERITIES as SEVERITIES
+from .generator import Phantom as Phantom
+from .options import Cohort as Cohort
+from .sampler import PhantomSampler as PhantomSampler
+from .sampler import phantom_samplers as phantom_samplers
+from .slice import Sample as Sample
+from .slice import Settings as Settings
+from .slice import sample_slice as sample_slice
+from .templates import GROUPS as GROUPS
+from .templates import Anatomy as Anatomy
+from .templates import load_anatomy as load_anatomy
+from .write import write_phantoms_steps as write_phantoms_steps

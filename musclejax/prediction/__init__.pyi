@@ -1,0 +1,17 @@
+from .batches import Prediction as Prediction
+from .batches import predict_labels as predict_labels
+from .batches import predict_regions as predict_regions
+from .engines import ENGINES as ENGINES
+from .engines import PRECISIONS as PRECISIONS
+from .engines import predict_function as predict_function
+from .engines import resolve as resolve
+from .engines import unavailable_reason as unavailable_reason
+from .measurement import load_fat_fraction as load_fat_fraction
+from .measurement import measure_muscles as measure_muscles
+from .measurement import measure_slices as measure_slices
+from .options import SegmentOptions as SegmentOptions
+from .quality import Quality as Quality
+from .quality import measure_quality as measure_quality
+from .result import Segmentation as Segmentation
+from .segment import classify as classify
+from .segment import segment_steps as segment_steps

@@ -1,0 +1,251 @@
+"""The engines that compute a network while predicting: JAX, alone or with oneDNN, or ONNX engines.
+
+In all of them, labels and confidence leave as uint8 from inside the engine. ONNX Runtime and
+OpenVINO get the network as an ONNX graph made in memory. All but "jax" need the extra
+`musclejax[engines]`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from musclejax.errors import InputError
+from musclejax.models.cpu import onednn, onednn_library
+from musclejax.models.fold import fold_batch_norm
+from musclejax.models.network import Network
+from musclejax.prediction.options import Engine, Precision
+from musclejax.system import available_threads
+
+ENGINES: tuple[Engine, ...] = tuple(name for name in get_args(Engine) if name != "auto")
+"""onednn: JAX, its 3x3 convolutions computed by oneDNN."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FASTEST_FIRST: tuple[Engine, ...] = ("openvino", "onnxruntime", "onednn", "jax")
+"""The order in which "auto" looks. Source: ours; benchmarks/bench_infer.csv, and threads/ there for
+onednn against jax."""
+_F32 = ("float32",)
+OFFERED = {"jax": PRECISIONS, "onednn": _F32, "onnxruntime": _F32, "openvino": PRECISIONS}
+"""Engine -> precisions. ONNX Runtime has no bfloat16 convolution for CPUs."""
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "jax": (),
+    "onednn": (),  # a library, no module
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+}
+INSTALL = "pip install 'musclejax[engines]'"
+STEPS = 255
+"""Probabilities leave the engine as uint8 in steps of 1/255: four times less memory."""
+
+Images = Float[np.ndarray, "b h w 1"]
+Outputs = tuple[UInt8[Any, "b h w *classes"], ...]
+PredictFunction = Callable[[Images], Outputs]
+
+
+def resolve(engine: str = "auto", precision: str = "float32") -> Engine:
+    """Return the engine to use.
+
+    Args:
+        engine: One of `ENGINES`, or "auto" for the fastest one that is installed here and
+            computes in that precision.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        InputError: If there is no such engine or precision, the engine does not offer the
+            precision, or a package is missing.
+    """
+    if precision not in PRECISIONS:
+        raise InputError.choice("precision", precision, PRECISIONS)
+    if engine == "auto":
+        return next(e for e in FASTEST_FIRST if not unavailable_reason(e, precision))
+    known = next((e for e in ENGINES if e == engine), None)
+    if known is None:
+        raise InputError.choice("engine", engine, ("auto", *ENGINES))
+    reason = unavailable_reason(known, precision)
+    if reason:
+        raise reason
+    return known
+
+
+def missing_packages(engine: str) -> list[str]:
+    """Return the packages that the engine needs and that are not installed."""
+    return [package for package in PACKAGES[engine] if find_spec(package) is None]
+
+
+def library_versions(engine: str) -> dict[str, str]:
+    """Return the versions of the libraries that an engine adds to JAX."""
+    if engine == "onednn":
+        return {"onednn": onednn_library.version()}
+    return {package: version(package) for package in PACKAGES[engine]}
+
+
+@lru_cache(maxsize=8)
+def predict_function(
+    network: Network, engine: str = "jax", precision: str = "float32", probabilities: bool = False
+) -> PredictFunction:
+    """Return the function that labels a batch; kept, so that nothing is built or compiled twice.
+
+    Args:
+        network: A segmentation network.
+        engine: One of `ENGINES`, as `resolve` returns it.
+        precision: One of `PRECISIONS`: of the operands of convolutions; sums are float32.
+        probabilities: Whether to return those of every class too.
+
+    Returns:
+        A function of normalized slices on the model grid. It gives labels, their probability in
+        steps of 1/255 and, if requested, the probability of every class in such steps.
+
+    Raises:
+        InputError: As `resolve`.
+    """
+    return _MAKERS[resolve(engine, precision)](network, precision, probabilities)
+
+
+def unavailable_reason(engine: str, precision: str) -> InputError | None:
+    """Return why an engine cannot be used with a precision; None if it can."""
+    if precision not in OFFERED[engine]:
+        able = ", ".join(e for e, offered in OFFERED.items() if precision in offered)
+        remedy = f"Engines with {precision}: {able}."
+        return InputError(f"engine {engine}", precision, ", ".join(OFFERED[engine]), remedy)
+    missing = missing_packages(engine)
+    absent = onednn.unavailable_reason() if engine == "onednn" else ""
+    if missing or absent:
+        found = absent or f"no package {', '.join(missing)}"
+        accepted = "a CPU and the extra `engines`" if absent else "the extra `engines`"
+        return InputError(f"engine {engine}", found, accepted, f"Run: {INSTALL}")
+    if (engine, precision) == ("openvino", "bfloat16") and not _has_bfloat16():
+        return InputError(f"engine {engine}", "a processor without bfloat16", "float32")
+    return None
+
+
+def _jax_function(
+    network: Network, precision: str, probabilities: bool, convolutions: str = "xla"
+) -> PredictFunction:
+    module, variables = fold_batch_norm(network, precision, convolutions)
+    # On the device once: NumPy arguments would be copied at every call.
+    placed = jax.device_put(variables)
+
+    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
+        logits = jnp.asarray(module.apply(variables, images, train=False))
+        labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        if probabilities:
+            soft = _to_steps(jax.nn.softmax(logits))
+            return labels, soft.max(-1), soft
+        top = logits.max(-1, keepdims=True)
+        return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
+
+    jitted = partial(jax.jit(apply), placed)
+    # oneDNN keeps all processors busy by itself.
+    whole = convolutions == "onednn" or available_threads() == 1
+    return jitted if whole else partial(_halved, jitted)
+
+
+def _halved(predict: PredictFunction, images: Images) -> Outputs:
+    """Label the halves of a batch at once: where one leaves processors idle, the other takes them.
+
+    Source: ours; batches of 4 of the paper's network took 0.46 s per slice so, 0.55 s whole.
+    """
+    if len(images) % 2:
+        return predict(images)
+    halves = _HALVES.map(lambda half: [np.asarray(a) for a in predict(half)], np.split(images, 2))
+    return tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))
+
+
+_HALVES = ThreadPoolExecutor(2, "musclejax-half")
+
+
+def _onednn_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
+    return _jax_function(network, precision, probabilities, "onednn")
+
+
+def _to_steps(probability: jax.Array) -> jax.Array:
+    return jnp.round(probability * STEPS).astype(jnp.uint8)
+
+
+def _onnxruntime_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_threads()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(
+        _graph(network, probabilities), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: tuple(session.run(None, {"image": _channel_first(images)}))
+
+
+def _openvino_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
+    core = _openvino().Core()
+    settings = {
+        # Stated, because bfloat16 is the default of processors that have it.
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": available_threads(),
+        "ENABLE_CPU_PINNING": False,  # threads stay where the process may be, as XLA's do
+    }
+    model = core.read_model(_graph(network, probabilities))
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def predict(images: Images) -> Outputs:
+        outputs = request.infer({"image": _channel_first(images)}, share_inputs=True)
+        return tuple(outputs.values())
+
+    return predict
+
+
+_MAKERS: dict[str, Callable[[Network, str, bool], PredictFunction]] = {
+    "jax": _jax_function,
+    "onednn": _onednn_function,
+    "onnxruntime": _onnxruntime_function,
+    "openvino": _openvino_function,
+}
+
+
+def _graph(network: Network, probabilities: bool) -> bytes:
+    """Return the network as a serialized ONNX model that ends in uint8."""
+    from musclejax.models import onnx_graph
+
+    module, variables = fold_batch_norm(network)
+    outputs = ["labels", "confidence"] + ["probabilities"] * probabilities
+    model = onnx_graph.build(module.spec, network.task, variables["params"], outputs)
+    return model.SerializeToString()
+
+
+def _channel_first(images: Images) -> Float[np.ndarray, "b 1 h w"]:
+    return np.ascontiguousarray(images).reshape(len(images), 1, *images.shape[1:3])
+
+
+@lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _openvino() -> Any:
+    with _without_telemetry():
+        import openvino
+    return openvino
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Keep OpenVINO from reporting its import to Google Analytics and from forking to do so.
+
+    It falls back to a stub of its own if the package `openvino_telemetry` cannot be imported.
+    """
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before

@@ -1,0 +1,56 @@
+"""How a scan is segmented: one record, made once and passed whole."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from musclejax.errors import InputError
+from musclejax.options import check_choices
+
+Engine = Literal["auto", "jax", "onednn", "onnxruntime", "openvino"]
+Precision = Literal["float32", "bfloat16"]
+BATCH_SIZE = 4
+"""Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
+and 1.07 s per slice on two AVX2 cores."""
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How a scan is segmented.
+
+    Attributes:
+        region: Which network; auto: the classifier decides.
+        geometry: world: orientation from the file, every slice. 2021: as the 2021 code.
+        engine: Engine of the segmentation network; auto: the fastest one here. All but jax need
+            musclejax[engines]. The classifier is always computed by JAX in float32.
+        precision: Of the factors in convolutions; sums are float32. Not every engine and processor
+            has bfloat16.
+        batch_size: Slices at once; more take more memory.
+        tta: Test-time augmentation: where the network is uncertain of a limb, predict its mirror
+            image and, for thighs, the rotated limb too, and weigh in an atlas prior (not with
+            geometry 2021).
+        postprocess: Remove small connected components and sections below the minimum, and fill
+            holes (not with geometry 2021).
+        probabilities: Keep the probability of every class too.
+
+    Raises:
+        InputError: If a field is none of its choices.
+    """
+
+    region: Literal["auto", "thigh", "leg"] = "auto"
+    geometry: Literal["world", "2021"] = "world"
+    engine: Engine = "jax"
+    precision: Precision = "float32"
+    batch_size: int = BATCH_SIZE
+    tta: bool = True
+    postprocess: bool = True
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        """Check in Python, before anything is computed."""
+        check_choices(self)
+        if self.batch_size < 1:
+            raise InputError("batch_size", str(self.batch_size), "1 or more")
+
+
+DEFAULTS = SegmentOptions()
+"""How `musclejax.segment` segments if no options are given."""

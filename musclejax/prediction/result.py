@@ -1,0 +1,83 @@
+"""A segmented scan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from musclejax import anatomy
+from musclejax.prediction.quality import Quality
+from musclejax.scan.sides import Sides
+from musclejax.scan.volume import Volume
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmentation:
+    """A segmented scan.
+
+    Attributes:
+        volume: The scan.
+        labels: Muscle numbers of `anatomy.REGIONS[region]`, on the scan's own grid; the same
+            number on both sides.
+        confidence: Probability of the label in steps of 1/255, same grid. Voxels that
+            post-processing has relabeled keep that of the label that they had.
+        sides: The side of each voxel, and the method that found it.
+        covered: Voxels that a network has seen; the rest is 0 in `labels`.
+        region: "thigh" or "leg".
+        region_probability: The classifier's mean probability of that region; None if the region
+            was given.
+        weights: Name of the weights.
+        trained: False if the weights are random: then the labels mean nothing.
+        quality: Measured for the out-of-distribution check.
+        engine: What computed the network: one of `prediction.engines.ENGINES`.
+        precision: "float32" or "bfloat16".
+        probabilities: Of every class in steps of 1/255, if requested.
+        tta_slices: Number of slices with test-time augmentation; see `prediction.tta`.
+        warnings: To be read before relying on the labels.
+    """
+
+    volume: Volume
+    labels: UInt8[np.ndarray, "i j k"]
+    confidence: UInt8[np.ndarray, "i j k"]
+    sides: Sides
+    covered: Bool[np.ndarray, "i j k"]
+    region: str
+    region_probability: float | None
+    weights: str
+    trained: bool
+    quality: Quality | None = None
+    engine: str = "jax"
+    precision: str = "float32"
+    probabilities: UInt8[np.ndarray, "i j k c"] | None = None
+    tta_slices: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def anatomy(self) -> anatomy.Region:
+        """The region with its muscles, numbers and colors."""
+        return anatomy.REGIONS[self.region]
+
+    def __repr__(self) -> str:
+        """Return one line: scan, region, slices, weights."""
+        slices = f"{self.volume.num_slices} slices"
+        return f"<Segmentation {self.volume.name}: {self.region}, {slices}, weights {self.weights}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of muscle volumes by side, for notebooks."""
+        sides = "".join(f"<th>{side} (ml)</th>" for side in anatomy.SIDES)
+        rows = "".join(
+            f"<tr><td>{muscle.abbreviation} {muscle.name}</td>"
+            + "".join(f"<td>{ml:.1f}</td>" for ml in by_side)
+            + "</tr>"
+            for muscle, by_side in zip(self.anatomy.muscles, _volumes_ml(self), strict=True)
+        )
+        caption = repr(self).strip("<>")
+        head = f"<tr><th>muscle</th>{sides}</tr>"
+        return f"<table><caption>{caption}</caption>{head}{rows}</table>"
+
+
+def _volumes_ml(result: Segmentation) -> Float[np.ndarray, "muscles sides"]:
+    shape = len(anatomy.SIDES) + 1, result.anatomy.num_classes
+    code = result.sides.voxels.astype(int) * shape[1] + result.labels
+    counts = np.bincount(code.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    return counts[1:, 1:].T * result.volume.voxel_mm3 / 1000

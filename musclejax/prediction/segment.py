@@ -1,0 +1,230 @@
+"""The tree: classify the region, apply its network, bring the labels back onto the scan."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from nibabel.spatialimages import SpatialImage
+
+from musclejax import anatomy
+from musclejax.bundled import DEFAULT_WEIGHTS
+from musclejax.errors import InputError
+from musclejax.loops import Advance, Stage, result_of
+from musclejax.models.network import Network
+from musclejax.models.weights import Weights, load_weights
+from musclejax.prediction.batches import predict_regions
+from musclejax.prediction.engines import resolve
+from musclejax.prediction.options import DEFAULTS, SegmentOptions
+from musclejax.prediction.postprocess import postprocess
+from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
+from musclejax.prediction.result import Segmentation
+from musclejax.prediction.windows import SlicePrediction, predict_in_windows_steps
+from musclejax.scan.grid import (
+    SKIPPED_2021,
+    GridTransform,
+    interpolate,
+    labels_from_model_grid,
+    to_model_grid,
+    to_scan,
+    to_thumbnails,
+)
+from musclejax.scan.intensity import normalize
+from musclejax.scan.sides import Sides, find_sides
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume
+
+Steps = Generator[Stage | Advance, None, Segmentation]
+
+
+def segment(
+    scan: str | Path | SpatialImage | Volume,
+    weights: Weights | str | Path = DEFAULT_WEIGHTS,
+    options: SegmentOptions = DEFAULTS,
+) -> Segmentation:
+    """Label the muscles of a scan.
+
+    Args:
+        scan: A NIfTI file, a DICOM file or folder, a nibabel image, or a `Volume`.
+        weights: Loaded weights, the name of bundled ones, or a folder. Load once and pass the
+            same object to segment many scans: compiled networks are kept with it.
+        options: See `SegmentOptions`.
+
+    Raises:
+        InputError: If the scan cannot be segmented, the weights lack a network, or the engine is
+            not installed or lacks the precision.
+
+    Source: paper, Fig. 5; classification of all slices rather than one: ours.
+    """
+    return result_of(segment_steps(scan, weights, options))
+
+
+def segment_steps(
+    scan: str | Path | SpatialImage | Volume,
+    weights: Weights | str | Path = DEFAULT_WEIGHTS,
+    options: SegmentOptions = DEFAULTS,
+) -> Steps:
+    """Label the muscles of a scan; see `segment`.
+
+    Yields:
+        The stages load, weights (both only if there is something to read), resample, classify,
+        network and restore. In the stage network: slices done and their total, which grows by the
+        slices with test-time augmentation.
+    """
+    resolve(options.engine, options.precision)  # an engine that cannot compute is reported first
+    if not isinstance(scan, Volume):
+        yield Stage("load")
+    volume = load(scan)
+    if not isinstance(weights, Weights):
+        yield Stage("weights")
+        weights = load_weights(weights)
+    yield Stage("resample")
+    slices, transform = to_model_grid(volume, options.geometry)
+    yield Stage("classify")
+    region, probability = _choose_region(weights, slices, options)
+    on_grid = ModelGrid(volume, slices, transform)
+    return (yield from label_steps(on_grid, weights, region, probability, options))
+
+
+class ModelGrid(NamedTuple):
+    """A scan on the model grid, and the way back; see `scan.grid.to_model_grid`."""
+
+    volume: Volume
+    slices: Float[np.ndarray, "z r c"]
+    transform: GridTransform
+
+
+def label_steps(
+    scan: ModelGrid,
+    weights: Weights,
+    region: str,
+    region_probability: float | None,
+    options: SegmentOptions,
+) -> Steps:
+    """Label the muscles of a scan of a known region.
+
+    Args:
+        scan: On the model grid by `options.geometry`.
+        weights: The networks.
+        region: "thigh" or "leg".
+        region_probability: The classifier's; None if the region was given.
+        options: See `SegmentOptions`. Test-time augmentation takes trained weights; it and
+            post-processing take geometry "world".
+    """
+    network = find_network(weights, region)
+    world = options.geometry == "world"
+    engine = resolve(options.engine, options.precision)
+    tta = options.tta and weights.trained and world
+    options = replace(options, engine=engine, tta=tta)
+    yield Stage("network")
+    scaled = normalize(scan.slices, network.config.intensity)
+    predicted = yield from predict_in_windows_steps(network, scan.slices, scaled, options)
+    yield Stage("restore")
+    volume, shown = scan.volume, anatomy.REGIONS[region]
+    restored = _restore(predicted.slices, scan.transform, options.probabilities)
+    labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
+    if options.postprocess and world:
+        labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
+    limbs = 2 if sides.method == "gap" else 1
+    quality = measure_quality(volume, labels, predicted.confidence, region_probability, limbs)
+    warnings = *_warnings(volume, sides, weights), out_of_distribution_warning(quality)
+    return Segmentation(
+        volume=volume,
+        labels=labels,
+        confidence=restored.confidence,
+        sides=sides,
+        covered=restored.covered,
+        region=region,
+        region_probability=region_probability,
+        weights=weights.name,
+        trained=weights.trained,
+        quality=quality,
+        engine=options.engine,
+        precision=options.precision,
+        probabilities=restored.probabilities,
+        tta_slices=predicted.tta_slices,
+        warnings=tuple(filter(None, warnings)),
+    )
+
+
+def classify(
+    network: Network, slices: Float[np.ndarray, "z r c"], geometry: str = "world"
+) -> dict[str, float]:
+    """Return the probability of each region for a scan's model slices.
+
+    "world" averages over all slices that show anything; "2021" takes the middle slice of the scan
+    only, as the 2021 code did.
+    """
+    scaled = normalize(slices, network.config.intensity)
+    if geometry == "2021":
+        # Both ends of the scan are missing here; of its n slices, slice n // 2 is this one.
+        before, after = SKIPPED_2021
+        middle = (len(slices) + before + after) // 2 - before
+        scaled = scaled[middle : middle + 1]
+    else:
+        scaled = scaled[scaled.any((1, 2))]
+    mean = predict_regions(network, to_thumbnails(scaled)).mean(0)
+    return {name: float(p) for name, p in zip(anatomy.REGIONS, mean, strict=True)}
+
+
+def find_network(weights: Weights, task: str) -> Network:
+    """Return the network of a task.
+
+    Raises:
+        InputError: If the weights lack it.
+    """
+    if task not in weights.networks:
+        has = ", ".join(weights.networks)
+        remedy = "Give --region thigh or --region leg." if task == anatomy.CLASSIFIER else ""
+        raise InputError(f"weights {weights.name}", f"networks {has}", f"a {task} network", remedy)
+    return weights.networks[task]
+
+
+def _choose_region(
+    weights: Weights, slices: Float[np.ndarray, "z r c"], options: SegmentOptions
+) -> tuple[str, float | None]:
+    if options.region != "auto":
+        return options.region, None
+    classifier = find_network(weights, anatomy.CLASSIFIER)
+    probabilities = classify(classifier, slices, options.geometry)
+    best = max(probabilities, key=lambda name: probabilities[name])
+    return best, probabilities[best]
+
+
+class _Restored(NamedTuple):
+    """A prediction on the scan's own grid; see `Segmentation`."""
+
+    labels: UInt8[np.ndarray, "i j k"]
+    confidence: UInt8[np.ndarray, "i j k"]
+    covered: Bool[np.ndarray, "i j k"]
+    probabilities: UInt8[np.ndarray, "i j k c"] | None
+
+
+def _restore(
+    predicted: Iterable[SlicePrediction], transform: GridTransform, keep_probabilities: bool
+) -> _Restored:
+    labels, confidence, probabilities = [], [], []
+    for found in predicted:
+        own_labels, own_confidence = labels_from_model_grid(*found, transform)
+        labels.append(own_labels)
+        confidence.append(own_confidence)
+        if keep_probabilities:
+            blended = interpolate(found.probabilities, transform)
+            probabilities.append(np.round(blended).astype(np.uint8))
+    return _Restored(
+        labels=to_scan(np.stack(labels), transform),
+        confidence=to_scan(np.stack(confidence), transform),
+        covered=to_scan(np.ones((len(labels), *labels[0].shape), bool), transform),
+        probabilities=to_scan(np.stack(probabilities), transform) if keep_probabilities else None,
+    )
+
+
+def _warnings(volume: Volume, sides: Sides, weights: Weights) -> list[str]:
+    warnings = [weights.warning] if weights.warning else []
+    if not volume.has_orientation:
+        warnings.append("the file stores no orientation: left and right may be swapped")
+    if sides.method == "position":
+        warnings.append("one limb in view, its side found only by its position in the scanner")
+    return warnings

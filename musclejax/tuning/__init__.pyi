@@ -1,0 +1,12 @@
+from .hyperband import check_search as check_search
+from .hyperband import in_process as in_process
+from .hyperband import plan as plan
+from .hyperband import ranked as ranked
+from .hyperband import search_steps as search_steps
+from .log import Entry as Entry
+from .log import append_entry as append_entry
+from .log import open_search as open_search
+from .log import read_log as read_log
+from .space import SPACE as SPACE
+from .space import trial_config as trial_config
+from .trial import trial_steps as trial_steps
