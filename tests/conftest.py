@@ -19,6 +19,16 @@ def compile_cache() -> Path:
     return folder
 
 
+def bind_to_one_core() -> None:
+    """Give each test process of several a core of its own: threads that share cores wait for one
+    another, and the suite takes twice as long."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+bind_to_one_core()  # before any library counts cores
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Compiled functions are shared by the two test processes and by later runs of the suite.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -9,16 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import Result
 from ml_collections import ConfigDict
 
-from musclejax import anatomy
 from musclejax.cluster import TIMEOUT_S, connect
 from musclejax.config import load_recipe
-from musclejax.data.write import write_index
 from musclejax.errors import InputError
 from musclejax.files import differences, locked
 from musclejax.reports.search import best_trials, recipe_text, save_results, to_table
@@ -538,38 +535,3 @@ def test_no_dask(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     result = call("tune", "--data", data, "--workdir", tmp_path / "r", "--scheduler", "tcp://x:1")
     assert result.exit_code == 2
     assert "pip install 'musclejax[cluster]'" in result.stderr
-
-
-def write_limbs(folder: Path, limbs: np.ndarray, subjects: int) -> Path:
-    """Two disks for legs, with one muscle in each, as cases of so many subjects."""
-    affine = np.diag([3.0, 3.0, 10.0, 1.0])
-    labels = np.zeros(limbs.shape, np.uint8)
-    labels[limbs > 0.8 * limbs.max()] = anatomy.REGIONS["leg"].muscles[0].number
-    for subject in range(subjects):
-        for name, values in (
-            ("imagesTr/{}_0000", limbs * (1 + subject / 10)),
-            ("labelsTr/{}", labels),
-        ):
-            path = folder / f"{name.format(f'case{subject}')}.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(values, affine), path)
-    write_index(folder, "leg", subjects, None)
-    return folder
-
-
-def test_a_real_trial(limbs: np.ndarray, tmp_path: Path) -> None:
-    """One bracket of one trial, of one epoch of two slices on a coarse grid."""
-    data = write_limbs(tmp_path / "data", limbs, 4)
-    changes = (
-        "task=leg", "variant=compact4", "grid.size_px=96", "grid.spacing_mm=3.0",
-        "data.crop_px=(96, 96)", "data.absent=GM,GL,TA,EDL,PE", "split.validation=0.25",
-        "augment.backend=none", "train.epoch_slices=2", "train.batch_size=2", "tune.max_epochs=1",
-    )  # fmt: skip
-    options = [word for change in changes for word in ("--set", change)]
-    result = call("tune", "--data", data, "--workdir", tmp_path / "run", *options)
-    assert result.exit_code == 0, result.output
-    (entry,) = read_log(tmp_path / "run")
-    assert not entry.failed
-    assert 0 <= entry.value <= 1
-    assert {name.split("_")[0] for name in entry.metrics} == {"train", "validation"}
-    assert load_recipe(tmp_path / "run" / "best.py").train.batch_size == 2
