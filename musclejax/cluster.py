@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
 import musclejax
-from musclejax.errors import InputError
+from musclejax.errors import DiskError, InputError, one_line
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -17,6 +17,8 @@ TIMEOUT_S = 8
 """How long a scheduler may take to answer."""
 WATCH_S = 10
 """After how long a silence it is checked that workers are left."""
+_START = "Start one with `dask scheduler`; it prints its address."
+_TLS = "Name its certificate in DASK_DISTRIBUTED__COMM__TLS__CA_FILE; see docs/scaling.md."
 KILLED = "its workers were killed again and again; out of memory?"
 
 Task = TypeVar("Task", bound=Hashable)
@@ -38,13 +40,20 @@ def connect(address: str) -> "Client":
     except ImportError:
         remedy = "pip install 'musclejax[cluster]'"
         raise InputError("--scheduler", "no dask.distributed", "an installed one", remedy) from None
+
+    class QuietClient(Client):  # type: ignore[misc]
+        def __del__(self) -> None:  # one that never connected would wait, and print a traceback
+            if self.status == "running":
+                super().__del__()
+
     place = _place(address)
     try:
-        return Client(**place, timeout=TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+        return QuietClient(**place, timeout=TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        # TypeError: TLS without its files; ImportError: a protocol that is not installed
+        reason = one_line(error)
         found = f"{address}, where no scheduler answers ({reason})"
-        remedy = "Start one with `dask scheduler`; it prints its address."
+        remedy = _TLS if "ssl_context" in reason else _START
         raise InputError("--scheduler", found, "the address of a Dask scheduler", remedy) from None
 
 
@@ -199,7 +208,9 @@ def _outcome(future: "Future") -> tuple[Any, bool]:
         reason = f"a task was {future.status}"
     except KilledWorker:
         return None, True
+    except DiskError:
+        raise  # a line that says what to do
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
     found, remedy = f"a cluster that failed ({reason})", "Repeat the command: it resumes."
     raise InputError("--scheduler", found, "a cluster that runs", remedy)

@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+_LONGEST = 500
+"""Characters of each part of an error. Source: ours; a line of a header may have a million."""
 
 
 class InputError(ValueError):
@@ -18,8 +22,12 @@ class InputError(ValueError):
 
     def __init__(self, subject: object, found: str, accepted: str, remedy: str = "") -> None:
         self.subject, self.found, self.accepted, self.remedy = subject, found, accepted, remedy
-        line = f"{subject}: found {found}; accepted: {accepted}."
-        super().__init__(f"{line} {remedy}".strip())
+        parts = (shorten(printable(str(part))) for part in (subject, found, accepted, remedy))
+        super().__init__("{}: found {}; accepted: {}. {}".format(*parts).strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make the error again: a worker of a cluster sends it by pickle."""
+        return type(self), (self.subject, self.found, self.accepted, self.remedy)
 
     @classmethod
     def choice(cls, subject: object, found: object, choices: Iterable[str]) -> "InputError":
@@ -28,7 +36,52 @@ class InputError(ValueError):
         return cls(subject, repr(found), ", ".join(known), did_you_mean(str(found), known))
 
 
+class DiskError(InputError):
+    """Report a disk that cannot be written: the same command succeeds once there is room."""
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names in a line, with dots where more follow."""
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return a question with the choice nearest to a word; empty if none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f"Did you mean {near[0]}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that every terminal, font and file takes.
+
+    Control characters, and bytes of a file name that are no UTF-8, become escapes.
+    """
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
+
+
+def shorten(text: str, most: int = _LONGEST) -> str:
+    """Return a text of at most so many characters, the middle left out."""
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def one_line(error: Exception, most: int = 120) -> str:
+    """Return another library's message, short enough to stand in one of ours."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error in one line; one that nobody has foreseen with its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        subject = f"{shorten(str(error.filename))}: " if error.filename else ""
+        return subject + error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({text})" if text else "not enough memory"
+    return f"unexpected {type(error).__name__}: {text}"[:300]

@@ -1,18 +1,36 @@
 """Files that a reader never meets half of: staged writes, manifests, locks, checksums."""
 
+import errno
 import glob
+import gzip
 import hashlib
 import json
+import os
+import secrets
 import shutil
-import tempfile
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from musclejax.errors import InputError
+from musclejax.errors import InputError, one_line
 
-_PARTIAL = ".partial"
+DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Numbers of the errors that a full disk, or one's share of it, raises."""
+REPLACED = ".replaced"
+"""In a staging folder: the `last` file of before, put aside while files move out."""
+_PARTIAL, _LOCK = ".partial", ".lock"
+_FORGOTTEN_SECONDS = 86400
+"""Age of a staging folder that nobody works on, on a disk without locks. Source: ours."""
+LARGEST_JSON = 2**26
+"""Bytes of a JSON file that is read. Source: ours; a record has thousands, a dataset a million."""
+_DEFLATE = 1032
+"""Deflate shrinks nothing by more. Source: zlib, "Maximum Compression Factor"."""
+_CHUNK = 2**20
+_TRAILING = 2**20
+"""Bytes that may follow those that a file declares. Source: ours."""
 
 
 @contextmanager
@@ -29,21 +47,135 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder, prefix)
-    stage = Path(tempfile.mkdtemp(dir=folder, prefix=f".{prefix}.", suffix=_PARTIAL))
-    try:
-        yield stage
-        if last:
-            (folder / last).unlink(missing_ok=True)
-        for path in sorted(stage.iterdir(), key=lambda p: p.name == last):
-            path.replace(folder / path.name)
-    finally:
+    with _own_stage(folder, prefix) as stage:
+        try:
+            yield stage
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+        publish(stage, folder, last)
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def publish(stage: Path, folder: Path, last: str = "") -> None:
+    """Move the files of a staging folder out, `last` at the end and absent until then.
+
+    A process that is killed in between leaves the rest, and the earlier `last`, in the staging
+    folder; see `abandoned_stages`.
+    """
+    if last and (stage / last).exists() and (folder / last).exists():
+        (folder / last).replace(stage / REPLACED)
+    hidden = (REPLACED, _PARTIAL, _PARTIAL + _LOCK)  # also what a kill left of a stage within
+    paths = (path for path in stage.iterdir() if not path.name.endswith(hidden))
+    for path in sorted(paths, key=lambda p: p.name == last):
+        path.replace(folder / path.name)
+
+
+def abandoned_stages(folder: Path, prefix: str) -> Iterator[Path]:
+    """Yield the staging folders that killed processes have left, each locked; remove each after.
+
+    Folders of processes that are still at work are passed over.
+    """
+    pattern = f".{glob.escape(prefix)}.????????{_PARTIAL}"
+    found = {path.name.removesuffix(_LOCK) for path in folder.glob(f"{pattern}*")}
+    for stage in sorted(folder / name for name in found if name.endswith(_PARTIAL)):
+        with _lock_of(stage, wait=False) as held:
+            if held and stage.is_dir():
+                yield stage
+                shutil.rmtree(stage, ignore_errors=True)
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove the hidden folders that killed runs have left of what `staging_folder` began."""
-    for abandoned in folder.glob(f".{glob.escape(prefix)}.????????{_PARTIAL}"):
-        shutil.rmtree(abandoned, ignore_errors=True)
+    for _ in abandoned_stages(folder, prefix):
+        pass
+
+
+@contextmanager
+def transient_lock(file: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock on a file that exists only while somebody holds it.
+
+    Where the system or the disk knows no such locks, none is held.
+
+    Args:
+        file: Made, and removed at the end.
+        wait: Wait while another process holds it.
+
+    Yields:
+        False if another process holds it and `wait` is false.
+    """
+    handle = _open_locked(file, wait)
+    if handle is None:
+        yield False
+        return
+    with handle:
+        try:
+            yield True
+        finally:
+            _remove_if_possible(file)
+
+
+@contextmanager
+def _own_stage(folder: Path, prefix: str) -> Iterator[Path]:
+    """Make a staging folder of this process; others see by its lock that it is in use."""
+    stage = folder / f".{prefix}.{secrets.token_hex(4)}{_PARTIAL}"
+    with transient_lock(_lock_file(stage), wait=True):
+        stage.mkdir(mode=0o700)
+        yield stage
+
+
+@contextmanager
+def _lock_of(stage: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a staging folder; yield whether its process is gone."""
+    with transient_lock(_lock_file(stage), wait=wait) as held:
+        yield held and (has_locks(stage.parent) or _is_forgotten(stage))
+
+
+def _lock_file(stage: Path) -> Path:
+    return stage.with_name(stage.name + _LOCK)
+
+
+def _is_forgotten(stage: Path) -> bool:
+    try:
+        return time.time() - stage.stat().st_mtime > _FORGOTTEN_SECONDS
+    except OSError:
+        return False
+
+
+def has_locks(folder: Path) -> bool:
+    """Return whether files of a folder can be locked: not on Windows, nor on some network disks."""
+    with _opened_folder(folder) as handle:
+        return handle is not None and _flock(handle, wait=False, shared=True) is not None
+
+
+def _open_locked(file: Path, wait: bool) -> BinaryIO | None:
+    """Open and lock a file that its holder removes; None if another process holds it."""
+    while True:
+        handle = file.open("ab")
+        try:
+            if _flock(handle, wait=wait) is False:
+                handle.close()
+                return None
+            if _is_at(handle, file):
+                return handle
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()  # its holder has removed it in the meantime
+
+
+def _is_at(handle: BinaryIO, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_if_possible(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        return  # Windows keeps files that are open
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,15 +192,36 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file; None if the file is absent, damaged or no object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(json_text(path))
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def json_text(path: Path) -> str:
+    """Return the text of a JSON file, without the mark that some editors put before it.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no regular file, larger than `LARGEST_JSON`, or not UTF-8.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("no regular file")
+    if about.st_size > LARGEST_JSON:
+        raise ValueError(f"{about.st_size} bytes, more than {LARGEST_JSON}")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def sha256(content: bytes) -> str:
     """Return the checksum of some bytes as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """Return the checksum of a file as 64 hexadecimal digits; it is read in parts."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_manifest(file: Path, provenance: Mapping[str, Any], option: str) -> None:
@@ -123,6 +276,31 @@ def flatten(table: Any, prefix: str = "") -> dict[str, Any]:
 
 
 @contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, without a file in it; wait while another process holds it.
+
+    Where the system or the disk knows no such locks, none is held.
+    """
+    with _opened_folder(folder) as handle:
+        if handle is not None:
+            _flock(handle, wait=True)
+        yield
+
+
+@contextmanager
+def _opened_folder(folder: Path) -> Iterator[int | None]:
+    """Yield a descriptor of a folder; None on Windows, which has none."""
+    if os.name == "nt":
+        yield None
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def locked(file: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock on a file; the system frees it when the process ends, however it ends.
 
@@ -136,19 +314,107 @@ def locked(file: Path, *, wait: bool) -> Iterator[None]:
         InputError: If another process holds it and `wait` is false.
     """
     with file.open("ab") as handle:
-        _lock(handle, file, wait)
+        if _flock(handle, wait=wait) is False:
+            found, remedy = "another process at work on it", "Wait for it, or end it."
+            raise InputError(file.parent, found, "one process at a time", remedy)
         yield
 
 
-def _lock(handle: BinaryIO, file: Path, wait: bool) -> None:
+def _flock(handle: BinaryIO | int, *, wait: bool, shared: bool = False) -> bool | None:
+    """Lock an open file; return False if another process holds it, None where locks are unknown."""
     try:
         import fcntl
     except ImportError:  # Windows
-        return
+        return None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, kind | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        found, remedy = "another process at work on it", "Wait for it, or end it."
-        raise InputError(file.parent, found, "one process at a time", remedy) from None
-    except OSError:
-        return  # a disk without locks
+        return False
+    except OSError:  # a disk without locks
+        return None
+    return True
+
+
+@contextmanager
+def reading(
+    path: object, kind: str, remedy: str = "Copy or convert the file again."
+) -> Iterator[None]:
+    """Turn any error of a library that reads a file into one line about the file.
+
+    Args:
+        path: The file.
+        kind: What it should be, such as "NIfTI" or "folder".
+        remedy: The next step.
+
+    Raises:
+        InputError: If the block raises anything.
+    """
+    whole = kind if kind == "folder" else f"{kind} file"
+    try:
+        yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        remedy = "Change its permissions."
+        raise InputError(path, "no permission to read it", f"a readable {whole}", remedy) from error
+    except Exception as error:  # readers raise a dozen types on damaged files
+        found = f"no readable {kind} ({one_line(error)})"
+        raise InputError(path, found, f"a whole {whole}", remedy) from error
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read; a gzip file, whatever its name, as what it contains."""
+    with path.open("rb") as packed:
+        if not is_gzip(packed):
+            yield packed
+            return
+        with gzip.GzipFile(fileobj=packed) as stream:
+            yield cast(BinaryIO, stream)
+
+
+def is_gzip(file: BinaryIO) -> bool:
+    """Return whether a file begins as gzip does; it is left at its start."""
+    file.seek(0)
+    mark = file.read(2)
+    file.seek(0)
+    return mark == b"\x1f\x8b"
+
+
+def check_declared_size(path: Path, declared: int, packed: bool | None = None) -> None:
+    """Compare the bytes that a file declares with those it has, before any is read.
+
+    Args:
+        path: The file; gzip or not.
+        declared: Bytes that its header promises, unpacked.
+        packed: Whether they are packed by deflate; None if a gzip file shows it.
+
+    Raises:
+        InputError: If the file cannot hold them.
+    """
+    size = path.stat().st_size
+    if packed is None:
+        with path.open("rb") as file:
+            packed = is_gzip(file)
+    if declared > (size * _DEFLATE if packed else size):
+        found = f"{size} bytes, where the header declares {declared}"
+        raise InputError(path, found, "a whole file", "Copy or convert the file again.")
+
+
+def read_to_end(stream: BinaryIO, path: Path) -> int:
+    """Read and drop the rest of a file: a gzip stream checks its checksum only at its end.
+
+    Returns:
+        The number of bytes.
+
+    Raises:
+        InputError: If much more follows than the file has declared.
+    """
+    rest = 0
+    while chunk := stream.read(_CHUNK):
+        rest += len(chunk)
+        if rest > _TRAILING:
+            found = "more contents than its header declares"
+            raise InputError(path, found, "a whole file", "Copy or convert the file again.")
+    return rest

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from musclejax import __version__
 from musclejax.errors import InputError
 
 VERSIONED = ("musclejax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel")
@@ -96,6 +98,21 @@ def versions(packages: Iterable[str] = VERSIONED) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def newer_than_this(version_of_file: object) -> str:
+    """Return what to do about a file of a later musclejax; empty if it is of none."""
+    theirs = str(version_of_file)
+    if not _release(theirs) > _release(__version__):
+        return ""
+    made = f"It was made by musclejax {theirs}; this is {__version__}."
+    return f"{made} Run: pip install --upgrade musclejax"
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version, as far as they are plain; () if it is none."""
+    parts = re.match(r"\d+(\.\d+)*", text[:40])
+    return tuple(int(part) for part in parts[0].split(".")) if parts else ()
 
 
 def machine(libraries: Mapping[str, str] | None = None) -> dict[str, Any]:

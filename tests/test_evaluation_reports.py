@@ -207,7 +207,7 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     assert {path.name for path in files} == {path.name for path in out.iterdir()}
     assert {f"views_{name}.png" for name in "abc"} < {path.name for path in files}
     muscles = pd.read_csv(out / "muscles.csv", keep_default_na=False)
-    assert muscles.shape == (3 * 12 * 3, 18)
+    assert muscles.shape == (3 * 12 * 3, 19)
     assert muscles.iloc[0][["case", "muscle", "side", "dsc"]].tolist() == [
         "a", "VL", "left", "1.0000",
     ]  # fmt: skip

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from musclejax.errors import InputError
+from musclejax.prediction.fat_fraction import load_fat_fraction
 from musclejax.prediction.measurement import (
     MUSCLE_COLUMNS,
     SLICE_COLUMNS,
-    load_fat_fraction,
     measure_muscles,
     measure_slices,
 )
@@ -112,27 +112,31 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
 
 
 def test_fat_fraction_in_percent_and_on_another_grid(tmp_path: Path) -> None:
-    volume = example().volume
-    shape = volume.data.shape
-    ramp = np.broadcast_to(np.arange(shape[0])[:, None, None] / 50, shape)
-    percent = load_fat_fraction(save(tmp_path / "p.nii.gz", ramp * 100), volume)
+    result = example()
+    shape = result.labels.shape
+    ramp = np.broadcast_to(np.arange(shape[0])[:, None, None] / 200, shape)
+    percent = load_fat_fraction(save(tmp_path / "p.nii.gz", ramp * 100), result)
     np.testing.assert_allclose(percent, ramp, atol=1e-6)
     turn = np.array([[1, -1], [0, 1], [2, -1]])
     image = nib.Nifti1Image(ramp.astype(np.float32), AFFINE).as_reoriented(turn)
     nib.save(image, tmp_path / "t.nii.gz")
-    np.testing.assert_allclose(load_fat_fraction(tmp_path / "t.nii.gz", volume), ramp, atol=1e-5)
+    np.testing.assert_allclose(load_fat_fraction(tmp_path / "t.nii.gz", result), ramp, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("data", "offset", "message"),
-    [(500.0, 0, "values from 500"), (0.2, 5000, "does not overlap"), (-50.0, 0, "values from -50")],
+    [
+        (5000.0, 0, "values from 5e[+]03"),
+        (0.2, 5000, "does not overlap"),
+        (-50.0, 0, "values from -50"),
+    ],
 )
 def test_maps_that_are_no_fat_fraction(
     data: float, offset: float, message: str, tmp_path: Path
 ) -> None:
-    volume = example().volume
+    result = example()
     affine = AFFINE.copy()
     affine[0, 3] += offset
-    path = save(tmp_path / "f.nii.gz", np.full(volume.data.shape, data), affine)
+    path = save(tmp_path / "f.nii.gz", np.full(result.labels.shape, data), affine)
     with pytest.raises(InputError, match=message):
-        load_fat_fraction(path, volume)
+        load_fat_fraction(path, result)

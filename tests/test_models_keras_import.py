@@ -250,6 +250,11 @@ def put_nan(file: h5py.File) -> None:
     file[name][f"{name}/bias:0"][0] = np.nan
 
 
+def put_negative_variance(file: h5py.File) -> None:
+    name = file.attrs["layer_names"][1].decode()
+    file[name][f"{name}/moving_variance:0"][0] = -2  # its root is NaN
+
+
 def rename(file: h5py.File) -> None:
     name = file.attrs["layer_names"][1].decode()
     group = file[name]
@@ -268,6 +273,7 @@ def rename(file: h5py.File) -> None:
         ),
         (edited(drop_layer), "found 15 convolution or dense layers; accepted: 16"),
         (edited(put_nan), "layer conv2d_900: found NaN"),
+        (edited(put_negative_variance), "layer batchnormalization_899: found negative variances"),
         (edited(rename), "layer batchnormalization_899 with gamma, offset"),
         (lambda p: p.write_bytes(p.read_bytes()[: 10**6]), "no readable HDF5"),
         (lambda p: p.write_text("not HDF5"), "no readable HDF5"),

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from musclejax.errors import InputError
+from musclejax.models.weight_file import _METADATA_HASH, _hash_of
 from musclejax.models.weights import load_weights
 
 NAME = "leg.safetensors"
@@ -42,7 +43,9 @@ def header(path: Path) -> dict[str, str]:
 
 
 def rewrite(path: Path, **metadata: str) -> None:
-    save_file(load_file(path), path, {**header(path), **metadata})
+    """Change the header as somebody would who means it: with the checksum of its words."""
+    words = {**header(path), **metadata}
+    save_file(load_file(path), path, {**words, _METADATA_HASH: _hash_of(words)})
 
 
 def edited(path: Path, key: str, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -76,21 +79,15 @@ def test_damaged_files(damage: Callable[[bytes], bytes], message: str, file: Pat
     refused(file, message)
 
 
-def test_a_flipped_bit_anywhere_is_one_line_or_only_words(file: Path) -> None:
-    """But for the words of the provenance, which no checksum covers."""
+def test_a_flipped_bit_anywhere_is_one_line(file: Path) -> None:
     before = file.read_bytes()
-    words = before.index(b'"provenance"'), before.index(b'"spec"')
     for position in np.random.default_rng(0).integers(0, 12_000, 60):
         content = bytearray(before)
         content[position] ^= 1 << int(position) % 7
         file.write_bytes(content)
-        said = ""
-        try:
+        with pytest.raises(InputError) as error:
             read_all(file.parent)
-        except InputError as error:
-            said = str(error)
-        assert "\n" not in said
-        assert said or words[0] <= position < words[1], position
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_the_format_number_is_in_the_header(weights_folder: Path) -> None:
         names = set(file.keys())
     assert metadata["format"] == f"musclejax {weight_file.FORMAT}"
     assert set(metadata) == {
-        *("format", "task", "spec", "config", "provenance", "musclejax", "hash"),
+        *("format", "task", "spec", "config", "provenance", "musclejax", "hash", "metadata_hash"),
     }
     variables = load_weights(weights_folder).networks["leg"].variables
     assert names == {"/".join(path) for path in flatten_arrays(variables)}

@@ -9,10 +9,10 @@ import pytest
 from musclejax.data.batches import make_batch
 from musclejax.data.sampler import training_indices
 from musclejax.errors import InputError
-from musclejax.training import checkpoint
+from musclejax.training import checkpoint, loop
 from musclejax.training.events import RunStopped
 from musclejax.training.setup import Data, initial_variables
-from musclejax.training.step import initial_state, make_steps
+from musclejax.training.step import initial_state
 from musclejax.training.to_weights import read_network
 from musclejax.training.workdir import read_metrics
 from tests.test_training_loop import data, folder, same, small, steps_of, stop_after, train
@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, data: Data) -> Path:
 
 def test_it_is_the_recursion_it_says(data: Data) -> None:
     config = small(DECAY)
-    steps = make_steps(config, 2 * 48 * 96)
+    steps = loop.make_steps(config, 2 * 48 * 96)  # compiled once, with `whole`
     variables = initial_variables(config, None)[0]
     state = steps.place(initial_state(config, variables, 2 * 48 * 96))
     expected = jax.tree.map(np.array, variables)

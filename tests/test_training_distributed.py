@@ -14,11 +14,12 @@ from musclejax.training import checkpoint
 from musclejax.training.workdir import read_metrics
 from tests import limbs
 from tests.conftest import QUICK
+from tests.small import LEARNER
 from tests.test_training_loop import SMALL
 
 CHANGES = [
     *SMALL,
-    "variant=compact4",  # as small a network as two processes agree on
+    f"variant={LEARNER}",  # VARIANT is too small for two processes to agree on
     "data.crop_px=(96, 192)",
     "train.epoch_slices=4",
     "optim.dropout=0.2",

@@ -21,6 +21,7 @@ from musclejax.bench.whole_command import measure_command_steps
 from musclejax.files import write_text
 from musclejax.loops import Advance
 from musclejax.reports.benchmark import draw
+from musclejax.reports.tables import csv_text
 from musclejax.system import machine
 
 HEADINGS = {
@@ -99,7 +100,7 @@ def _write(record: Record, kind: str, output: Path) -> pd.DataFrame:
     command = " ".join(["musclejax", *sys.argv[1:]])
     table = tables.rows(record, machine(), command)
     for name, rows in ((f"bench_{kind}", table), (f"bench_{kind}_repeats", tables.repeats(record))):
-        text = rows.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+        text = csv_text(rows, "%.5g")
         write_text(output / f"{name}.csv", text)
     return table
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from musclejax.app import console
 from musclejax.app.process import usage
-from musclejax.app.work import Outcome, Scan, Work
+from musclejax.app.work import Outcome, Scan, Work, lock_file
 from musclejax.app.worker import attempt_on_worker, lacks_engine
 from musclejax.cluster import KILLED, TaskDone, check_workers, connect, run_tasks_steps
 from musclejax.errors import InputError
-from musclejax.files import remove_abandoned
+from musclejax.files import remove_abandoned, transient_lock
 from musclejax.prediction.options import SegmentOptions
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def run_on(
                 console.warn("cluster: no worker is left; waits for one")
     for scan in given:
         remove_abandoned(work.job.output, scan.name)
+        with transient_lock(lock_file(work.job.output, scan), wait=False):
+            pass  # removes that of a killed worker
 
 
 def _check_engine(client: "Client", options: SegmentOptions) -> None:

@@ -1,5 +1,7 @@
 """Output of a command: lines, warnings, details, progress bars, as much as -q and -v allow."""
 
+import io
+import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from musclejax.errors import printable
 from musclejax.loops import Advance
 
 if TYPE_CHECKING:
@@ -25,9 +28,20 @@ def set_verbosity(level: int) -> None:
     _level = level
 
 
-def is_verbose() -> bool:
-    """Return whether -v was given."""
-    return _level >= VERBOSE
+def ready_streams() -> None:
+    """Open standard streams that are closed, and let them take every name.
+
+    The next file that is opened would have the number of a closed one, and get what native code
+    prints. Characters that a console lacks are printed as escapes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
@@ -43,15 +57,25 @@ def detail(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line on standard error, whatever the level."""
-    _print(line, error=True)
+    """Print a line on standard error, whatever the level; see `errors.printable`."""
+    _print(printable(line), error=True)
 
 
 def _print(line: str, *, error: bool = False) -> None:
-    if _open and not error:
-        _open[-1].console.print(line, highlight=False, markup=False, soft_wrap=True)
-    else:
-        click.echo(line, err=error)
+    try:
+        if _open and not error:
+            _open[-1].console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            click.echo(line, err=error)
+    except OSError:  # the reader of a pipe has gone, or the disk of a log is full
+        _silence(2 if error else 1)
+
+
+def _silence(number: int) -> None:
+    """Let a standard stream end nowhere: the work continues, and Python can flush it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 @contextmanager
@@ -62,7 +86,12 @@ def progress() -> Iterator["Progress"]:
     from rich.progress import TimeRemainingColumn as TimeLeft
 
     console = Console()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeLeft(),
+    )
     hidden = not console.is_terminal or _level < NORMAL
     with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
         if not hidden:

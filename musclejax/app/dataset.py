@@ -10,7 +10,7 @@ from rich.table import Table
 
 from musclejax.anatomy import TASKS
 from musclejax.app import console
-from musclejax.app.process import usage
+from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import DatasetOptions, SamplesOptions
 from musclejax.config import load_recipe
 from musclejax.data.check import CaseReport, check_dataset_steps
@@ -18,6 +18,7 @@ from musclejax.data.dataset import read_dataset
 from musclejax.errors import InputError
 from musclejax.files import staging_folder, write_text
 from musclejax.reports.samples import draw_samples
+from musclejax.reports.tables import csv_text
 from musclejax.training.setup import load_data_steps
 
 
@@ -28,14 +29,17 @@ def check(options: DatasetOptions) -> int:
         The exit code: 0 fit for training, 1 if there are errors.
 
     Raises:
+        BadUsage: If the table cannot be written.
         InputError: If the folder is no dataset.
     """
+    if options.output:
+        check_output(options.output.parent)
     dataset = read_dataset(options.folder, options.channel)
     report = console.follow(check_dataset_steps(dataset), "cases")
     table = [_row(case) for case in report.cases]
     _print(table)
     if options.output:
-        write_text(options.output, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+        write_text(options.output, csv_text(pd.DataFrame(table)))
     for kind, lines in (("warning", report.warnings), ("error", report.errors)):
         for line in lines:
             console.warn(f"{kind}: {line}")
@@ -60,6 +64,7 @@ def show(options: SamplesOptions) -> None:
         config = load_recipe(options.config, options.set)
         if TASKS[config.task].is_classifier:
             raise InputError("--config", "the classifier's recipe", "thigh or leg")
+    check_output(options.output.parent)
     data = console.follow(load_data_steps(options.data, config), "cases")
     sampler, output = data.samplers["train"], options.output
     indices = np.unique(np.linspace(0, len(sampler) - 1, options.slices).round().astype(int))
@@ -94,4 +99,4 @@ def _print(table: list[dict[str, Any]]) -> None:
         grid.add_column(name, no_wrap=True)
     for row in table:
         grid.add_row(*(str(row[name]) for name in shown))
-    Console(width=console.width()).print(grid)
+    Console(width=console.width(), markup=False).print(grid)

@@ -9,8 +9,10 @@ from typing import Any
 
 from musclejax.app import console
 from musclejax.app.announce import load_announced
+from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
 from musclejax.app.process import Stopwatch, check_output, since_configured, usage
+from musclejax.data.dataset import Case
 from musclejax.evaluation.result import Comparison, Evaluation
 from musclejax.evaluation.run import (
     CaseDone,
@@ -23,9 +25,14 @@ from musclejax.evaluation.run import (
 from musclejax.models.weights import Weights
 from musclejax.prediction.engines import library_versions, resolve
 from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.result import Segmentation
 from musclejax.reports.evaluation import save
-from musclejax.reports.segmentation import save_label_names
+from musclejax.reports.run_record import check_replaceable
+from musclejax.reports.segmentation import save_label_map
 from musclejax.system import machine, peak_memory_mib
+
+_LABELS = "labels"
+"""Folder in the output folder for label maps."""
 
 
 def run(options: EvaluateOptions, how: SegmentOptions) -> int:
@@ -66,11 +73,22 @@ def run(options: EvaluateOptions, how: SegmentOptions) -> int:
 
 def _source(options: EvaluateOptions, how: SegmentOptions, weights: Weights | None) -> Source:
     if options.reference and options.prediction:
-        return from_folders(options.reference, options.prediction, options.region or "")
+        region, numbers = options.region or "", options.numbers or ""
+        return from_folders(options.reference, options.prediction, region, numbers)
     assert weights is not None  # as the record has checked
     assert options.data is not None
-    labels = options.output / "labels" if options.save_labels else None
-    return from_weights(weights, options.data, how, labels)
+    if not options.save_labels:
+        return from_weights(weights, options.data, how)
+    folder = options.output / _LABELS
+
+    def save_labels(case: Case, found: Segmentation) -> None:
+        named = replace(found, volume=replace(found.volume, name=case.name))
+        save_label_map(named, folder, lambda: {"source": str(case.image)})
+
+    source = from_weights(weights, options.data, how, save_labels)
+    for case in source.dataset.cases:  # before hours are spent
+        check_replaceable(folder, case.name, "any scan")
+    return source
 
 
 def _follow(
@@ -100,6 +118,8 @@ def _line(comparison: Comparison) -> str:
     """Return the line about a compared case."""
     row = comparison.cases.iloc[0]
     distance = f"HD95 {row['hd95_mm']:.1f} mm" if row["hd95_mm"] >= 0 else "no distances"
+    if 0 < row["hd95_mm_n"] < row["dsc_n"]:
+        distance += f" over {row['hd95_mm_n']} of {row['dsc_n']} muscles"
     case = f"{row['case']}: {row['region']}, {row['slices']} slices"
     return f"{case}, DSC {row['slice_dsc']:.3f}, {distance}"
 
@@ -114,7 +134,7 @@ def _save(
 ) -> None:
     """Write all files and print the warnings that `load_announced` has not printed."""
     if options.save_labels:
-        save_label_names(options.output / "labels")
+        write_label_names(options.output / _LABELS)
     save(
         evaluation,
         options.output,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.options import NetworkExport
-from musclejax.app.process import BadUsage, check_output, usage
+from musclejax.app.process import BadUsage, check_output, usage, writing
 from musclejax.export.formats import check_options, export
 
 
@@ -22,7 +22,8 @@ def run(options: NetworkExport) -> None:
         task = options.task or _only_task(list(weights.networks))
         check_options(weights, task, path, options.format)
     check_output(path.parent)
-    check = export(weights, task, path, options.format)
+    with writing(path.parent):
+        check = export(weights, task, path, options.format)
     size = path.stat().st_size / 2**20
     console.say(f"{path}: {task} network of {weights.name}, {size:.1f} MiB")
     console.say(

@@ -1,31 +1,50 @@
 """Segment one scan with the options of `musclejax segment`, here or in a worker of a cluster."""
 
 import platform
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from musclejax import anatomy
+from musclejax.app import console
+from musclejax.app.fat_map import ScanFat, find_scan_map, measure_fat
+from musclejax.app.names import is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
-from musclejax.app.work import Outcome, Scan, Work, failure
+from musclejax.app.stop import raise_if_interrupted
+from musclejax.app.work import Outcome, Scan, Work, failure, lock_file
 from musclejax.errors import InputError
+from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
-from musclejax.prediction.measurement import load_fat_fraction
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
-from musclejax.reports.segmentation import read_record, save
+from musclejax.reports.run_record import (
+    Overwrite,
+    check_replaceable,
+    is_complete,
+    read_record,
+    recover,
+)
+from musclejax.reports.segmentation import Saved, save_warned
+from musclejax.scan.dicom_seg import check_dicom_seg
+from musclejax.scan.source import Source, read_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 from musclejax.system import machine, peak_memory_mib
 
 Events = Generator[Stage | Advance, None, Segmentation]
+_WAITS_S = (5, 15, 40)
+"""How long a full disk is given, again and again, to be made room on. Source: ours."""
+_TABLES_BYTES = 4 * 2**20
+"""Room for tables, picture and record. Source: ours; those of 200 slices take 3 MiB."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +64,31 @@ class Session:
     worker: Mapping[str, str] = field(default_factory=dict)
 
 
-def attempt_steps(scan: Scan, session: Session) -> Generator[Stage | Advance, None, Outcome]:
-    """Segment one scan and write its files; return its outcome, also if it fails."""
-    clock = Stopwatch()
+def attempt_steps(
+    scan: Scan, session: Session, *, wait: bool = True
+) -> Generator[Stage | Advance, None, Outcome | None]:
+    """Segment one scan and write its files.
+
+    Args:
+        scan: The scan.
+        session: What it is segmented with.
+        wait: Wait while another process segments it.
+
+    Returns:
+        Its outcome, also if it fails; None if another process is at work on it.
+    """
+    clock, work = Stopwatch(), session.work
     try:
-        with clock.stage("total"):
-            result = yield from clock.timed(_segment_and_save(scan, session, clock))
+        with transient_lock(lock_file(work.job.output, scan), wait=wait) as ours:
+            if not ours:
+                return None
+            recover(work.job.output, scan.name)
+            if settled := outcome_without_work(scan, work):
+                return settled
+            with clock.stage("total"):
+                result = yield from clock.timed(_segment_and_save(scan, session, clock))
     except Exception as error:
+        raise_if_interrupted()  # a library may have turned Ctrl-C into an error of its own
         # One scan's surprise must not cost the night's cohort.
         return failure(scan, error)
     return _outcome(scan.name, result, session, clock.seconds)
@@ -63,7 +100,9 @@ def attempt_in_worker(scan: Scan, work: Work) -> Outcome:
         session = _worker_session(work)
     except Exception as error:
         return failure(scan, error)
-    return result_of(attempt_steps(scan, session))
+    outcome = result_of(attempt_steps(scan, session))
+    assert outcome is not None  # as it has waited
+    return outcome
 
 
 def _worker_session(work: Work) -> Session:
@@ -76,7 +115,7 @@ def _worker_session(work: Work) -> Session:
 
 @lru_cache(maxsize=2)
 def _load_expected(name_or_folder: str, expected: str) -> tuple[Weights, float]:
-    """Load weights once a worker process; its compiled networks stay with them.
+    """Load weights once per worker process; its compiled networks stay with them.
 
     Returns:
         The weights, and the seconds since the worker's process was set up.
@@ -91,50 +130,129 @@ def _load_expected(name_or_folder: str, expected: str) -> tuple[Weights, float]:
     return weights, since_configured()
 
 
-def already_done(scan: Scan, work: Work) -> str:
-    """Return the line about a scan whose files exist; empty if they do not."""
-    record = None if work.job.overwrite else read_record(work.job.output, scan.name)
-    if record is None:
-        return ""
+def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
+    """Return the outcome of a scan that is done, or must not be; None if it is to be segmented."""
+    job = work.job
+    record = read_record(job.output, scan.name)
+    again = job.overwrite or job.overwrite_edited
+    try:
+        if record and not is_of(record, scan.path):
+            _check_changed(scan, record, again)
+        elif record and is_complete(record, job.output, scan.name) and not again:
+            return Outcome(_done_line(scan, work, record), True)
+        check_replaceable(job.output, scan.name, _overwrite(job))
+    except InputError as error:
+        return failure(scan, error)
+    return None
+
+
+def _check_changed(scan: Scan, record: Mapping[str, Any], again: bool) -> None:
+    """Check that the results of a scan that has changed, or of another one, may be replaced."""
+    if not is_at(record, scan.path):
+        found = f"results of another scan, {record.get('source')}, under its name {scan.name}"
+        raise InputError(scan.path, found, "a name per scan", "Repeat the command.")
+    if not again:
+        found = f"a scan that has changed since it was segmented as {scan.name}"
+        remedy = "--overwrite segments it again."
+        raise InputError(scan.path, found, "the same scan as then", remedy)
+
+
+def _done_line(scan: Scan, work: Work, record: Mapping[str, Any]) -> str:
     same = record.get("settings") == work.settings
     same = same and record.get("weights_hash") == work.weights_hash
     note = "" if same else ", with other settings; --overwrite segments it again"
     return f"{scan.name}: already done{note}"
 
 
+def _overwrite(job: SegmentJob) -> Overwrite:
+    # The name is the scan's own, whatever has become of its contents: see `app.names`.
+    return "edited" if job.overwrite_edited else "any scan"
+
+
 def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
-    job = session.work.job
+    job, options = session.work.job, session.work.options
     yield Stage("load")
-    volume, fat_fraction = _read(scan, job)
+    source = read_source(scan.path)
+    volume = _read(scan, job)
+    fat_map = find_scan_map(job.fat_fraction, scan.name, volume)
+    _check_room(volume, session.work)
+    dicom_seg, remarks = _plan_dicom_seg(volume) if job.dicom_seg else (False, ())
     yield Advance(0, volume.num_slices)
-    result = yield from segment_steps(volume, session.weights, session.work.options)
+    result = yield from segment_steps(volume, session.weights, options)
+    result, fat = measure_fat(result, fat_map)
+    result = replace(result, warnings=(*result.warnings, *remarks))
+    raise_if_interrupted()
     yield Stage("save")
-    save(
-        result,
+    saved = _retry_if_full(
         job.output,
-        fat_fraction=fat_fraction,
-        dicom_seg=job.dicom_seg,
-        record=lambda: _record(scan, result, session, clock),
+        lambda: save_warned(
+            result,
+            job.output,
+            fat_fraction=fat.values,
+            dicom_seg=dicom_seg,
+            overwrite=_overwrite(job),
+            record=lambda: _record(scan, source, result, fat, session, clock),
+        ),
     )
-    return result
+    return saved.result
 
 
-def _read(scan: Scan, job: SegmentJob) -> tuple[Volume, np.ndarray | None]:
-    volume = load(scan.path)
+def _plan_dicom_seg(volume: Volume) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a DICOM segmentation can be written, and warnings; nothing is computed yet."""
+    try:
+        return True, check_dicom_seg(volume)
+    except InputError as error:
+        return False, (f"no DICOM segmentation: {error}",)
+
+
+def _check_room(volume: Volume, work: Work) -> None:
+    """Check that the results of a scan fit on the disk, before they are computed.
+
+    Raises:
+        InputError: If they may not, were they stored without compression.
+    """
+    classes = max(region.num_classes for region in anatomy.REGIONS.values())
+    arrays = 1 + classes * work.options.probabilities + classes * work.job.dicom_seg / 4
+    needed = volume.data.size * arrays + _TABLES_BYTES
+    free = shutil.disk_usage(work.job.output).free
+    if free < needed:
+        found = f"{free / 2**20:.1f} MiB free on its disk"
+        raise InputError(work.job.output, found, f"{needed / 2**20:.1f} MiB", "Make room.")
+
+
+def _retry_if_full(folder: Path, write: Callable[[], Saved]) -> Saved:
+    """Write what was computed; wait a minute for room on a full disk."""
+    for number, seconds in enumerate(_WAITS_S):
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            if not number:
+                console.warn(f"{folder}: no space left; waits {sum(_WAITS_S)} s for room")
+            time.sleep(seconds)
+    return write()
+
+
+def _read(scan: Scan, job: SegmentJob) -> Volume:
+    volume = replace(load(scan.path), name=scan.name)
     if job.dicom_seg and not volume.dicom_files:
         raise InputError(scan.path, "a NIfTI scan", "a DICOM scan with --dicom-seg")
-    path = job.fat_fraction
-    if path and path.is_dir():
-        path = path / f"{scan.name}.nii.gz"
-        if not path.is_file():
-            raise InputError(path, "no fat-fraction map for this scan", "one named like the scan")
-    return volume, load_fat_fraction(path, volume) if path else None
+    return volume
 
 
-def _record(scan: Scan, result: Segmentation, session: Session, clock: Stopwatch) -> dict[str, Any]:
+def _record(
+    scan: Scan,
+    source: Source,
+    result: Segmentation,
+    fat: ScanFat,
+    session: Session,
+    clock: Stopwatch,
+) -> dict[str, Any]:
     work, weights = session.work, session.weights
     return {
         "source": str(scan.path),
+        "source_files": source._asdict(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(work.settings),
         "batch_size": work.options.batch_size,
@@ -142,6 +260,7 @@ def _record(scan: Scan, result: Segmentation, session: Session, clock: Stopwatch
         "network_hash": weights.networks[result.region].hash,
         "seconds": {**session.startup, **clock.seconds},
         "peak_memory_mib": peak_memory_mib(),
+        **({"fat_fraction": dict(fat.record)} if fat.record else {}),
         **({"worker": dict(session.worker)} if session.worker else {}),
         **machine(library_versions(result.engine)),
     }

@@ -18,10 +18,12 @@ class SegmentJob:
         threads: Processors to use.  [default: all]
         scheduler: Segment on the workers of this Dask cluster: its address, or its scheduler file
             (.json).  [default: here, one scan at a time]
-        fat_fraction: Fat-fraction map of the scan (NIfTI, 0-1 or percent), or a folder with a
-            NAME.nii.gz per scan.
+        fat_fraction: Fat-fraction map of the scan (NIfTI or DICOM; 0-1, percent or per mille), or
+            a folder with a map per scan, named like it.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
-        overwrite: Segment scans again that are already done.
+        overwrite: Segment scans again that are already done. Files that were edited since, or that
+            musclejax did not write, stay.
+        overwrite_edited: Replace these too; they are kept as FILE.bak.
 
     Raises:
         InputError: If two options exclude each other.
@@ -34,6 +36,7 @@ class SegmentJob:
     fat_fraction: Path | None = None
     dicom_seg: bool = False
     overwrite: bool = False
+    overwrite_edited: bool = False
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
@@ -82,6 +85,8 @@ class EvaluateOptions:
         weights: Or: weights to evaluate.
         data: The dataset to evaluate the weights on.
         region: Region of reference labels that come without a dataset.json.
+        numbers: Whose label numbers the --prediction has: those of labels.txt, or the dataset's.
+            [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.
         threads: Processors to use.  [default: all]
@@ -96,6 +101,7 @@ class EvaluateOptions:
     weights: str | None = field(default=None, metadata={"metavar": "NAME_OR_DIR"})
     data: Path | None = field(default=None, metadata=_FOLDER)
     region: Literal["thigh", "leg"] | None = None
+    numbers: Literal["musclejax", "dataset"] | None = None
     all_slices: bool = False
     save_labels: bool = False
     threads: int | None = None
@@ -110,6 +116,8 @@ class EvaluateOptions:
             raise InputError("options", found, accepted)
         if self.weights and self.region:
             raise InputError("--region", "with --data", "with --reference only")
+        if self.weights and self.numbers:
+            raise InputError("--numbers", "with --weights", "with --prediction only")
         if self.save_labels and not self.weights:
             raise InputError("--save-labels", "with --prediction", "with --weights only")
         for name in ("reference", "prediction", "data"):

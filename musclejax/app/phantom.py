@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from musclejax.app import console
-from musclejax.app.process import check_output, usage
+from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import PhantomJob
 from musclejax.phantom.cohort import plan
 from musclejax.phantom.options import Cohort
@@ -19,7 +19,7 @@ def run(job: PhantomJob, cohort: Cohort) -> None:
     check_output(job.output)
     for own in _cohorts(job, cohort):
         folder = job.output / own.region if job.region == "both" else job.output
-        with usage():
+        with usage(), writing(folder):
             console.follow(write_phantoms_steps(folder, own), f"{own.region} scans")
         scans = plan(own)
         slices = sum(len(scan.heights) for scan in scans)

@@ -1,5 +1,6 @@
 """The process of a command: threads, compilation cache, clock, and errors of usage."""
 
+import errno
 import hashlib
 import os
 import time
@@ -11,11 +12,15 @@ from typing import Any, TypeVar
 import click
 from platformdirs import user_cache_path
 
+from musclejax.app.devices import check_devices, mend_compile_cache
 from musclejax.errors import InputError
+from musclejax.files import DISK_FULL
 from musclejax.loops import Stage
 from musclejax.system import cpu_model, keep_heap, limit_threads
 
 Result = TypeVar("Result")
+_TRANSIENT = (*DISK_FULL, errno.EIO)
+"""Errors of a disk that another time, or more room, may mend."""
 _configured = time.perf_counter()
 """When `configure` was last called."""
 
@@ -35,22 +40,43 @@ def usage() -> Iterator[None]:
         raise BadUsage(str(error)) from error
 
 
-def check_output(folder: Path) -> None:
-    """Make the folder for results if needed.
+def check_output(folder: Path, option: str = "-o") -> None:
+    """Check that a folder could be made or written, before hours are spent; nothing is made.
 
     Raises:
-        BadUsage: If it cannot be made or written.
+        BadUsage: If not.
+    """
+    # `Path.exists` raises where a folder above may not be searched.
+    places = (folder, *folder.absolute().parents)
+    nearest = next(place for place in places if os.access(place, os.F_OK))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(option, folder, f"{nearest} is no folder to write in")
+
+
+def _unwritable(option: str, folder: Path, reason: str) -> BadUsage:
+    found = f"{folder}, which cannot be written ({reason})"
+    return BadUsage(str(InputError(option, found, "a folder", f"Take another {option}.")))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk, while a command writes into its -o, into one line.
+
+    Raises:
+        BadUsage: If nothing can be written there.
+        ClickException: If the disk is full or fails.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise BadUsage(f"-o: found {folder}, which cannot be written; accepted: a folder.")
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _TRANSIENT:
+            found = f"found {folder}, which cannot be written ({reason})"
+            raise click.ClickException(f"-o: {found}. Make room and repeat the command.") from error
+        raise _unwritable("-o", folder, reason) from error
 
 
-def configure(threads: int | None) -> None:
+def configure(threads: int | None, *, joins: bool = False) -> None:
     """Set up the process; must run before numpy and jax are imported.
 
     A command calls it before it imports its program, a worker of a cluster before it does.
@@ -58,9 +84,11 @@ def configure(threads: int | None) -> None:
     Args:
         threads: Processors to use; all that the process may use if None. XLA's thread pool
             follows the processor affinity; no flag of its own limits it.
+        joins: The process will join others, and must do so before it looks for its devices.
 
     Raises:
-        BadUsage: If there are not so many, or the system cannot limit them.
+        BadUsage: If there are not so many, the system cannot limit them, or JAX_PLATFORMS names
+            devices that are not there.
     """
     global _configured
     _configured = time.perf_counter()
@@ -68,15 +96,16 @@ def configure(threads: int | None) -> None:
         with usage():
             limit_threads(threads)
     keep_heap()
-    # One folder for each kind of processor: machines of a cluster may share a home.
-    kind = hashlib.sha256(cpu_model().encode()).hexdigest()[:8]
-    folder = user_cache_path("musclejax") / f"xla-{kind}"
-    cache = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    mend_compile_cache()
+    folder = _cache_folder()
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and folder and is_private(folder):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     # Every compilation is worth keeping here: a run compiles two or three functions.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-    if not _can_make(cache):
-        del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    if not joins:
+        with usage():
+            check_devices()
 
 
 def since_configured() -> float:
@@ -130,9 +159,29 @@ class Stopwatch:
         return self._seconds.get(name, 0.0) + running
 
 
-def _can_make(folder: str) -> bool:
+def _cache_folder() -> Path | None:
+    """Return the folder for compiled functions; None where the user has no home."""
+    # One for each kind of processor: machines of a cluster may share a home.
+    kind = hashlib.sha256(cpu_model().encode()).hexdigest()[:8]
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        return user_cache_path("musclejax") / f"xla-{kind}"
+    except RuntimeError:
+        return None
+
+
+def is_private(folder: Path) -> bool:
+    """Make a folder that only this user can read and write: compiled functions are executed.
+
+    Returns:
+        False if that is impossible: no home, a disk that cannot be written, another's folder.
+    """
+    if not folder.is_absolute():  # "~" where nobody knows a home
+        return False
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        folder.chmod(0o700)
     except OSError:
         return False
     return os.access(folder, os.W_OK)

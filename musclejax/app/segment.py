@@ -1,9 +1,10 @@
 """Segment many scans with one load and one compilation; report each, stop for none."""
 
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,18 +12,22 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
-from musclejax.app.one_scan import Session, already_done, attempt_steps
+from musclejax.app.fat_map import check_maps
+from musclejax.app.label_names import write_label_names
+from musclejax.app.names import name_scans
+from musclejax.app.one_scan import Session, attempt_steps, outcome_without_work
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import BadUsage, Stopwatch, check_output, since_configured, usage
-from musclejax.app.work import Outcome, Scan, Work, settings_of
-from musclejax.errors import InputError
+from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
+from musclejax.app.work import Outcome, Scan, Work, failure, lock_file, settings_of
+from musclejax.errors import InputError, describe_error, printable
+from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.models.weights import weight_files
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
-from musclejax.reports.segmentation import save_label_names
-from musclejax.scan.study import find_scans
-from musclejax.scan.volume import scan_name
+from musclejax.reports.run_record import recover
+from musclejax.scan.study import search
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,26 +38,38 @@ def run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int:
     """Segment the scans that `paths` mean.
 
     Returns:
-        The exit code: 0 if all are done, 1 if some failed.
+        The exit code: 0 if all are done, 1 if some failed, 130 if stopped by Ctrl-C.
 
     Raises:
         BadUsage: If an option is unusable.
     """
+    try:
+        with noticing_interrupts():
+            return _run(paths, job, options)
+    except KeyboardInterrupt:
+        console.warn(f"stopped; scans that are done are in {job.output}: repeat the command")
+        return STOPPED
+
+
+def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int:
     clock = Stopwatch()
     clock.add("startup", since_configured())
-    paths, missing = _find(paths)
-    scans = [Scan(path, scan_name(path)) for path in paths]
-    _check(scans, job)
+    found, missing = _find(paths)
+    _check(found, job)
+    scans, nameless = name_scans(found, job.output)
+    for error in nameless:
+        console.warn(f"failed: {error}")
     with clock.stage("startup"), usage():
         options = replace(options, engine=resolve(options.engine, options.precision))
     with _cluster(job.scheduler) as client:
         with clock.stage("startup"), usage():
             weights = load_announced(job.weights)
-            save_label_names(job.output)
+        write_label_names(job.output)
         work = Work(job, options, settings_of(job, options), weights.hash)
-        failed = missing + _segment(scans, Session(work, weights, clock.seconds), client)
+        failed = _segment(scans, Session(work, weights, clock.seconds), client)
+    failed += missing + len(nameless)
     if failed:
-        total = len(scans) + missing
+        total = len(found) + missing
         rest = f"; the other results are in {job.output}" if failed < total else ""
         console.warn(f"{failed} of {total} failed{rest}")
     return 1 if failed else 0
@@ -70,9 +87,12 @@ def _cluster(scheduler: str | None) -> Iterator["Client | None"]:
 
 def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -> int:
     """Segment the scans that are not done; report each; return the number of failures."""
-    done = {scan: already_done(scan, session.work) for scan in scans}
-    left = [scan for scan, line in done.items() if not line]
-    before = [Outcome(line, True) for line in done.values() if line]
+    scans = list(scans)
+    _recover_all(scans, session.work.job.output)
+    done = {scan: outcome_without_work(scan, session.work) for scan in scans}
+    before = [outcome for outcome in done.values() if outcome and outcome.done]
+    # One that seems to fail may have been killed while its files moved out: see `recover`.
+    left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
@@ -88,14 +108,55 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     return failed
 
 
-def _run_here(
-    scans: Iterable[Scan], session: Session, bars: "Progress"
-) -> Generator[Outcome, None, None]:
-    """Segment scans one after the other, each behind a bar of its slices."""
+def _recover_all(scans: Iterable[Scan], folder: Path) -> None:
+    """Finish or drop what killed runs have left of scans, also of those that are done."""
+    if not any(folder.glob(".*")):
+        return
     for scan in scans:
-        bar = console.Bar(bars, scan.name)
-        yield bar.follow(attempt_steps(scan, session))
+        # Where that fails, so does the scan, later and in a line of its own.
+        with suppress(OSError), transient_lock(lock_file(folder, scan), wait=False) as ours:
+            if ours:
+                recover(folder, scan.name)
+
+
+def _run_here(
+    scans: Sequence[Scan], session: Session, bars: "Progress"
+) -> Generator[Outcome, None, None]:
+    """Segment scans one after the other, each behind a bar of its slices.
+
+    Scans that another process has begun come last: then they are done, or left to us.
+    """
+    attempt = partial(_attempt, session=session, bars=bars)
+    busy = []
+    todo = list(scans)
+    while todo:
+        scan = todo.pop(0)
+        outcome = attempt(scan, wait=False)
+        if outcome is None:
+            busy.append(scan)
+            continue
+        yield outcome
+        if outcome.disk_full:
+            yield from _not_attempted([*todo, *busy], session.work.job.output)
+            return
+    for scan in busy:
+        console.say(f"{scan.name}: another process segments it; waits for it")
+        if outcome := attempt(scan, wait=True):
+            yield outcome
+
+
+def _attempt(scan: Scan, session: Session, bars: "Progress", *, wait: bool) -> Outcome | None:
+    bar = console.Bar(bars, scan.name)
+    try:
+        return bar.follow(attempt_steps(scan, session, wait=wait))
+    finally:
         bar.close()
+        raise_if_interrupted()
+
+
+def _not_attempted(scans: Iterable[Scan], folder: Path) -> Iterator[Outcome]:
+    error = InputError(folder, "no space left", "a disk with room", "Not attempted.")
+    return (failure(scan, error) for scan in scans)
 
 
 def _run_there(
@@ -118,7 +179,7 @@ def _report(outcome: Outcome) -> None:
     if not outcome.done:
         console.warn(outcome.line)
         return
-    console.say(outcome.line)
+    console.say(printable(outcome.line))
     for warning in outcome.warnings:
         console.warn(f"warning: {warning}")
     if outcome.details:
@@ -126,35 +187,33 @@ def _report(outcome: Outcome) -> None:
 
 
 def _find(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """Return the scans that the paths mean, and the number of paths without any."""
+    """Return the scans that the paths mean, and the number of paths and folders that fail."""
     scans: list[Path] = []
     missing = 0
     for path in paths:
         try:
-            scans += find_scans(path)
-        except InputError as error:
+            found = search(path)
+        except (InputError, OSError) as error:
             missing += 1
-            console.warn(f"failed: {error}")
+            console.warn(f"failed: {describe_error(error)}")
+            continue
+        scans += found.scans
+        missing += len(found.failures)
+        for line in found.failures:
+            console.warn(f"failed: {line}")
+        for line in found.warnings:
+            console.warn(line)
     return list(dict.fromkeys(scans)), missing
 
 
-def _check(scans: list[Scan], job: SegmentJob) -> None:
-    """Check names, maps and folder.
+def _check(paths: Sequence[Path], job: SegmentJob) -> None:
+    """Check maps and folder.
 
     Raises:
-        BadUsage: If two scans have one name, or a path is unusable.
+        BadUsage: If a path is unusable.
     """
-    counts = Counter(scan.name for scan in scans)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        same = " and ".join(str(scan.path) for scan in scans if scan.name == twice[0])
-        raise BadUsage(f"found {same}, with one name for their results; accepted: one of them.")
-    fat = job.fat_fraction
-    if fat and not fat.exists():
-        raise BadUsage(f"--fat-fraction: found no file {fat}; accepted: a NIfTI file or a folder.")
-    if fat and fat.is_file() and len(scans) > 1:
-        raise BadUsage(
-            f"--fat-fraction: found one file for {len(scans)} scans; accepted: a folder with a "
-            "NAME.nii.gz per scan."
-        )
+    check_maps(job.fat_fraction, len(paths))
+    if job.dicom_seg and not find_spec("highdicom"):
+        remedy = "Run `pip install 'musclejax[dicom]'`."
+        raise BadUsage(f"--dicom-seg: found no highdicom; accepted: it installed. {remedy}")
     check_output(job.output)

@@ -1,4 +1,4 @@
-"""How a signal stops a training: with a checkpoint first."""
+"""How a signal stops a command: a training with a checkpoint first."""
 
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -8,6 +8,8 @@ from typing import TypeVar
 from musclejax.training.events import TrainEvent
 
 Result = TypeVar("Result")
+_interrupts: list[int] = []
+"""Ctrl-C, as often as it was pressed within `noticing_interrupts`."""
 STOPPED = 130
 """Exit code of a command that was stopped by a signal, as shells have it."""
 
@@ -45,3 +47,27 @@ def stopping() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def noticing_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise as usual, and be remembered for `raise_if_interrupted`."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: object) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    _interrupts.clear()
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupts.clear()
+
+
+def raise_if_interrupted() -> None:
+    """Raise what a library has swallowed: in a callback from native code Ctrl-C is only printed."""
+    if _interrupts:
+        raise KeyboardInterrupt

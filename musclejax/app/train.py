@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import click
 import jax
 from ml_collections import ConfigDict
 
 from musclejax.app import console
-from musclejax.app.process import usage
+from musclejax.app.devices import check_devices
+from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import TrainOptions
 from musclejax.app.stop import STOPPED, stopping, until
 from musclejax.config import load_recipe
@@ -16,9 +18,10 @@ from musclejax.loops import Advance
 from musclejax.models.weights import load_weights
 from musclejax.reports.training import draw_run, open_events, write_events
 from musclejax.system import machine
-from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
-from musclejax.training.loop import train_steps
-from musclejax.training.setup import Data, initial_variables, load_data_steps
+from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDone, TrainEvent
+from musclejax.training.loop import check_batch_size, train_steps
+from musclejax.training.meeting import PATIENCE_S, meet
+from musclejax.training.setup import Data, initial_variables, load_data_steps, start_from
 from musclejax.training.step import convolutions
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ def run(options: TrainOptions) -> int:
         BadUsage: If an option is unusable.
         InputError: If the data cannot be learned from, or the run cannot begin or continue.
     """
+    check_output(options.workdir, "--workdir")
     with usage():
         config = load_recipe(options.config, options.set)
         config.train.early_stopping |= options.early_stopping
@@ -45,7 +49,9 @@ def run(options: TrainOptions) -> int:
         weights = load_weights(options.init) if options.init else None
         variables, start = initial_variables(config, weights)
         library = convolutions(config)
+        check_batch_size(config)
     data = console.follow(load_data_steps(options.data, config), "cases")
+    data = start_from(data, config, weights)
     by = ", 3x3 convolutions by oneDNN" * (library == "onednn")
     console.say(f"{config.task} network, variant {config.variant}, from {start}{by}")
     facts = machine()
@@ -86,15 +92,19 @@ def _train(
     run = options.workdir
     steps = train_steps(config, data, run, variables, resume=options.resume, record=record)
     stopped = None
-    with (
-        stopping() as stop,
-        console.progress() as bars,
-        closing(Reporter(config, options, bars)) as reporter,
-        closing(until(steps, stop)) as events,
-    ):
-        for event in events:
-            reporter.show(event)
-            stopped = event if isinstance(event, RunStopped) else None
+    try:
+        with (
+            stopping() as stop,
+            console.progress() as bars,
+            closing(Reporter(config, options, bars)) as reporter,
+            closing(until(steps, stop)) as events,
+        ):
+            for event in events:
+                reporter.show(event)
+                stopped = event if isinstance(event, RunStopped) else None
+    except OSError as error:  # the disk is full: of the pictures and events, too
+        line = f"{run}: stopped: {error}; the same command with --resume continues"
+        raise click.ClickException(line) from error
     if stopped:
         text = f"stopped after step {stopped.step}; the same command with --resume continues"
         console.say(f"{run}: {text}")
@@ -114,6 +124,9 @@ class Reporter:
     def show(self, event: TrainEvent) -> None:
         """Show an event."""
         match event:
+            case RunResumed(epoch):
+                text = "the last checkpoint is missing; continues from the best, of epoch"
+                console.warn(f"warning: {self._folder}: {text} {epoch}")
             case StepDone(step, total):
                 self._bar.show(Advance(step, total))
             case EpochDone(metrics):
@@ -165,11 +178,19 @@ def duration(seconds: float) -> str:
 
 
 def _join(options: TrainOptions) -> None:
-    """Join the other processes of a distributed run, before JAX is used for anything else."""
+    """Join the other processes of a distributed run, before JAX is used for anything else.
+
+    Raises:
+        InputError: If they do not come.
+    """
     if options.coordinator is None:
         return
+    address, processes, process = options.coordinator, options.processes or 1, options.process or 0
+    meet(address, processes, process)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    jax.distributed.initialize(address, processes, process, initialization_timeout=int(PATIENCE_S))
+    with usage():
+        check_devices()
 
 
 def _leads() -> bool:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from musclejax.app import console
 from musclejax.app.cluster import join_cluster
-from musclejax.app.process import BadUsage, usage
+from musclejax.app.process import BadUsage, check_output, usage
 from musclejax.app.recipe_options import TuneOptions
 from musclejax.app.stop import STOPPED, stopping
 from musclejax.app.train import duration
@@ -47,6 +47,7 @@ def run(options: TuneOptions) -> int:
         InputError: If no trial succeeds.
     """
     workdir = options.workdir.resolve()  # workers may have another working folder
+    check_output(workdir, "--workdir")
     data = [folder.resolve() for folder in options.data]
     with usage():
         config = load_recipe(options.config, options.set)

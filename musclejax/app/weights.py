@@ -9,7 +9,7 @@ import click
 from musclejax.anatomy import TASKS
 from musclejax.app import console
 from musclejax.app.options import RandomWeights, WeightsExport
-from musclejax.app.process import usage
+from musclejax.app.process import check_output, usage, writing
 from musclejax.models.initialization import initialize
 from musclejax.models.provenance import Provenance, summary
 from musclejax.models.variants import find
@@ -51,10 +51,11 @@ def draw_random(options: RandomWeights) -> None:
     """Write random, untrained weights.
 
     Raises:
-        BadUsage: If there is no such variant.
+        BadUsage: If there is no such variant, or the folder cannot be written.
     """
     with usage():
         find(options.variant)
+    check_output(options.output)
     networks = {task: initialize(task, options.variant, options.seed) for task in TASKS}
     provenance = Provenance(
         trained=False,
@@ -62,7 +63,8 @@ def draw_random(options: RandomWeights) -> None:
         origin={"start": f"random weights (seed {options.seed})"},
         versions=versions(),
     )
-    save_weights(options.output, networks, provenance)
+    with writing(options.output):
+        save_weights(options.output, networks, provenance)
     tasks = ", ".join(networks)
     console.say(f"{options.output}: {tasks} of variant {options.variant}, random, not trained")
 
@@ -71,15 +73,18 @@ def export_weights(runs: Sequence[Path], options: WeightsExport) -> None:
     """Write the networks of training runs as weights.
 
     Raises:
+        BadUsage: If the folder cannot be written.
         InputError: If a folder holds no run or checkpoint, or two are of one task.
     """
+    check_output(options.output)
     stated = Provenance(
         version=options.version,
         description=options.description,
         license=options.license,
         warning=options.warning,
     )
-    records = export_runs(runs, options.output, options.checkpoint, stated, half=options.half)
+    with writing(options.output):
+        records = export_runs(runs, options.output, options.checkpoint, stated, half=options.half)
     for task, record in records.items():
         epoch = f"{record.origin['checkpoint']} epoch {record.metrics.get('epoch', '?')}"
         console.say(f"{options.output}: {task}, {epoch}; {summary({task: record})}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musclejax.app.options import SegmentJob
-from musclejax.errors import InputError
+from musclejax.errors import describe_error, printable
+from musclejax.files import DISK_FULL
 from musclejax.prediction.options import SegmentOptions
 
 
@@ -28,12 +29,14 @@ class Outcome(NamedTuple):
         done: Whether it is segmented.
         warnings: To be read before relying on the labels.
         details: For -v.
+        disk_full: Whether it failed because the disk is full: the next one would too.
     """
 
     line: str
     done: bool
     warnings: tuple[str, ...] = ()
     details: str = ""
+    disk_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,13 @@ def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
 
 
 def failure(scan: Scan, error: Exception) -> Outcome:
-    """Return the outcome of a scan that could not be segmented."""
-    if isinstance(error, InputError | OSError | MemoryError):
-        return Outcome(f"failed: {error}", False)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return Outcome(f"failed: {scan.path}: unexpected {reason}", False)
+    """Return the outcome of a scan that could not be segmented; its line names the scan."""
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    reason = describe_error(error)
+    named = "" if printable(str(scan.path)) in reason else f"{scan.path}: "
+    return Outcome(f"failed: {named}{reason}", False, disk_full=full)
+
+
+def lock_file(output: Path, scan: Scan) -> Path:
+    """Return the file that a process locks while it works on a scan."""
+    return output / f".{scan.name}.lock"

@@ -22,9 +22,10 @@ def dataset() -> None:
       cases.csv                    optional: case,subject,time_point,region,severity,split
 
     Labels have the abbreviations or full names of labels.txt (VL, VM, ... of the thigh; SOL, GM,
-    ... of the leg), in any order and with any numbers; pixels with the label "ignore" do not
-    count. Slices without labels are taken as not annotated. split is train, validation, test, or
-    unseen (slices of test subjects away from the annotated ones).
+    ... of the leg), in any order and with any numbers from 1; pixels with the label "ignore" do not
+    count. "musclejax_names": {"femur": "background"} explains other names. Slices without labels
+    are taken as not annotated. split is train, validation, test, or unseen (slices of test subjects
+    away from the annotated ones).
     """
 
 
@@ -34,9 +35,9 @@ def dataset() -> None:
 def check_command(options: DatasetOptions) -> None:
     """Report contents, warnings and errors of the dataset in FOLDER.
 
-    Shapes and affines that differ between image and labels, label values without a name, slices
-    that are not annotated, muscles that never occur, subjects in two splits, the same scan under
-    two subjects. Exit code: 0 fit for training, 1 errors to mend first.
+    Grids that differ between image and labels, label values without a name, slices that are not
+    annotated, muscles that never occur, subjects in two splits, the same scan twice or under two
+    subjects, files that are left out. Exit code: 0 fit for training, 1 errors to mend first.
     """
     configure(None)  # before jax is imported
     from musclejax.app.dataset import check

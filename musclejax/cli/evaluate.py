@@ -19,26 +19,32 @@ def evaluate(options: EvaluateOptions, how: SegmentOptions) -> None:
     The reference is a dataset in nnU-Net's raw layout (dataset.json, imagesTr, labelsTr; subject,
     severity and split of each case in cases.csv), or, with --region, a folder of label maps
     CASE.nii.gz in the numbers of labels.txt. 255, or the dataset's "ignore", is left out. The
-    prediction is CASE_labels.nii.gz, as `musclejax segment` writes it, or CASE.nii.gz.
+    prediction is CASE_labels.nii.gz, as `musclejax segment` writes it, or CASE.nii.gz. A
+    dataset.json beside the predictions, as nnU-Net leaves it, names their numbers; where nothing
+    does and the dataset's differ from ours, --numbers must.
+
+    Who the weights were trained on is read from their record: by the scan's voxels, then by dataset
+    and subject, then from cases.csv. The split is "unknown" where neither tells.
 
     \b
     In the output folder:
       report.md             all tables and pictures; open this first
       muscles.csv           a row per case, muscle and side (left, right, both):
                             hard dsc, jaccard, hd95_mm, msd_mm, volumes and their error
-      slices.csv cases.csv  means per slice and per case
-      summary.csv           mean, sd, median and number of cases per muscle
+      slices.csv cases.csv  means per slice and per case, with the number of muscles in each
+      summary.csv           mean, sd, median and number of cases (n) per muscle, n for each measure
       table2 ... table4     the paper's tables, .csv and .md: train and validation;
                             test subjects by severity; unseen slices
       overlays_REGION.png   best, median and worst slice
       subjects_REGION.png   bottom, inner and top slice of test subjects
       views_CASE.png        coronal and sagittal, of the best, median and worst case
-      labels/               with --save-labels: CASE_labels.nii.gz
+      labels/               with --save-labels: CASE_labels.nii.gz and CASE_run.json
       evaluate.json         versions, settings and what failed
 
     An empty cell is a measure that does not exist: no muscle in either map or, for distances, in
-    one of them. Only annotated slices count, unless --all-slices is given. A case that fails is
-    reported and left out.
+    one of them; means leave it out and name their n. Where the stack cuts a muscle there is no
+    surface, so distances say nothing on what lies beyond. Only annotated slices count, unless
+    --all-slices is given. A case that fails is reported and left out.
     Exit code: 0 all done, 1 some failed, 2 wrong usage.
 
     \b

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from musclejax import __version__
+from musclejax.app.console import ready_streams
 from musclejax.cli.augment import augment
 from musclejax.cli.bench import bench
 from musclejax.cli.dataset import dataset
@@ -18,17 +19,23 @@ from musclejax.cli.segment import segment
 from musclejax.cli.train import train
 from musclejax.cli.tune import tune
 from musclejax.cli.weights import weights
-from musclejax.errors import InputError
+from musclejax.errors import InputError, describe_error
 
 
 class _Group(click.Group):
     """Turns the errors a user can mend into one line and exit code 1."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        ready_streams()
+        return super().main(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # click ends the command
+        except (InputError, OSError, MemoryError) as error:
+            raise click.ClickException(describe_error(error)) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

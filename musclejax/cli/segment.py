@@ -18,7 +18,8 @@ from musclejax.prediction.options import SegmentOptions
 def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -> None:
     """Label the muscles of each SCAN and measure them.
 
-    SCAN is a NIfTI file, a folder with the files of one DICOM series, or a folder of either.
+    SCAN is a NIfTI file, a folder with the files of one DICOM series, or a folder that holds either
+    at any depth.
 
     \b
     For each scan NAME, in the output folder:
@@ -29,8 +30,11 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       NAME_run.json        versions, settings, engine, seconds and memory
     and once labels.txt (opens in ITK-SNAP) and labels.json.
 
-    A scan that fails is reported, and the others are segmented. Scans that are done are skipped.
-    Exit code: 0 all done, 1 some failed, 2 wrong usage.
+    A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
+    one that another process is at work on is waited for. Files that were edited since, or that
+    musclejax did not write, are not replaced; another scan of the same NAME gets the name of its
+    folder before it.
+    Exit code: 0 all done, 1 some failed, 2 wrong usage, 130 stopped by Ctrl-C.
 
     \b
     Examples:

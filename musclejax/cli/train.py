@@ -41,7 +41,7 @@ def train(options: TrainOptions) -> None:
       musclejax train --config leg --data DATA --workdir run --set variant=slim32 --init phantom
       musclejax train --config leg --data DATA --workdir run --resume
     """
-    configure(options.threads)  # before jax is imported
+    configure(options.threads, joins=options.coordinator is not None)  # before jax is imported
     from musclejax.app.train import run
 
     raise SystemExit(run(options))

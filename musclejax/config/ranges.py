@@ -1,6 +1,7 @@
 """Ranges of the settings that are numbers."""
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -25,10 +26,10 @@ class Range(NamedTuple):
     below: bool = False
 
     def holds(self, value: float | int) -> bool:
-        """Return whether a number lies in the range; no range holds infinity."""
+        """Return whether a number lies in the range; no range holds infinity, or beyond floats."""
         low = value > self.low if self.above else value >= self.low
         high = value < self.high if self.below else value <= self.high
-        return low and high and math.isfinite(value)
+        return low and high and abs(value) <= sys.float_info.max
 
     def __str__(self) -> str:
         """Return the range in words."""

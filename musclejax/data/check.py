@@ -1,14 +1,13 @@
 """All errors of a dataset at once, before anything is trained on it."""
 
-import zlib
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from musclejax import anatomy
-from musclejax.data.dataset import IGNORE, Case, Dataset, read_case
+from musclejax.data.dataset import IGNORE, Case, Dataset, content_of, read_case
+from musclejax.data.scan_warnings import scan_warnings
 from musclejax.data.split import given_splits
 from musclejax.errors import InputError
 from musclejax.loops import Advance
@@ -27,7 +26,8 @@ class CaseReport:
         annotated: Indices of the slices that show any muscle, counted from the feet.
         slices: Number of all slices.
         muscles: Abbreviation -> voxels.
-        checksum: Of the intensities; the same for copies of a scan.
+        content: Of the intensities; the same for copies of a scan.
+        warnings: See `scan_warnings`.
     """
 
     case: Case
@@ -37,7 +37,8 @@ class CaseReport:
     annotated: tuple[int, ...] = ()
     slices: int = 0
     muscles: dict[str, int] | None = None
-    checksum: int = 0
+    content: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,7 +62,7 @@ def check_dataset_steps(dataset: Dataset) -> Generator[Advance, None, DatasetRep
     Args:
         dataset: From `read_dataset`.
     """
-    report = DatasetReport()
+    report = DatasetReport(warnings=list(dataset.warnings))
     for done, case in enumerate(dataset.cases, start=1):
         try:
             report.cases.append(_report(case, dataset))
@@ -90,7 +91,8 @@ def _report(case: Case, dataset: Dataset) -> CaseReport:
         annotated=tuple(int(z) for z in np.flatnonzero(shown)),
         slices=len(by_slice),
         muscles=muscles,
-        checksum=zlib.crc32(np.ascontiguousarray(volume.data).data),
+        content=content_of(volume),
+        warnings=scan_warnings(volume),
     )
 
 
@@ -99,10 +101,6 @@ def _check_splits(dataset: Dataset, report: DatasetReport) -> None:
         if len(roles) > 1:
             text = f"subject {subject} is in {' and '.join(sorted(roles))}: choose one split"
             report.errors.append(text)
-    names = Counter(case.name for case in dataset.cases)
-    for name, count in names.items():
-        if count > 1:
-            report.errors.append(f"case {name} is in imagesTr and in imagesTs: keep one")
     subjects = {case.subject for case in dataset.cases}
     if len(dataset.cases) > 1 and all(case.subject == case.name for case in dataset.cases):
         report.warnings.append(
@@ -111,10 +109,17 @@ def _check_splits(dataset: Dataset, report: DatasetReport) -> None:
         )
     elif len(subjects) == 1:
         report.errors.append("one subject only: nobody is left to validate on")
+    alike: dict[str, str] = {}
+    for subject in sorted(subjects):
+        other = alike.setdefault(subject.casefold(), subject)
+        if other != subject:
+            text = f"subjects {other} and {subject} count as two people: write one name in one way"
+            report.warnings.append(text)
 
 
 def _check_coverage(report: DatasetReport) -> None:
     usable = [case for case in report.cases if case.region]
+    report.warnings += [f"{case.case.name}: {text}" for case in usable for text in case.warnings]
     for case in usable:
         missing = case.slices - len(case.annotated)
         if not case.annotated:
@@ -132,11 +137,15 @@ def _check_coverage(report: DatasetReport) -> None:
 
 
 def _check_copies(report: DatasetReport) -> None:
-    first: dict[int, Case] = {}
-    for case in report.cases:
-        other = first.setdefault(case.checksum, case.case)
-        if case.region and other.subject != case.case.subject:
+    first: dict[str, Case] = {}
+    for found in report.cases:
+        case = found.case
+        other = first.setdefault(found.content, case) if found.region else case
+        if other.subject != case.subject:
             report.errors.append(
-                f"{case.case.name} and {other.name} are the same scan under two subjects "
-                f"({case.case.subject}, {other.subject}): one subject in cases.csv"
+                f"{case.name} and {other.name} are the same scan under two subjects "
+                f"({case.subject}, {other.subject}): one subject in cases.csv"
             )
+        elif other is not case:
+            text = f"{case.name} and {other.name} are the same scan, which counts twice: keep one"
+            report.warnings.append(text)

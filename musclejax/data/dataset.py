@@ -1,29 +1,25 @@
 """Cases in nnU-Net's raw layout: their files, their subjects, the meaning of their labels."""
 
-import csv
-import json
+import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Num, UInt8
 
 from musclejax import anatomy
-from musclejax.errors import InputError
+from musclejax.data.case_table import read_case_table
+from musclejax.data.label_map import to_scan_order, whole_numbers
+from musclejax.data.label_names import IGNORE as IGNORE
+from musclejax.data.label_names import read_index, read_label_names
+from musclejax.errors import InputError, listed
 from musclejax.scan.nifti import load_nifti
-from musclejax.scan.volume import Volume
+from musclejax.scan.volume import NIFTI_SUFFIXES, Volume
 
-IGNORE = 255
-"""Label of pixels that do not count: nnU-Net's "ignore" label, here always this number."""
-SPLITS = ("train", "validation", "test", "unseen")
-"""Roles of a case. "unseen": slices of test subjects away from the annotated slices (paper,
-Table 4); evaluated apart."""
-COLUMNS = ("case", "subject", "time_point", "region", "severity", "split")
-"""Columns of the optional `cases.csv`; all but `case` may be empty or missing."""
+TABLE = "cases.csv"
 _FOLDERS = (("imagesTr", "labelsTr", ""), ("imagesTs", "labelsTs", "test"))
-_AFFINE_TOLERANCE_MM = 1e-2
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,8 @@ class Case:
         time_point: Name of the visit; may be empty.
         region: "thigh", "leg", or "" if only the labels show it.
         severity: "mild", "severe" or anything else; may be empty.
-        split: One of `SPLITS`, or "" to be decided by `data.split`.
+        split: One of `case_table.SPLITS`, or "" to be decided by `data.split`.
+        dataset: Name of the dataset: names of cases and subjects are unique within one only.
     """
 
     name: str
@@ -49,6 +46,7 @@ class Case:
     region: str = ""
     severity: str = ""
     split: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +60,8 @@ class Dataset:
         cases: In the order of their names.
         intensity: `config.intensity` that the images are already normalized with (by
             `musclejax augment`), or None for scanner intensities.
+        others: Further label values: 0 for background, `IGNORE` for unknown.
+        warnings: What was left out, one line each.
     """
 
     folder: Path
@@ -69,6 +69,8 @@ class Dataset:
     ignore: int | None
     cases: tuple[Case, ...]
     intensity: Mapping[str, Any] | None = None
+    others: Mapping[int, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def regions(self) -> list[str]:
@@ -81,7 +83,7 @@ def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
 
     Args:
         folder: `dataset.json`, `imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, optionally
-            `imagesTs` and `labelsTs` (test cases) and `cases.csv` (see `COLUMNS`).
+            `imagesTs` and `labelsTs` (test cases) and `cases.csv` (see `case_table`).
         channel: Number of the image of each case.
 
     Raises:
@@ -91,20 +93,38 @@ def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
     Source: nnU-Net v2, "dataset_format"; `cases.csv` ours.
     """
     folder = Path(folder)
-    index = _read_index(folder)
-    values, ignore = _read_values(index["labels"], folder / "dataset.json")
-    ending = str(index.get("file_ending", ".nii.gz"))
-    cases = [case for names in _FOLDERS for case in _find_cases(folder, *names, channel, ending)]
+    index = read_index(folder)
+    names = read_label_names(index, folder / "dataset.json")
+    ending = _ending(index, folder)
+    cases = [case for kinds in _FOLDERS for case in _find_cases(folder, *kinds, channel, ending)]
     if not cases:
         found, accepted = "no labeled case", "imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz"
         raise InputError(folder, found, accepted)
-    table = folder / "cases.csv"
-    if table.is_file():
-        cases = list(_annotate(cases, table))
-    regions = {region for region, _ in values.values()}
-    if len(regions) == 1:
-        cases = [replace(case, region=case.region or next(iter(regions))) for case in cases]
-    return Dataset(folder, values, ignore, tuple(cases), index.get("musclejax_intensity"))
+    _check_once(cases, folder)
+    if (folder / TABLE).is_file():
+        cases = list(_annotate(cases, folder / TABLE))
+    title = _title(index, folder)
+    regions = {region for region, _ in names.values.values()}
+    only = next(iter(regions)) if len(regions) == 1 else ""
+    return Dataset(
+        folder,
+        names.values,
+        names.ignore,
+        tuple(replace(case, region=case.region or only, dataset=title) for case in cases),
+        _intensity(index, folder),
+        names.others,
+        tuple(_left_out(folder, cases, channel, ending)),
+    )
+
+
+def named_labels(folder: Path) -> Dataset:
+    """Return what a folder's `dataset.json` says about label values, without cases.
+
+    Raises:
+        InputError: As `read_dataset`.
+    """
+    names = read_label_names(read_index(folder), folder / "dataset.json")
+    return Dataset(folder, names.values, names.ignore, (), None, names.others)
 
 
 def read_case(case: Case, dataset: Dataset) -> tuple[Volume, UInt8[np.ndarray, "i j k"], str]:
@@ -117,29 +137,24 @@ def read_case(case: Case, dataset: Dataset) -> tuple[Volume, UInt8[np.ndarray, "
         InputError: If image and labels do not fit one another or `dataset.json`.
     """
     volume, labels = load_nifti(case.image), load_nifti(case.labels)
-    check_geometry(volume, labels, case)
-    numbers, region = to_our_numbers(labels.data, dataset, case)
+    stored = to_scan_order(labels, volume, case.labels)
+    numbers, region = to_our_numbers(stored, dataset, case)
     return volume, numbers, region
 
 
-def check_geometry(volume: Volume, labels: Volume, case: Case) -> None:
-    """Check that the labels lie on the grid of the scan.
+def content_of(volume: Volume) -> str:
+    """Return 16 hexadecimal digits over the voxels of a scan.
 
-    Raises:
-        InputError: If shape or affine differ.
+    They are the same for a copy under another name, in another order of axes, compressed or not.
     """
-    shapes = [" x ".join(map(str, v.data.shape)) for v in (labels, volume)]
-    if shapes[0] != shapes[1]:
-        raise InputError(case.labels, f"shape {shapes[0]}", f"the image's shape, {shapes[1]}")
-    apart = float(np.abs(labels.affine - volume.affine).max())
-    if apart > _AFFINE_TOLERANCE_MM:
-        remedy = "Save the labels with the image's header."
-        found = f"an affine that differs from the image's by up to {apart:.3g} mm"
-        raise InputError(case.labels, found, "the image's affine", remedy)
+    data = np.ascontiguousarray(volume.lps.from_file(volume.data), "<f4")
+    digest = hashlib.sha256(" ".join(map(str, data.shape)).encode())
+    digest.update(data.data)
+    return digest.hexdigest()[:16]
 
 
 def to_our_numbers(
-    labels: np.ndarray, dataset: Dataset, case: Case
+    labels: Num[np.ndarray, "i j k"], dataset: Dataset, case: Case
 ) -> tuple[UInt8[np.ndarray, "i j k"], str]:
     """Translate label values as `dataset.json` names them.
 
@@ -149,13 +164,17 @@ def to_our_numbers(
     Raises:
         InputError: If a value has no name, or the muscles are of two regions.
     """
-    present = np.unique(labels)
-    unknown = [v for v in present if v not in (0, dataset.ignore, *dataset.values)]
+    whole = whole_numbers(labels, case.labels)
+    present = np.unique(whole)
+    ours = {0: 0, **dataset.others, **{v: n for v, (_, n) in dataset.values.items()}}
+    if dataset.ignore is not None:
+        ours[dataset.ignore] = IGNORE
+    unknown = [v for v in present if v not in ours]
     if unknown:
-        shown = ", ".join(f"{v:g}" for v in unknown[:5])
         known = ", ".join(map(str, sorted({0, *dataset.values})))
+        found = f"label values {listed(f'{v:g}' for v in unknown)}"
         remedy = "Name them in dataset.json, or remove them."
-        raise InputError(case.labels, f"label values {shown}", f"{known} (dataset.json)", remedy)
+        raise InputError(case.labels, found, f"{known} (dataset.json)", remedy)
     regions = {dataset.values[int(v)][0] for v in present if v in dataset.values}
     if case.region:
         regions.add(case.region)
@@ -163,93 +182,104 @@ def to_our_numbers(
         found = " and ".join(sorted(regions)) or "no label at all"
         accepted = "muscles of one region; an empty case needs its region in cases.csv"
         raise InputError(case.labels, found, accepted)
-    table = np.zeros(int(present.max()) + 1, np.uint8)
+    lowest = int(present.min())
+    table = np.zeros(int(present.max()) - lowest + 1, np.uint8)
     for value in present.astype(int):
-        table[value] = IGNORE if value == dataset.ignore else dataset.values.get(value, ("", 0))[1]
-    return table[labels.astype(np.int64)], regions.pop()
+        table[value - lowest] = ours[value]
+    return table[(whole - lowest).astype(np.int64)], regions.pop()
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / "dataset.json"
-    if not path.is_file():
-        found = "no dataset.json" if folder.is_dir() else "no such folder"
-        raise InputError(folder, found, "a dataset in nnU-Net's raw format")
+def _title(index: Mapping[str, Any], folder: Path) -> str:
+    """Return the dataset's name; its folder's where it states none."""
+    name = index.get("name")
+    return name if isinstance(name, str) and name.strip() else folder.resolve().name
+
+
+def _intensity(index: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
+    value = index.get("musclejax_intensity")
+    if not isinstance(value, dict | None):
+        raise InputError(folder / "dataset.json", "musclejax_intensity that is no table", "a table")
+    return value
+
+
+def _ending(index: Mapping[str, Any], folder: Path) -> str:
+    ending = index.get("file_ending", ".nii.gz")
+    if not isinstance(ending, str) or ending.lower() not in NIFTI_SUFFIXES:
+        found, accepted = f"file_ending {str(ending)[:60]!r}", ", ".join(NIFTI_SUFFIXES)
+        remedy = "Convert images and labels to NIfTI."
+        raise InputError(folder / "dataset.json", found, accepted, remedy)
+    return ending
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return what a folder shows, sorted: hidden files, as macOS leaves them (`._CASE`), are none.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(index["labels"], dict):
-            raise TypeError("labels is no table")
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise InputError(path, found, 'JSON with "labels": {NAME: NUMBER}') from None
-    return index
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        found, remedy = f"no readable folder ({error.strerror})", "Change its permissions."
+        raise InputError(folder, found, "a folder", remedy) from None
+    return [path for path in paths if not path.name.startswith(".")]
 
 
-def _read_values(
-    labels: Mapping[str, Any], path: Path
-) -> tuple[dict[int, tuple[str, int]], int | None]:
-    """Return label value -> (region, our number), and the value that means "unknown"."""
-    names = {
-        name.casefold(): (region.name, muscle.number)
-        for region in anatomy.REGIONS.values()
-        for muscle in region.muscles
-        for name in (muscle.abbreviation, muscle.name)
-    }
-    values: dict[int, tuple[str, int]] = {}
-    ignore = None
-    for name, value in labels.items():
-        if not isinstance(value, int):
-            raise InputError(path, f"label {name}: {value!r}", "one number per label")
-        if name.casefold() == "ignore":
-            ignore = value
-        elif name.casefold() in names:
-            values[value] = names[name.casefold()]
-        elif value:
-            known = ", ".join(
-                m.abbreviation for region in anatomy.REGIONS.values() for m in region.muscles
-            )
-            raise InputError(path, f"label {name!r}", f"background, ignore, {known}")
-    if not values:
-        raise InputError(path, "no muscle among the labels", "muscles named as in labels.txt")
-    return values, ignore
+def _check_once(cases: Iterable[Case], folder: Path) -> None:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        if seen.setdefault(case.name, case) is not case:
+            found = f"case {case.name} in labelsTr and in labelsTs"
+            raise InputError(folder, found, "each case once", "Remove or rename one of the two.")
+
+
+def _left_out(folder: Path, cases: Iterable[Case], channel: int, ending: str) -> Iterable[str]:
+    """Yield a line about the files that belong to no case."""
+    known = {case.labels for case in cases}
+    for images, labels, split in _FOLDERS:
+        strange = [p for p in _files(folder / labels) if p not in known]
+        yield from _line(f"{labels}: not {ending}, left out", strange)
+        last = f"_{channel:04d}{ending}"
+        scans = [p for p in _files(folder / images) if p.name.endswith(last)]
+        names = {case.name for case in cases}
+        alone = [p for p in scans if p.name.removesuffix(last) not in names]
+        if not split:  # test scans often have no labels
+            yield from _line(f"{images}: without labels, left out", alone)
+
+
+def _line(what: str, paths: list[Path]) -> Iterable[str]:
+    if paths:
+        yield f"{what} ({len(paths)}): {listed(path.name for path in paths)}"
 
 
 def _find_cases(
     folder: Path, images: str, labels: str, split: str, channel: int, ending: str
 ) -> Iterable[Case]:
-    for path in sorted((folder / labels).glob(f"*{ending}")):
+    for path in _files(folder / labels):
+        if not path.name.endswith(ending):
+            continue
         name = path.name.removesuffix(ending)
         image = folder / images / f"{name}_{channel:04d}{ending}"
         if not image.is_file():
-            others = sorted(p.name for p in (folder / images).glob(f"{name}_????{ending}"))
-            has = f"there is {', '.join(others)}" if others else f"nothing for {name} in {images}"
+            others = [p.name for p in _files(folder / images) if p.name.startswith(f"{name}_")]
+            has = f"there is {listed(others)}" if others else f"nothing for {name} in {images}"
             raise InputError(image, "no such image", f"an image for {path.name}", f"{has}.")
         yield Case(name, image, path, subject=name, split=split)
 
 
 def _annotate(cases: list[Case], path: Path) -> Iterable[Case]:
     """Add what `cases.csv` says; its rows must name cases that exist."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        unknown = [c for c in columns if c not in COLUMNS]
-        if "case" not in columns or unknown:
-            raise InputError(path, f"columns {', '.join(columns)}", ", ".join(COLUMNS))
-        rows = {row["case"]: {k: (v or "").strip() for k, v in row.items()} for row in reader}
+    rows = read_case_table(path)
     missing = set(rows) - {case.name for case in cases}
     if missing:
         raise InputError(path, f"case {sorted(missing)[0]}, which has no labels", "cases with both")
     for case in cases:
         row = rows.get(case.name, {})
-        split, region = row.get("split", ""), row.get("region", "")
-        if split not in ("", *SPLITS):
-            raise InputError(path, f"split {split!r} of {case.name}", ", ".join(SPLITS))
-        if region not in ("", *anatomy.REGIONS):
-            raise InputError(path, f"region {region!r} of {case.name}", ", ".join(anatomy.REGIONS))
         yield replace(
             case,
             subject=row.get("subject") or case.subject,
             time_point=row.get("time_point", ""),
-            region=region,
+            region=row.get("region", ""),
             severity=row.get("severity", ""),
-            split=split or case.split,
+            split=row.get("split") or case.split,
         )

@@ -145,8 +145,12 @@ def make_samplers(slices: dict[str, Slices], config: ConfigDict) -> dict[str, Sl
     needed = ("train",) if config.split.order == "paper" else ("train", "validation")
     empty = [name for name in needed if not found.get(name)]
     if empty:
+        reasons = slices[empty[0]].left_out if empty[0] in slices else {}
+        why = "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
         accepted = "slices of at least two subjects, or a split column in cases.csv"
-        raise InputError(f"{empty[0]} split", "no annotated slice", accepted)
+        accepted = "one slice or more" if why else accepted
+        line = f"no annotated slice ({why or 'no case is in it'})"
+        raise InputError(f"{empty[0]} split", line, accepted)
     _check_backend(config.augment.backend)
     if TASKS[config.task].is_classifier:
         slices = {name: _whole(part) for name, part in slices.items()}

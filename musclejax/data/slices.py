@@ -1,16 +1,18 @@
 """Annotated slices on the model grid, specks removed, and the places of their limbs."""
 
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 from skimage.measure import label as connected
 
 from musclejax.anatomy import SLICE_PX, SLICE_SPACING_MM, TASKS
 from musclejax.data.augment import Limbs
-from musclejax.data.dataset import IGNORE, Case, Dataset, read_case
+from musclejax.data.dataset import IGNORE, Case, Dataset, content_of, read_case
+from musclejax.data.scan_warnings import scan_warnings
 from musclejax.errors import InputError
 from musclejax.loops import Advance
 from musclejax.scan.grid import labels_to_model_grid, to_model_grid
@@ -31,11 +33,13 @@ class Origin:
         case: The scan and its subject.
         region: Region of its muscles.
         index: Slice on the model grid, counted from the feet, from 0.
+        content: Of the scan; see `dataset.content_of`.
     """
 
     case: Case
     region: str
     index: int
+    content: str = ""
 
     def __str__(self) -> str:
         """Return the case and the slice."""
@@ -51,12 +55,16 @@ class Slices:
         labels: Our label numbers; `IGNORE` where unknown.
         limbs: Places of the limbs, one row per slice.
         origins: Origin of each slice.
+        left_out: Reason -> number of slices or cases that it has left out.
+        warnings: Name of a case, and what `scan_warnings` says of its scan.
     """
 
     images: Float[np.ndarray, "n r c"]
     labels: UInt8[np.ndarray, "n r c"]
     limbs: Limbs
     origins: tuple[Origin, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -64,7 +72,7 @@ class Slices:
 
 
 def load_slices_steps(
-    datasets: Iterable[Dataset], config: ConfigDict, splits: dict[str, str]
+    datasets: Iterable[Dataset], config: ConfigDict, splits: Mapping[Case, str]
 ) -> Generator[Advance, None, dict[str, Slices]]:
     """Load the annotated slices of every case that the task learns from; yield after each case.
 
@@ -72,24 +80,30 @@ def load_slices_steps(
         datasets: The datasets of the cases.
         config: Settings of the network; cases of regions that its task does not learn from are
             left out.
-        splits: Role of each case, by name.
+        splits: Role of each case.
 
     Returns:
-        "train" and "validation": the slices of each, if any; other roles are not loaded.
+        "train" and "validation": the slices of each, which may be none; other roles are not
+        loaded.
 
     Raises:
         InputError: If a case is unusable.
     """
     parts: dict[str, list[Slices]] = {"train": [], "validation": []}
-    regions = TASKS[config.task].regions
+    task = TASKS[config.task]
     cases = [(case, dataset) for dataset in datasets for case in dataset.cases]
     for done, (case, dataset) in enumerate(cases, start=1):
-        if case.region in ("", *regions) and splits[case.name] in parts:
-            part = case_slices(case, dataset, config)
-            if {o.region for o in part.origins} <= set(regions):
-                parts[splits[case.name]].append(part)
+        if splits[case] in parts:
+            known = case.region in ("", *task.regions)
+            part = case_slices(case, dataset, config) if known else _no_slice()
+            region = next((o.region for o in part.origins), case.region)
+            if region not in ("", *task.regions):
+                learns = " and ".join(task.regions)
+                reason = f"cases of the {region}, while task {task.name} learns from the {learns}"
+                part = _no_slice(reason)
+            parts[splits[case]].append(part)
         yield Advance(done, len(cases))
-    return {name: join(part) for name, part in parts.items() if sum(map(len, part))}
+    return {name: join(part or [_no_slice()]) for name, part in parts.items()}
 
 
 def case_slices(case: Case, dataset: Dataset, config: ConfigDict) -> Slices:
@@ -109,10 +123,44 @@ def case_slices(case: Case, dataset: Dataset, config: ConfigDict) -> Slices:
         found = f"images normalized as {dict(dataset.intensity)}"
         accepted = f"scanner intensities, or intensity = {config.intensity.to_dict()}"
         raise InputError(dataset.folder, found, accepted, "Augment again with this recipe.")
+    before = np.array([_muscles(s) for s in labels])
     labels = np.stack([remove_specks(labels_2d, config.data.clean_px) for labels_2d in labels])
-    kept = np.flatnonzero([_muscles(s) >= max(1, config.data.min_muscles) for s in labels])
-    origins = tuple(Origin(case, region, int(i)) for i in kept)
-    return Slices(slices[kept], labels[kept], Limbs(*(a[kept] for a in limbs)), origins)
+    after = np.array([_muscles(s) for s in labels])
+    kept, content = np.flatnonzero(after >= _fewest(config)), content_of(volume)
+    return Slices(
+        slices[kept],
+        labels[kept],
+        Limbs(*(a[kept] for a in limbs)),
+        tuple(Origin(case, region, int(i), content) for i in kept),
+        _count_left_out(before, after, config),
+        tuple((case.name, text) for text in scan_warnings(volume)),
+    )
+
+
+def _fewest(config: ConfigDict) -> int:
+    return max(1, int(config.data.min_muscles))
+
+
+def _count_left_out(
+    before: Int[np.ndarray, " n"], after: Int[np.ndarray, " n"], config: ConfigDict
+) -> dict[str, int]:
+    """Return why slices are left out, by their muscles before and after specks are removed."""
+    fewest = _fewest(config)
+    reasons = {
+        "slices without labels": before == 0,
+        f"slices with fewer than {fewest} muscles (data.min_muscles)": (before > 0)
+        & (before < fewest),
+        f"slices cleared by data.clean_px = {config.data.clean_px}": (before >= fewest)
+        & (after < fewest),
+    }
+    return {reason: int(hit.sum()) for reason, hit in reasons.items() if hit.any()}
+
+
+def _no_slice(reason: str = "") -> Slices:
+    images = np.zeros((0, SLICE_PX, SLICE_PX), np.float32)
+    boxes, origins = np.zeros((0, 2, 4), np.float32), np.zeros((0, 2), np.float32)
+    limbs = Limbs(np.zeros(0, np.float32), boxes, origins)
+    return Slices(images, images.astype(np.uint8), limbs, (), {reason: 1} if reason else {})
 
 
 def remove_specks(labels: UInt8[np.ndarray, "r c"], area_px: int) -> UInt8[np.ndarray, "r c"]:
@@ -179,7 +227,12 @@ def join(parts: Sequence[Slices]) -> Slices:
     )
     images = np.concatenate([p.images for p in parts])
     labels = np.concatenate([p.labels for p in parts])
-    return Slices(images, labels, limbs, tuple(o for p in parts for o in p.origins))
+    left_out: Counter[str] = Counter()
+    for part in parts:
+        left_out.update(part.left_out)
+    origins = tuple(o for p in parts for o in p.origins)
+    warnings = tuple(line for p in parts for line in p.warnings)
+    return Slices(images, labels, limbs, origins, dict(left_out), warnings)
 
 
 def _muscles(labels: UInt8[np.ndarray, "r c"]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -17,11 +18,11 @@ LEAKS = (
 _HELD_OUT = {"test": "test", "unseen": "test"}
 
 
-def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[str, str]:
+def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[Case, str]:
     """Return the role of every case: "train", "validation", "test" or "unseen".
 
-    A split in `cases.csv` stands, and holds for all scans of the subject. The other subjects are
-    distributed by a hash of their names, so that a subject keeps its role when others join.
+    A split in `cases.csv` stands, and holds for all scans of the person (see `persons`). The other
+    people are distributed by a hash of their names, so that one keeps a role when others join.
 
     Args:
         cases: Cases of one or more datasets.
@@ -34,13 +35,17 @@ def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[str, str]
     """
     if settings.order not in ORDERS:
         raise InputError.choice("split.order", settings.order, ORDERS)
-    given = given_splits(cases)
-    for subject, roles in given.items():
+    person = persons(cases)
+    given: dict[str, set[str]] = {}
+    for case in cases:
+        given.setdefault(person[case], set()).update(_given(case))
+    for name, roles in given.items():
         if len(roles) > 1:
             accepted = "one split per subject, so that nobody is trained and tested on"
-            raise InputError(f"subject {subject}", " and ".join(sorted(roles)), accepted)
-    role = {subject: next(iter(roles)) for subject, roles in given.items()}
-    free = sorted({c.subject for c in cases} - set(role), key=lambda s: _order(s, settings.seed))
+            remedy = "If they are two people, give them two names in cases.csv."
+            raise InputError(f"subject {name}", " and ".join(sorted(roles)), accepted, remedy)
+    role = {name: next(iter(roles)) for name, roles in given.items() if roles}
+    free = sorted(set(given) - set(role), key=lambda name: _order(name, settings.seed))
     shares = {"test": settings.test, "validation": settings.validation}
     if settings.order == "paper":
         shares["validation"] = 0.0  # its validation slices are drawn after augmenting
@@ -50,7 +55,27 @@ def assign_splits(cases: Sequence[Case], settings: ConfigDict) -> dict[str, str]
             role |= dict.fromkeys(free[:count], name)
             free = free[count:]
     role |= dict.fromkeys(free, "train")
-    return {c.name: c.split if c.split == "unseen" else role[c.subject] for c in cases}
+    return {c: c.split if c.split == "unseen" else role[person[c]] for c in cases}
+
+
+def persons(cases: Sequence[Case]) -> dict[Case, str]:
+    """Return the person that each case shows.
+
+    A name is one person, over all datasets: nobody who is held out is then trained on under the
+    same name. Only where the splits of a name contradict, and nobody has said whose scans they
+    are, cases of different datasets are different people.
+    """
+    torn = {subject for subject, roles in given_splits(cases).items() if len(roles) > 1}
+    torn -= {case.subject for case in cases if case.subject != case.name}
+    return {c: f"{c.dataset}: {c.subject}" if c.subject in torn else c.subject for c in cases}
+
+
+def shared_names(cases: Sequence[Case]) -> list[str]:
+    """Return the people whose scans are in more than one dataset, if equal names are one person."""
+    datasets: dict[str, set[Path]] = {}
+    for case, person in persons(cases).items():
+        datasets.setdefault(person, set()).add(case.labels.parent.parent)
+    return sorted(person for person, folders in datasets.items() if len(folders) > 1)
 
 
 def given_splits(cases: Sequence[Case]) -> dict[str, set[str]]:
@@ -58,8 +83,12 @@ def given_splits(cases: Sequence[Case]) -> dict[str, set[str]]:
     given: dict[str, set[str]] = {}
     for case in cases:
         if case.split:
-            given.setdefault(case.subject, set()).add(_HELD_OUT.get(case.split, case.split))
+            given.setdefault(case.subject, set()).update(_given(case))
     return given
+
+
+def _given(case: Case) -> set[str]:
+    return {_HELD_OUT.get(case.split, case.split)} if case.split else set()
 
 
 def _order(subject: str, seed: int) -> str:

@@ -1,5 +1,7 @@
 """Write datasets in nnU-Net's raw layout; the paper's fixed set of augmented slices."""
 
+import csv
+import io
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from ml_collections import ConfigDict
 from musclejax import anatomy
 from musclejax.anatomy import SLICE_SPACING_MM
 from musclejax.data.batches import make_batch
-from musclejax.data.dataset import COLUMNS
+from musclejax.data.case_table import COLUMNS
 from musclejax.data.sampler import SliceSampler
 from musclejax.data.slices import Origin
 from musclejax.files import staging_folder, write_json, write_text
@@ -82,9 +84,11 @@ def write_index(folder: Path, region: str, cases: int, intensity: Mapping[str, A
 
 def write_cases(folder: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write `cases.csv`; columns that a row lacks stay empty."""
-    lines = [",".join(COLUMNS)]
-    lines += [",".join(str(row.get(column, "")) for column in COLUMNS) for row in rows]
-    write_text(folder / "cases.csv", "\n".join(lines) + "\n")
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows([row.get(column, "") for column in COLUMNS] for row in rows)
+    write_text(folder / "cases.csv", text.getvalue())
 
 
 def _row(name: str, origin: Origin, split: str) -> dict[str, str]:

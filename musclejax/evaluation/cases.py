@@ -10,15 +10,22 @@ from jaxtyping import UInt8
 from scipy import ndimage as ndi
 
 from musclejax import anatomy
-from musclejax.data.dataset import IGNORE, Case, Dataset, check_geometry, read_case, read_dataset
-from musclejax.errors import InputError
-from musclejax.files import read_json
+from musclejax.data.dataset import (
+    IGNORE,
+    Case,
+    Dataset,
+    read_case,
+    read_dataset,
+    to_our_numbers,
+)
+from musclejax.data.label_map import to_scan_order, whole_numbers
+from musclejax.errors import InputError, listed
+from musclejax.evaluation.numbers import LABELS, OPTION, Numbers, named_by, read_record
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.sides import Sides, find_sides
 from musclejax.scan.volume import NIFTI_SUFFIXES, Volume, scan_name
 
-_LABELS = "_labels"
-_NAMES = (f"{_LABELS}", "", rf"_\d{{4}}{_LABELS}", r"_\d{4}")
+_NAMES = (f"{LABELS}", "", rf"_\d{{4}}{LABELS}", r"_\d{4}")
 """Endings after CASE in the name of a prediction, the surest first; regular expressions."""
 
 
@@ -94,27 +101,35 @@ def find_prediction(folder: Path, case: Case) -> Path:
             raise InputError(f"prediction of {case.name}", f"{names} in {folder}", "one of them")
         if found:
             return found[0]
-    accepted = f"{case.name}{_LABELS}.nii.gz or {case.name}.nii.gz"
+    accepted = f"{case.name}{LABELS}.nii.gz or {case.name}.nii.gz"
     raise InputError(f"prediction of {case.name}", f"none in {folder}", accepted)
 
 
-def read_pair(case: Case, dataset: Dataset, prediction: Path) -> Pair:
+def read_pair(
+    case: Case, dataset: Dataset, prediction: Path, numbers: Numbers | None = None
+) -> Pair:
     """Load the reference, the prediction and, where there is one, the scan.
 
     Args:
         case: A case of `dataset`.
         dataset: The references.
-        prediction: A label map in our numbers.
+        prediction: A label map.
+        numbers: What tells whose numbers it has; None if they are ours.
 
     Raises:
         InputError: If the files do not fit one another.
     """
     volume, reference, region = read_case(case, dataset)
-    labels = load_nifti(prediction)
-    check_geometry(volume, labels, replace(case, labels=prediction))
+    case, labels = replace(case, region=region), load_nifti(prediction)
     _check_region(prediction, region)
-    predicted = _check_numbers(labels.data, region, prediction)
-    return make_pair(replace(case, region=region), dataset, volume, reference, predicted)
+    stored = to_scan_order(labels, volume, prediction)
+    named = named_by(prediction, labels, case, numbers) if numbers else None
+    if named is None:
+        predicted = _check_numbers(stored, region, prediction)
+    else:
+        predicted, _ = to_our_numbers(stored, named, replace(case, labels=prediction))
+        predicted = np.where(predicted == IGNORE, np.uint8(0), predicted)
+    return make_pair(case, dataset, volume, reference, predicted)
 
 
 def make_pair(
@@ -186,7 +201,7 @@ def _plain_cases(folder: Path, region: str) -> Iterator[Case]:
     for path in files:
         if not path.name.endswith(NIFTI_SUFFIXES) or path.name.startswith("."):
             continue
-        name = scan_name(path).removesuffix(_LABELS)
+        name = scan_name(path).removesuffix(LABELS)
         if name in seen:
             raise InputError(folder, f"{seen[name].name} and {path.name}", "one of them")
         seen[name] = path
@@ -198,18 +213,18 @@ def _plain_cases(folder: Path, region: str) -> Iterator[Case]:
 
 def _check_region(path: Path, region: str) -> None:
     """Check the region that `musclejax segment` recorded beside its labels, if it did."""
-    record = read_json(path.with_name(f"{scan_name(path).removesuffix(_LABELS)}_run.json")) or {}
-    recorded = record.get("region", region)
+    recorded = read_record(path).get("region", region)
     if recorded != region:
         remedy = f"Segment it with --region {region}."
         raise InputError(path, f"labels of the {recorded}", f"labels of the {region}", remedy)
 
 
 def _check_numbers(data: np.ndarray, region: str, path: Path) -> UInt8[np.ndarray, "i j k"]:
+    data = whole_numbers(data, path)
     present, highest = np.unique(data), anatomy.REGIONS[region].num_classes - 1
-    wrong = [v for v in present if not (0 <= v <= highest and v == int(v))]
+    wrong = [v for v in present if not 0 <= v <= highest]
     if wrong:
-        shown = ", ".join(f"{v:g}" for v in wrong[:5])
+        found = f"label values {listed(f'{v:g}' for v in wrong)}"
         accepted = f"0 to {highest}, the muscles of the {region}"
-        raise InputError(path, f"label values {shown}", accepted)
+        raise InputError(path, found, accepted, f"If they are a dataset's: {OPTION} dataset.")
     return data.astype(np.uint8)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from musclejax.errors import InputError
+from musclejax.data.scan_warnings import scan_warnings
+from musclejax.errors import InputError, listed
 from musclejax.evaluation.cases import Pair
 from musclejax.evaluation.metrics import (
     GROUPS,
@@ -34,6 +35,14 @@ MEASURES = [
     "volume_error_percent",
 ]
 """Measures of a muscle; see `compare`."""
+AVERAGED = ["dsc", "jaccard", "hd95_mm", "msd_mm"]
+"""Measures of a case that are means over its muscles."""
+RIM = (
+    "where the first or last compared slice or the border of the picture cuts a muscle, the cut is "
+    "no surface: distances are those between the outlines"
+)
+"""What `metrics.surface_distances` leaves out, for reports."""
+_LISTED = 8
 
 
 def compare(
@@ -53,12 +62,14 @@ def compare(
         `muscles`: dsc, jaccard, hd95_mm, msd_mm, volume_reference_ml, volume_prediction_ml,
         volume_error_ml and volume_error_percent (prediction - reference), distances ("3d", or
         "in-plane" if the compared slices do not lie side by side), slices (how many were
-        compared). NaN where both maps lack the muscle; where one does, DSC and Jaccard are 0 and
-        distances NaN. `slices`: mean DSC and Jaccard over the muscles that either map shows in
-        the slice, both sides as one label (paper, Tables 3 and 4), slice (index in the file),
-        level (number of the compared slice, 0 nearest to the feet). `cases`: means, with the
-        mean over the slices as `slice_dsc`, the method that told the sides apart, and the
-        classifier's decision.
+        compared), distance_slices (how many of them count for distances: all in 3d, else those in
+        which both maps show the muscle). NaN where both maps lack the muscle; where one does, DSC
+        and Jaccard are 0 and distances NaN. `slices`: mean DSC and Jaccard over the muscles that
+        either map shows in the slice, both sides as one label (paper, Tables 3 and 4), slice (index
+        in the file), level (number of the compared slice, 0 nearest to the feet). `cases`: means,
+        with the mean over the slices as `slice_dsc`, the method that told the sides apart, the
+        classifier's decision, the number of muscles in each mean (`dsc_n` and so on), and what
+        reading the scan had to decide.
 
     Raises:
         InputError: If the reference shows no muscle in any slice.
@@ -113,10 +124,14 @@ def _muscles(
             values = {name: float(v[group, muscle.number]) for name, v in measured.items()}
             values["hd95_mm"] = hausdorff_mm(distances)
             values["msd_mm"] = mean_surface_mm(distances)
+            shown = counts[:2, :, group, muscle.number] > 0
+            common = shown.all(0) if in_plane else np.repeat(shown.any(1).all(), shown.shape[1])
+            values["distance_slices"] = int(common.sum())
             rows.append({**_identity(pair), "muscle": muscle.abbreviation, "side": side, **values})
     how = "in-plane" if in_plane else "3d"
     table = pd.DataFrame(rows).assign(distances=how, slices=counts.shape[1])
-    return table[[*IDENTITY, "muscle", "side", *MEASURES, "distances", "slices"]]
+    last = ["distances", "slices", "distance_slices"]
+    return table[[*IDENTITY, "muscle", "side", *MEASURES, *last]]
 
 
 def _measure(
@@ -161,14 +176,24 @@ def _case(
     pair: Pair, muscles: pd.DataFrame, slices: pd.DataFrame, decision: Decision | None
 ) -> pd.DataFrame:
     both = muscles[muscles["side"] == "both"]
-    means: dict[str, Any] = {
-        name: both[name].mean() for name in ("dsc", "jaccard", "hd95_mm", "msd_mm")
-    }
+    means: dict[str, Any] = {name: both[name].mean() for name in AVERAGED}
     means["volume_error_percent_absolute"] = both["volume_error_percent"].abs().mean()
     means["slice_dsc"] = slices["dsc"].mean()
     how = {"distances": both["distances"].iloc[0], "slices": both["slices"].iloc[0]}
     decided = asdict(decision or Decision("", float("nan"), ""))
     classifier = {f"classifier_{name}": value for name, value in decided.items()}
-    return pd.DataFrame(
-        [{**_identity(pair), **means, **how, "sides": pair.sides.method, **classifier}]
-    )
+    numbers = {f"{name}_n": both[name].count() for name in AVERAGED}
+    last = {**numbers, "warnings": "; ".join(scan_warnings(pair.volume))}
+    sides = {"sides": pair.sides.method}
+    return pd.DataFrame([{**_identity(pair), **means, **how, **sides, **classifier, **last}])
+
+
+def missed_muscles(muscles: pd.DataFrame) -> list[str]:
+    """Return a warning if muscles that only one map shows are left out of mean distances."""
+    both = muscles[(muscles["side"] == "both") & muscles["dsc"].notna()]
+    missed = both[both["hd95_mm"].isna()]
+    if missed.empty:
+        return []
+    names = [f"{case} {name}" for case, name in zip(missed["case"], missed["muscle"], strict=True)]
+    text = f"mean distances leave out {len(missed)} of {len(both)} muscles, as one map lacks them"
+    return [f"{text}: {listed(names, _LISTED)}; their DSC of 0 counts"]

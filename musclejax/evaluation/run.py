@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from musclejax import anatomy
 from musclejax.anatomy import CLASSIFIER
-from musclejax.data.dataset import Case, Dataset, read_case, read_dataset
-from musclejax.errors import InputError
+from musclejax.data.dataset import Case, Dataset, content_of, read_case, read_dataset
+from musclejax.data.scan_warnings import warning_lines
+from musclejax.errors import InputError, describe_error
 from musclejax.evaluation.cases import (
     Pair,
     find_prediction,
@@ -20,23 +21,18 @@ from musclejax.evaluation.cases import (
     read_pair,
     read_references,
 )
-from musclejax.evaluation.compare import combine, compare
+from musclejax.evaluation.compare import RIM, combine, compare, missed_muscles
+from musclejax.evaluation.numbers import read_numbers
 from musclejax.evaluation.result import Comparison, Decision, Evaluation
 from musclejax.evaluation.scene import make_scene, save_scene
-from musclejax.evaluation.splits import recorded_splits, resolve_splits
-from musclejax.files import staging_folder
+from musclejax.evaluation.splits import phantom_warnings, split_of, split_warnings
 from musclejax.loops import Advance, result_of
 from musclejax.models.weights import Weights
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
+from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import ModelGrid, classify, label_steps
 from musclejax.scan.grid import to_model_grid
-from musclejax.scan.nifti import save_labels
 from musclejax.scan.volume import check
-
-_ASSIGNED = (
-    "splits that cases.csv does not name are drawn from the settings in the weights: true only if "
-    "they were trained on this dataset"
-)
 
 
 class CaseDone(NamedTuple):
@@ -54,12 +50,11 @@ class CaseFailed(NamedTuple):
     @property
     def reason(self) -> str:
         """The error in one line."""
-        expected = isinstance(self.error, InputError | OSError | MemoryError)
-        kind = "" if expected else f"unexpected {type(self.error).__name__}: "
-        return " ".join(f"{kind}{self.error}".split())[:300]
+        return describe_error(self.error)
 
 
 Event = Advance | CaseDone | CaseFailed
+Save = Callable[[Case, Segmentation], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,23 +75,28 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def from_folders(reference: Path, prediction: Path, region: str = "") -> Source:
+def from_folders(
+    reference: Path, prediction: Path, region: str = "", whose_numbers: str = ""
+) -> Source:
     """Compare predictions that exist already.
 
     Args:
         reference: As for `cases.read_references`.
         prediction: A folder with `CASE_labels.nii.gz` or `CASE.nii.gz`.
         region: As for `cases.read_references`.
+        whose_numbers: The label numbers of the predictions: "musclejax", "dataset", or "" to
+            decide from the files; see `numbers.named_by`.
 
     Raises:
-        InputError: If there are no references.
+        InputError: If there are no references, or no dataset whose numbers are meant.
     """
     dataset = read_references(reference, region)
+    numbers = read_numbers(prediction, dataset, whose_numbers)
 
     def read(case: Case) -> tuple[Pair, None]:
-        return read_pair(case, dataset, find_prediction(prediction, case)), None
+        return read_pair(case, dataset, find_prediction(prediction, case), numbers), None
 
-    what = f"Predictions in {prediction} against references in {reference}"
+    what = f"Predictions in {prediction} against references in {reference}{numbers.source}"
     return Source(what, dataset, read)
 
 
@@ -104,7 +104,7 @@ def from_weights(
     weights: Weights,
     data: Path,
     options: SegmentOptions = DEFAULTS,
-    label_folder: Path | None = None,
+    save: Save | None = None,
 ) -> Source:
     """Segment the scans of a dataset and compare with its labels.
 
@@ -112,20 +112,19 @@ def from_weights(
         weights: The networks.
         data: The dataset.
         options: How the scans are segmented; their region is that of their labels.
-        label_folder: Folder for the predicted label maps, `CASE_labels.nii.gz`; they are not
-            written if None.
+        save: Called with each case and its segmentation.
 
     Raises:
         InputError: If the dataset cannot be evaluated with these weights.
     """
     dataset = read_scans(data, weights)
-    splits = resolve_splits(dataset, weights)
 
     def read(case: Case) -> tuple[Pair, Decision | None]:
-        return _predict(case, dataset, weights, splits, options, label_folder)
+        return _predict(case, dataset, weights, options, save)
 
     what = f"Weights {weights.name} ({weights.hash}) on the dataset {data}"
-    return Source(what, dataset, read, tuple(_warnings(dataset, weights)))
+    warnings = [weights.warning] if weights.warning else []
+    return Source(what, dataset, read, (*warnings, *phantom_warnings(dataset, weights)))
 
 
 def evaluate_steps(
@@ -161,9 +160,19 @@ def evaluate_steps(
         return None
     annotated = "Only slices on which the reference shows a muscle count"
     which = "Every axial slice counts" if all_slices else annotated
-    method = f"{which}; volumes are those of the compared slices"
-    warnings = (*source.warnings, *_never_named(source.dataset))
-    return Evaluation(source.what, method, combine(found), warnings, scenes)
+    method = f"{which}; volumes are those of the compared slices; {RIM}"
+    rows = combine(found)
+    named = zip(rows.cases["case"], rows.cases["warnings"], strict=True)
+    of_scans = ((case, text) for case, text in named if text)
+    warnings = (
+        *source.warnings,
+        *source.dataset.warnings,
+        *warning_lines(of_scans, "the column warnings of cases.csv"),
+        *_never_named(source.dataset),
+        *split_warnings(source.dataset, rows.cases),
+        *missed_muscles(rows.muscles),
+    )
+    return Evaluation(source.what, method, rows, warnings, scenes)
 
 
 def evaluate(source: Source, *, all_slices: bool = False, scenes: Path | None = None) -> Evaluation:
@@ -205,26 +214,28 @@ def _predict(
     case: Case,
     dataset: Dataset,
     weights: Weights,
-    splits: dict[str, dict[str, str]],
     options: SegmentOptions,
-    label_folder: Path | None,
+    save: Save | None,
 ) -> tuple[Pair, Decision | None]:
     """Segment a case with the network of its own region; the classifier only adds its decision."""
     volume, reference, region = read_case(case, dataset)
     check(volume, case.image)
-    case = replace(case, region=region, split=splits.get(region, {}).get(case.name, case.split))
+    case, content = replace(case, region=region), content_of(volume)
+
+    def split(task: str) -> str:
+        return split_of(case, content, dataset, weights, task)
+
     scan = ModelGrid(volume, *to_model_grid(volume, options.geometry))
     found = result_of(label_steps(scan, weights, region, None, options))
     decision = None
     if CLASSIFIER in weights.networks:
         probabilities = classify(weights.networks[CLASSIFIER], scan.slices, options.geometry)
         best = max(probabilities, key=lambda name: probabilities[name])
-        decision = Decision(best, probabilities[best], splits[CLASSIFIER].get(case.name, ""))
-    if label_folder is not None:
-        with staging_folder(label_folder, case.name) as stage:
-            path = stage / f"{case.name}_labels.nii.gz"
-            save_labels(path, found.labels, volume, anatomy.REGIONS[region])
-    return make_pair(case, dataset, volume, reference, found.labels), decision
+        decision = Decision(best, probabilities[best], split(CLASSIFIER))
+    if save is not None:
+        save(case, found)
+    final = replace(case, split=split(region))
+    return make_pair(final, dataset, volume, reference, found.labels), decision
 
 
 def _compare(case: Case, source: Source, all_slices: bool, scenes: Path | None) -> Comparison:
@@ -233,14 +244,6 @@ def _compare(case: Case, source: Source, all_slices: bool, scenes: Path | None) 
     if scenes is not None:
         save_scene(make_scene(pair), scenes / f"{case.name}.npz")
     return comparison
-
-
-def _warnings(dataset: Dataset, weights: Weights) -> list[str]:
-    warnings = [weights.warning] if weights.warning else []
-    recorded = all(recorded_splits(weights, task) is not None for task in weights.networks)
-    if not recorded and not all(case.split for case in dataset.cases):
-        warnings.append(_ASSIGNED)
-    return warnings
 
 
 def _never_named(dataset: Dataset) -> list[str]:

@@ -1,6 +1,7 @@
 """The HDF5 weights of the 2021 release -> networks. Reads arrays only: nothing is unpickled."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 Layer = tuple[str, dict[str, np.ndarray]]
 """Name of a layer in the file and its arrays by short name, such as "kernel" or "gamma"."""
 
+_COPY = "Download or copy the file again."
+_OWN = "arrays that the file itself holds"
+_MOST_PACKED, _MOST_BYTES = 8, 2**31
+"""Bytes of arrays for each of the file, and in all. Source: ours; compression takes a tenth off
+weights, and the networks of 2021 have 0.1 GB."""
 _NORM = {
     "gamma": ("params", "scale"),
     "beta": ("params", "bias"),
@@ -88,7 +94,7 @@ def forward_order(spec: NetworkSpec, *, expanding: bool) -> list[tuple[str, str]
 
 def _read_layers(path: Path) -> list[Layer]:
     """Return the layers that have weights, in forward order."""
-    if not path.is_file():
+    if not path.is_file():  # nor a pipe, which would wait for ever
         raise InputError(path, "no such file", "an HDF5 file of the 2021 release")
     try:
         import h5py
@@ -100,21 +106,60 @@ def _read_layers(path: Path) -> list[Layer]:
             if "layer_names" not in file.attrs:
                 found = "HDF5 without the attribute layer_names"
                 raise InputError(path, found, "a Keras 2 weights-only file")
-            return [
-                (name, arrays)
-                for name in _texts(file.attrs["layer_names"])
-                if (arrays := _read_arrays(file[name]))
-            ]
-    except (OSError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:100]
-        remedy = "Download or copy the file again."
-        raise InputError(path, f"no readable HDF5 ({reason})", "a whole file", remedy) from None
+            _check_links(path, file)
+            layers = [(n, _datasets(file[n])) for n in _texts(file.attrs["layer_names"])]
+            _check_sizes(path, [d for _, datasets in layers for d in datasets.values()])
+            return [(name, _read_arrays(datasets)) for name, datasets in layers if datasets]
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises a dozen types on damaged files
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise InputError(path, f"no readable HDF5 ({reason})", "a whole file", _COPY) from None
 
 
-def _read_arrays(group: "h5py.Group") -> dict[str, np.ndarray]:
+def _check_links(path: Path, file: "h5py.File") -> None:
+    """Check that nothing in a file stands for another file; links are looked at, not followed.
+
+    Raises:
+        InputError: If something does.
+    """
+    import h5py
+
+    outside = file.visititems_links(
+        lambda name, link: name if isinstance(link, h5py.ExternalLink) else None
+    )
+    if outside is not None:
+        raise InputError(path, f"a link to another file at {outside[:60]}", _OWN)
+
+
+def _datasets(group: "h5py.Group") -> dict[str, "h5py.Dataset"]:
     names = _texts(group.attrs["weight_names"])
     # "conv2d_7/kernel:0" -> "kernel"
-    return {n.split("/")[-1].split(":")[0]: np.asarray(group[n], np.float32) for n in names}
+    return {n.split("/")[-1].split(":")[0]: group[n] for n in names}
+
+
+def _check_sizes(path: Path, datasets: Sequence["h5py.Dataset"]) -> None:
+    """Check what arrays declare, before one is read.
+
+    Raises:
+        InputError: If one lies in another file, holds no numbers, or is larger than such a file
+            can hold.
+    """
+    for dataset in datasets:
+        if dataset.external or dataset.is_virtual:
+            raise InputError(path, f"{dataset.name} stored in another file", _OWN)
+        if dataset.dtype.kind not in "fiu":
+            raise InputError(path, f"{dataset.name} of type {dataset.dtype}", "numbers")
+    most = min(path.stat().st_size * _MOST_PACKED, _MOST_BYTES)
+    chunks = [math.prod(d.chunks or ()) * d.dtype.itemsize for d in datasets]
+    declared = sum(d.size * d.dtype.itemsize for d in datasets)
+    if max([declared, *chunks]) > most:
+        found = f"arrays that declare {max([declared, *chunks])} bytes"
+        raise InputError(path, found, f"at most {most}, as the file's size allows", _COPY)
+
+
+def _read_arrays(datasets: Mapping[str, "h5py.Dataset"]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(dataset, np.float32) for name, dataset in datasets.items()}
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -166,7 +211,10 @@ def _check_shapes(
             state = f"{key[-1]} of shape {shape}" if shape else f"no {key[-1]}"
             raise InputError(f"{path}, layer {layer}", state, f"shape {accepted} for {key[1]}")
         if not np.isfinite(found[key]).all():
-            raise InputError(f"{path}, layer {layer}", "NaN or infinite values", "finite weights")
+            found_values = "NaN or infinite values"
+            raise InputError(f"{path}, layer {layer}", found_values, "finite weights", _COPY)
+        if key[-1] == "var" and (found[key] < 0).any():
+            raise InputError(f"{path}, layer {layer}", "negative variances", "0 or more", _COPY)
     extra = sorted(found.keys() - expected.keys())
     if extra:
         raise InputError(path, f"an unknown array {'/'.join(extra[0])}", "the layers of 2021")

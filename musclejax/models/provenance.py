@@ -6,6 +6,7 @@ from typing import Any
 
 from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
+from musclejax.models.training_record import check_training_record
 
 UNTRAINED = "random weights, not trained: the labels mean nothing"
 _FIGURES = {"validation_dsc": "validation DSC", "validation_accuracy": "validation accuracy"}
@@ -22,7 +23,7 @@ class Provenance:
         description: The network in a sentence or two.
         license: Of the weights.
         warning: Shown with every result; empty if there is none.
-        data: Training data: "train" and "validation", with cases, subjects and slices.
+        data: Training data: "train", "validation" and "earlier"; see `training_record`.
         metrics: Figures of the checkpoint, by name.
         origin: Start of the training, checkpoint, imported file.
         versions: Of Python and the packages it was made with.
@@ -51,6 +52,7 @@ def provenance_from_json(values: Mapping[str, Any]) -> Provenance:
         kind = kinds.get(name, str)
         if not isinstance(value, kind):
             raise InputError(f"provenance.{name}", repr(value)[:60], f"a {kind.__name__}")
+    check_training_record(known.get("data", {}))
     return Provenance(**known)
 
 
@@ -72,13 +74,13 @@ def summary(records: Mapping[str, Provenance]) -> str:
 
 def _trained_on(records: Mapping[str, Provenance]) -> str:
     parts = [r.data["train"] for r in _segmenting(records).values() if "train" in r.data]
-    subjects = {subject for part in parts for subject in part["subjects"]}
+    subjects = {subject for part in parts for subject in part.get("subjects", [])}
     if not parts:
         return ""
     of = f"{len(subjects)} subject{'s' * (len(subjects) != 1)}"
     if all(part.get("source") == "phantom" for part in parts):
         return f"trained on synthetic slices of {of}"
-    return f"trained on {sum(part['slices'] for part in parts)} slices of {of}"
+    return f"trained on {sum(part.get('slices', 0) for part in parts)} slices of {of}"
 
 
 def _figures(records: Mapping[str, Provenance]) -> str:

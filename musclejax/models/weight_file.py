@@ -12,21 +12,26 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 import musclejax
 from musclejax.anatomy import TASKS
-from musclejax.config import from_dict
+from musclejax.config import check_settings, from_dict
 from musclejax.errors import InputError
+from musclejax.files import sha256
 from musclejax.models.network import Network, Texts, checksum_of, texts_of
 from musclejax.models.provenance import Provenance, provenance_from_json
 from musclejax.models.shapes import ArrayPath, Shape, expected_shapes, flatten_arrays, nest_arrays
 from musclejax.models.spec import NetworkSpec, spec_from_json
 from musclejax.models.variants import task_spec
+from musclejax.system import newer_than_this
 
 SUFFIX = ".safetensors"
 FORMAT = 1
+_METADATA_HASH = "metadata_hash"
+_KEYS = {"format", "task", "spec", "config", "provenance", "musclejax", "hash"}
+"""What the header's metadata hold; files of before November 2026 lack the hash of them."""
 _FORMAT_NAME = "musclejax"
 """Other programs leave names of their own under "format"."""
 _DTYPES = {"F16", "F32"}
@@ -66,13 +71,15 @@ def check_network(path: Path, network: Network) -> None:
     """Check that a network belongs into a file.
 
     Raises:
-        InputError: If it is another task's, or an array has not the shape that the specification
-            states.
+        InputError: If it is another task's, an array has not the shape that the specification
+            states, or one holds NaN or infinity, as after a training that diverged.
     """
     if network.task != path.stem:
         raise InputError(path, f"a network of task {network.task}", path.stem)
-    shapes = {p: np.shape(a) for p, a in flatten_arrays(network.variables).items()}
+    arrays = flatten_arrays(network.variables)
+    shapes = {p: np.shape(a) for p, a in arrays.items()}
     _check_shapes(path, shapes, network.spec, network.task)
+    _check_finite(path, arrays)
 
 
 def write_network(path: Path, network: Network, provenance: Provenance, *, half: bool) -> None:
@@ -86,10 +93,13 @@ def write_network(path: Path, network: Network, provenance: Provenance, *, half:
             float32.
 
     Raises:
+        InputError: If an array is too large for half precision.
         TypeError: If the provenance is not JSON-able.
     """
     arrays = flatten_arrays(network.variables)
-    kept = {p: np.asarray(a, _stored_type(np.ndim(a), half)) for p, a in arrays.items()}
+    with np.errstate(over="ignore"):  # checked in the next line
+        kept = {p: np.asarray(a, _stored_type(np.ndim(a), half)) for p, a in arrays.items()}
+    _check_finite(path, kept)
     texts = texts_of(network)
     metadata = {
         "format": f"{_FORMAT_NAME} {FORMAT}",
@@ -98,6 +108,7 @@ def write_network(path: Path, network: Network, provenance: Provenance, *, half:
         "musclejax": musclejax.__version__,
         "hash": checksum_of(texts, nest_arrays(kept)),
     }
+    metadata[_METADATA_HASH] = _hash_of(metadata)
     named = {"/".join(p): np.ascontiguousarray(a) for p, a in kept.items()}
     path.write_bytes(_sorted_metadata(save(named, metadata)))
 
@@ -123,10 +134,13 @@ def read_header(path: Path) -> Header:
         InputError: If the file is damaged, another program's or a later version's, or states a
             specification or settings that do not exist.
     """
+    later = ""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+        later = newer_than_this(metadata.get("musclejax"))
         _check_format(metadata.get("format", ""))
+        _check_metadata(metadata)
         texts = Texts(metadata["task"], metadata["spec"], metadata["config"])
         header = Header(
             texts,
@@ -138,10 +152,12 @@ def read_header(path: Path) -> Header:
         )
         _check_task(path, header)
         task_spec(header.spec, texts.task)
+        check_settings(header.config)
     except InputError as error:
-        raise InputError(f"{path}, {error.subject}", *_parts(error)) from None
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
+        remedy = later or error.remedy or _COPY
+        raise InputError(f"{path}, {error.subject}", error.found, error.accepted, remedy) from None
+    except Exception as error:  # the libraries raise a dozen types
+        raise _damaged(path, error, later) from None
     return header
 
 
@@ -164,12 +180,15 @@ def read_network(path: Path, header: Header) -> Network:
             shapes = {_path(n): tuple(view.get_shape()) for n, view in views.items()}
             _check_shapes(path, shapes, header.spec, header.texts.task)
             arrays = {_path(n): np.asarray(file.get_tensor(n), np.float32) for n in views}
-    except (SafetensorError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise a dozen types
         raise _damaged(path, error) from None
     variables = nest_arrays(dict(sorted(arrays.items())))
     if checksum_of(header.texts, variables) != header.checksum:
         found = "content that its checksum does not fit"
         raise InputError(path, found, "the file as it was written", _COPY)
+    _check_finite(path, arrays)
     network = Network(header.config, header.spec, variables)
     vars(network)["checksum"] = header.checksum  # it has just been computed
     return network
@@ -184,6 +203,29 @@ def _table(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{type(values).__name__} in place of a table")
     return values
+
+
+def _hash_of(metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 over all the metadata but itself: words, too, can be damaged."""
+    kept = {name: text for name, text in metadata.items() if name != _METADATA_HASH}
+    return sha256(json.dumps(kept, sort_keys=True).encode())
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    missing, extra = _KEYS - metadata.keys(), metadata.keys() - _KEYS - {_METADATA_HASH}
+    if missing or extra:
+        found = f"no {min(missing)}" if missing else f"{min(extra)[:40]!r}"
+        raise InputError("header", found, ", ".join(sorted(_KEYS)), _COPY)
+    if metadata.get(_METADATA_HASH, _hash_of(metadata)) != _hash_of(metadata):
+        found = "words that its checksum does not fit"
+        raise InputError("header", found, "the file as it was written", _COPY)
+
+
+def _check_finite(path: Path, arrays: Mapping[ArrayPath, Any]) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            found = f"NaN or infinity in {'/'.join(name)}"
+            raise InputError(path, found, "finite weights", "Train or export it again.")
 
 
 def _check_format(text: str) -> None:
@@ -201,7 +243,8 @@ def _check_task(path: Path, header: Header) -> None:
         raise InputError.choice("task", task, TASKS)
     if (path.stem, header.config.task) != (task, task):
         found = f"a {task} network with settings of {header.config.task}"
-        raise InputError("task", found, f"a {path.stem} network, as the file is named")
+        accepted = f"a {path.stem} network, as the file is named"
+        raise InputError("task", found, accepted, f"Name it {task}{SUFFIX}.")
 
 
 def _check_shapes(
@@ -218,10 +261,6 @@ def _check_shapes(
         raise InputError(path, f"an array {'/'.join(extra[0])}", "those of its specification")
 
 
-def _parts(error: InputError) -> tuple[str, str, str]:
-    return error.found, error.accepted, error.remedy
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
+def _damaged(path: Path, error: Exception, later: str = "") -> InputError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-    return InputError(path, f"no readable weights ({reason})", "a whole file", _COPY)
+    return InputError(path, f"no readable weights ({reason})", "a whole file", later or _COPY)

@@ -10,7 +10,7 @@ import musclejax
 from musclejax.anatomy import TASKS
 from musclejax.config import config_hash
 from musclejax.errors import InputError, did_you_mean
-from musclejax.files import staging_folder
+from musclejax.files import locked_folder, staging_folder
 from musclejax.models.network import Network
 from musclejax.models.provenance import UNTRAINED, Provenance, joined, summary
 from musclejax.models.weight_file import (
@@ -22,6 +22,9 @@ from musclejax.models.weight_file import (
     write_network,
 )
 
+_NEW = ".weights.new"
+"""In a weights folder: the folder of a set that is whole, by its tasks (`.weights.new-leg-thigh`),
+until its files are in their places."""
 BUNDLED = Path(musclejax.__file__).parent / "bundled"
 """Folder of the weights that ship with the package."""
 
@@ -163,7 +166,7 @@ def save_weights(
 ) -> None:
     """Write networks into a folder, one file each; weights that are there are replaced.
 
-    Each file is replaced at once: whenever the process dies, the old or the new one can be loaded.
+    The set is replaced as a whole: whenever the process dies, the old or the new one can be loaded.
 
     Args:
         folder: Folder to make.
@@ -176,17 +179,43 @@ def save_weights(
             does not fit its specification.
     """
     folder = Path(folder).absolute()
-    before = weight_files(folder)
-    for path in before.values():
-        _check_replaceable(path)
     for task, network in networks.items():
         check_network(folder / f"{task}{SUFFIX}", network)
-    with staging_folder(folder, "weights") as stage:
-        for task, network in networks.items():
-            record = provenance if isinstance(provenance, Provenance) else provenance[task]
-            write_network(stage / f"{task}{SUFFIX}", network, record, half=half)
-    for task in before.keys() - networks.keys():
-        before[task].unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder):
+        _finish_replacing(folder)
+        for path in weight_files(folder).values():
+            _check_replaceable(path)
+        with staging_folder(folder, "weights") as stage:
+            new = stage / "-".join((_NEW, *sorted(networks)))
+            new.mkdir()
+            for task, network in networks.items():
+                record = provenance if isinstance(provenance, Provenance) else provenance[task]
+                write_network(new / f"{task}{SUFFIX}", network, record, half=half)
+        _finish_replacing(folder)
+
+
+def _finish_replacing(folder: Path) -> None:
+    """Move the files of a new set to their places, and remove what it replaces."""
+    new = _new_set(folder)
+    if new is None:
+        return
+    for task in TASKS:
+        path, place = new / f"{task}{SUFFIX}", folder / f"{task}{SUFFIX}"
+        if path.is_file():
+            path.replace(place)
+        elif task not in _tasks_of(new):
+            place.unlink(missing_ok=True)
+    new.rmdir()
+
+
+def _new_set(folder: Path) -> Path | None:
+    """Return the folder of a whole set whose files are not all in their places yet, if any."""
+    return next((path for path in folder.glob(f"{_NEW}-*") if path.is_dir()), None)
+
+
+def _tasks_of(new: Path) -> list[str]:
+    return new.name.split("-")[1:]
 
 
 def _check_replaceable(path: Path) -> None:
@@ -204,8 +233,16 @@ def list_weights() -> dict[str, Weights]:
 
 
 def weight_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a weights folder by task; empty if it is none."""
-    paths = {task: folder / f"{task}{SUFFIX}" for task in TASKS}
+    """Return the files of a weights folder by task; empty if it is none.
+
+    While a set replaces another, the files are those of the new one.
+    """
+    new = _new_set(folder)
+    tasks = TASKS if new is None else [task for task in TASKS if task in _tasks_of(new)]
+    paths = {task: folder / f"{task}{SUFFIX}" for task in tasks}
+    if new is not None:  # the process that wrote it was killed: what it had not moved is there
+        moved = {task: new / path.name for task, path in paths.items()}
+        paths = {t: moved[t] if moved[t].is_file() else path for t, path in paths.items()}
     return {task: path for task, path in paths.items() if path.is_file()}
 
 

@@ -123,9 +123,7 @@ def read_tissues(
         raise InputError("anatomy", f"{region}, {group}", accepted)
     tissues, rows, every = [], [], []
     for name in SOURCES[region]:
-        folder = files("musclejax") / "data" / "anatomy"
-        with (folder / f"{name}.csv").open(encoding="utf-8") as file:
-            table = list(csv.DictReader(file))
+        folder, table = files("musclejax") / "data" / "anatomy", read_table(name)
         every += table
         listed = [row for row in table if row["group"] == group]
         chosen = list(dict.fromkeys(row["subject"] for row in listed))[: people or None]
@@ -134,6 +132,13 @@ def read_tissues(
         tissues += [stack[:, :, int(row["tile"])].T for row in listed]
         rows += listed
     return np.stack(tissues), rows, every
+
+
+def read_table(name: str) -> list[Row]:
+    """Read the table of some templates that the package ships, by their name in `SOURCES`."""
+    path = files("musclejax") / "data" / "anatomy" / f"{name}.csv"
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:

@@ -6,7 +6,7 @@ from .engines import PRECISIONS as PRECISIONS
 from .engines import predict_function as predict_function
 from .engines import resolve as resolve
 from .engines import unavailable_reason as unavailable_reason
-from .measurement import load_fat_fraction as load_fat_fraction
+from .fat_fraction import load_fat_fraction as load_fat_fraction
 from .measurement import measure_muscles as measure_muscles
 from .measurement import measure_slices as measure_slices
 from .options import SegmentOptions as SegmentOptions

@@ -1,24 +1,27 @@
 """Volume, cross-section, confidence and fat fraction: per muscle, side and slice."""
 
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, UInt8
-from nibabel.processing import resample_from_to
 
 from musclejax import anatomy
 from musclejax.errors import InputError
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.result import Segmentation
-from musclejax.scan.nifti import load_nifti
 from musclejax.scan.volume import Volume
 
 FatFraction = Float[np.ndarray, "i j k"]
 
 _WHICH = ["muscle", "name", "side", "label", "voxels"]
-_FAT = ["fat_fraction", "fat_fraction_eroded"]
+_FAT = [
+    "fat_fraction",
+    "fat_fraction_eroded",
+    "fat_fraction_sd",
+    "fat_fraction_median",
+    "fat_fraction_voxels",
+    "fat_fraction_coverage",
+]
 MUSCLE_COLUMNS = [
     *_WHICH,
     "volume_ml",
@@ -28,11 +31,9 @@ MUSCLE_COLUMNS = [
     "confidence",
     "truncated",
     *_FAT,
+    "warnings",
 ]
-SLICE_COLUMNS = ["slice", "z_mm", *_WHICH, "area_cm2", "confidence", *_FAT]
-
-_FIXED = 1e-3
-"""Affines closer than this, in mm, are the same grid."""
+SLICE_COLUMNS = ["slice", "z_mm", *_WHICH, "area_cm2", "confidence", *_FAT, "warnings"]
 
 
 def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
@@ -46,8 +47,14 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
         Columns muscle, name, side, label, voxels, volume_ml, mean_area_cm2 (over the slices that
         show the muscle), max_area_cm2, slices, confidence (mean, 0 to 1), truncated (whether the
         field of view cuts the muscle off, so that its volume is a part only),
-        fat_fraction and fat_fraction_eroded (0 to 1; eroded: without the outermost pixel in
-        plane, which is shared with the neighbors).
+        fat_fraction and fat_fraction_eroded (means, 0 to 1; eroded: without the outermost pixel
+        in plane, which is shared with the neighbors), fat_fraction_sd (over voxels, divided by
+        their number), fat_fraction_median, fat_fraction_voxels (those that the map knows) and
+        fat_fraction_coverage (their share, 0 to 1), warnings (of the whole result, joined by
+        "; "). All fat fractions but eroded are of the whole muscle.
+
+    Raises:
+        InputError: If the map is of another shape.
     """
     sums = _sums(result, fat_fraction)
     volume = result.volume
@@ -62,6 +69,8 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
     table = table.reindex(pd.MultiIndex.from_tuples(every, names=["side", "label"]), fill_value=0)
     table["volume_ml"] = table["voxels"] * volume.voxel_mm3 / 1000
     table["truncated"] = _truncated(result).reindex(table.index, fill_value=False)
+    if fat_fraction is not None:
+        table = table.join(_fat_spread(result, fat_fraction, ["side", "label"]))
     return _finish(table, result)[MUSCLE_COLUMNS]
 
 
@@ -74,55 +83,26 @@ def measure_slices(result: Segmentation, fat_fraction: FatFraction | None = None
 
     Returns:
         Columns slice (index in the file, from 0), z_mm (height of the slice's middle in the
-        scanner), muscle, name, side, label, voxels, area_cm2, confidence, fat_fraction and
-        fat_fraction_eroded as in `measure_muscles`.
+        scanner), muscle, name, side, label, voxels, area_cm2, confidence, fat fractions and
+        warnings as in `measure_muscles`.
+
+    Raises:
+        InputError: If the map is of another shape.
     """
     table = _sums(result, fat_fraction)
     volume = result.volume
     table["z_mm"] = _heights_mm(volume)[table.index.get_level_values("slice")]
     table["area_cm2"] = table["voxels"] * _pixel_cm2(volume)
+    if fat_fraction is not None:
+        table = table.join(_fat_spread(result, fat_fraction, ["slice", "side", "label"]))
     return _finish(table, result)[SLICE_COLUMNS]
-
-
-def load_fat_fraction(path: str | Path, volume: Volume) -> FatFraction:
-    """Load a fat-fraction map and bring it onto the scan's grid.
-
-    Args:
-        path: NIfTI; values 0 to 1, or 0 to 100 if any reaches beyond 2.
-        volume: The scan. A map on another grid is resampled linearly in world coordinates.
-
-    Returns:
-        Values 0 to 1, NaN where the map is unknown.
-
-    Raises:
-        InputError: If the file is unusable, its values are no fractions, or it shows another
-            place.
-    """
-    image = load_nifti(Path(path))
-    data = image.data.astype(np.float32)
-    known = data[np.isfinite(data)]
-    top = float(np.percentile(known, 99.9)) if known.size else 0.0
-    scale = 100 if top > 2 else 1
-    if not known.size or top > 110 or np.percentile(known, 1) < -20:
-        extent = f"{np.min(known):.3g} to {np.max(known):.3g}" if known.size else ""
-        found = f"values from {extent}" if extent else "only NaN"
-        raise InputError(path, found, "fractions from 0 to 1, or percent from 0 to 100")
-    data = data / np.float32(scale)
-    same_grid = data.shape == volume.data.shape and np.allclose(
-        image.affine, volume.affine, atol=_FIXED
-    )
-    if same_grid:
-        return data
-    target = (volume.data.shape, volume.affine)
-    moved = resample_from_to(nib.Nifti1Image(data, image.affine), target, order=1, cval=np.nan)
-    resampled = np.asarray(moved.dataobj, np.float32)
-    if not np.isfinite(resampled).any():
-        raise InputError(path, "a map that does not overlap the scan", "a map of the same place")
-    return resampled
 
 
 def _sums(result: Segmentation, fat_fraction: FatFraction | None) -> pd.DataFrame:
     """Return sums over voxels, per slice, side and label that is present."""
+    if fat_fraction is not None and fat_fraction.shape != result.labels.shape:
+        found, own = (" x ".join(map(str, a.shape)) for a in (fat_fraction, result.labels))
+        raise InputError("fat_fraction", f"shape {found}", f"the scan's shape, {own}")
     axis = result.volume.axial_axis
     labels, sides, confidence = (
         np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels, result.confidence)
@@ -157,11 +137,33 @@ def _finish(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
     table["muscle"] = [muscles[n].abbreviation for n in table["label"]]
     table["name"] = [muscles[n].name for n in table["label"]]
     table["side"] = [anatomy.SIDES[s - 1] for s in table["side"]]
+    table["warnings"] = "; ".join(result.warnings)
     table["confidence"] = table["confidence_sum"] / table["voxels"] / STEPS
     for name in ("fat", "fat_eroded"):
         mean = table[f"{name}_sum"] / table[f"{name}_voxels"] if f"{name}_sum" in table else np.nan
         table[name.replace("fat", "fat_fraction")] = mean
-    return table
+    if "fat_voxels" in table:
+        table["fat_fraction_voxels"] = table["fat_voxels"]
+        table["fat_fraction_coverage"] = table["fat_voxels"] / table["voxels"]
+    return table.reindex(columns=table.columns.union(_FAT, sort=False))
+
+
+def _fat_spread(result: Segmentation, fat_fraction: FatFraction, keys: list[str]) -> pd.DataFrame:
+    """Return standard deviation and median of the map over the voxels of each group."""
+    axis = result.volume.axial_axis
+    labels, sides, fat = (
+        np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels, fat_fraction)
+    )
+    known = (labels > 0) & np.isfinite(fat)
+    voxels = {
+        "slice": np.nonzero(known)[0],
+        "side": sides[known],
+        "label": labels[known],
+        "fat": fat[known].astype(np.float64),
+    }
+    groups = pd.DataFrame(voxels).groupby(keys)["fat"]
+    spread = {"fat_fraction_sd": groups.std(ddof=0), "fat_fraction_median": groups.median()}
+    return pd.DataFrame(spread)
 
 
 def _truncated(result: Segmentation) -> pd.Series:
@@ -199,5 +201,4 @@ def _heights_mm(volume: Volume) -> Float[np.ndarray, " z"]:
 
 
 def _pixel_cm2(volume: Volume) -> float:
-    i, j = (s for axis, s in enumerate(volume.spacing_mm) if axis != volume.axial_axis)
-    return i * j / 100
+    return volume.pixel_mm2 / 100

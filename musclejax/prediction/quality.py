@@ -74,10 +74,10 @@ def quality_flags(quality: Quality) -> list[str]:
     probability = quality.region_probability
     flags = {
         f"the classifier is uncertain of the region (probability {probability or 0:.2f})": (
-            probability is not None and probability < MIN_REGION_PROBABILITY
+            probability is not None and not probability >= MIN_REGION_PROBABILITY
         ),
         f"the network is uncertain of its labels (mean probability {quality.confidence:.2f})": (
-            quality.confidence < MIN_CONFIDENCE
+            not quality.confidence >= MIN_CONFIDENCE  # NaN is no confidence either
         ),
         f"a limb's cross-section is {quality.limb_area_cm2:.0f} cm2, not {low:.0f} to {high:.0f}": (
             not low <= quality.limb_area_cm2 <= high

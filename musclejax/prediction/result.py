@@ -1,11 +1,13 @@
 """A segmented scan."""
 
+import html
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
+from musclejax.errors import printable
 from musclejax.prediction.quality import Quality
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
@@ -71,7 +73,7 @@ class Segmentation:
             + "</tr>"
             for muscle, by_side in zip(self.anatomy.muscles, _volumes_ml(self), strict=True)
         )
-        caption = repr(self).strip("<>")
+        caption = html.escape(printable(repr(self).strip("<>")))
         head = f"<tr><th>muscle</th>{sides}</tr>"
         return f"<table><caption>{caption}</caption>{head}{rows}</table>"
 

@@ -21,6 +21,14 @@ from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
 from musclejax.prediction.result import Segmentation
+from musclejax.prediction.upright import (
+    choose_slices,
+    exchange_back,
+    exchange_front_and_back,
+    is_uncertain,
+    is_upside_down,
+    measure_coherence,
+)
 from musclejax.prediction.windows import SlicePrediction, predict_in_windows_steps
 from musclejax.scan.grid import (
     SKIPPED_2021,
@@ -70,8 +78,9 @@ def segment_steps(
 
     Yields:
         The stages load, weights (both only if there is something to read), resample, classify,
-        network and restore. In the stage network: slices done and their total, which grows by the
-        slices with test-time augmentation.
+        network, restore and check (only of scans that the network is uncertain of); resample to
+        restore again if the scan lies upside down. In the stage network: slices done and their
+        total, which grows by the slices with test-time augmentation.
     """
     resolve(options.engine, options.precision)  # an engine that cannot compute is reported first
     if not isinstance(scan, Volume):
@@ -80,12 +89,43 @@ def segment_steps(
     if not isinstance(weights, Weights):
         yield Stage("weights")
         weights = load_weights(weights)
+    result, slices = yield from _tree_steps(volume, weights, options)
+    if is_uncertain(result, options):
+        yield Stage("check")
+        if _lies_upside_down(result, slices, weights, options):
+            turned = exchange_front_and_back(volume)
+            result, _ = yield from _tree_steps(turned, weights, options)
+            return exchange_back(result, volume)
+    return result
+
+
+def _tree_steps(
+    volume: Volume, weights: Weights, options: SegmentOptions
+) -> Generator[Stage | Advance, None, tuple[Segmentation, Float[np.ndarray, "z r c"]]]:
+    """Label a scan as its header says that it lies; return its slices on the model grid too."""
     yield Stage("resample")
-    slices, transform = to_model_grid(volume, options.geometry)
+    on_grid = ModelGrid(volume, *to_model_grid(volume, options.geometry))
     yield Stage("classify")
-    region, probability = _choose_region(weights, slices, options)
-    on_grid = ModelGrid(volume, slices, transform)
-    return (yield from label_steps(on_grid, weights, region, probability, options))
+    region, probability = _choose_region(weights, on_grid.slices, options)
+    result = yield from label_steps(on_grid, weights, region, probability, options)
+    return result, on_grid.slices
+
+
+def _lies_upside_down(
+    result: Segmentation,
+    slices: Float[np.ndarray, "z r c"],
+    weights: Weights,
+    options: SegmentOptions,
+) -> bool:
+    """Return whether the mirror image of front and back is more coherent than the scan."""
+    chosen = choose_slices(slices)
+    mirrored = chosen[:, ::-1]
+    region, _ = _choose_region(weights, mirrored, options)
+    given, turned = (
+        measure_coherence(find_network(weights, name), shown, options)
+        for name, shown in ((result.region, chosen), (region, mirrored))
+    )
+    return is_upside_down(given, turned, len(chosen))
 
 
 class ModelGrid(NamedTuple):
@@ -127,9 +167,10 @@ def label_steps(
     labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
     if options.postprocess and world:
         labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
-    limbs = 2 if sides.method == "gap" else 1
-    quality = measure_quality(volume, labels, predicted.confidence, region_probability, limbs)
-    warnings = *_warnings(volume, sides, weights), out_of_distribution_warning(quality)
+    confidence = predicted.confidence
+    quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
+    leveled = volume.lps.warnings if world else ()
+    warnings = *_warnings(volume, sides, weights), *leveled, out_of_distribution_warning(quality)
     return Segmentation(
         volume=volume,
         labels=labels,
@@ -222,9 +263,7 @@ def _restore(
 
 
 def _warnings(volume: Volume, sides: Sides, weights: Weights) -> list[str]:
-    warnings = [weights.warning] if weights.warning else []
+    warnings = [*volume.warnings, *filter(None, [weights.warning])]
     if not volume.has_orientation:
         warnings.append("the file stores no orientation: left and right may be swapped")
-    if sides.method == "position":
-        warnings.append("one limb in view, its side found only by its position in the scanner")
-    return warnings
+    return [*warnings, *sides.warnings]

@@ -10,17 +10,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num, UInt8
 from scipy import ndimage as ndi
 
-from musclejax.anatomy import SLICE_SPACING_MM
+from musclejax.anatomy import SLICE_SPACING_MM, Region
 from musclejax.loops import Advance, result_of
 from musclejax.models.network import Network
 from musclejax.prediction import atlas
 from musclejax.prediction.batches import Prediction, predict_labels
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
-from musclejax.scan.sides import limb_split
+from musclejax.scan.sides import limb_split, split_by_muscles
 
 CERTAIN, UNCERTAIN = 0.94, 0.91
 """Mean probability of the labels of a limb in a slice: from the higher one on it is left alone, at
@@ -123,15 +123,25 @@ def augment_steps(
 
 
 def find_splits(
-    body: Bool[np.ndarray, "z r c"], first_columns: Int[np.ndarray, " z"]
+    body: Bool[np.ndarray, "z r c"],
+    first_columns: Int[np.ndarray, " z"],
+    labels: UInt8[np.ndarray, "z h w"] | None = None,
+    region: Region | None = None,
 ) -> Int[np.ndarray, " z"] | None:
     """Return the first column of the left limb in each window, None if there is one limb.
 
     Args:
         body: Which pixels of the model slices show the body.
         first_columns: Where in the model grid the windows begin.
+        labels: Of the windows; they part limbs that touch.
+        region: Of the labels.
     """
     split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
+    if split is None and labels is not None and region is not None:
+        muscles = np.zeros((body.shape[2], labels.shape[1], len(labels)), np.uint8)
+        for z, (section, first) in enumerate(zip(labels, first_columns, strict=True)):
+            muscles[first : first + section.shape[1], :, z] = section.T
+        split = split_by_muscles(muscles, SLICE_SPACING_MM, region)
     return None if split is None else np.floor(split).astype(int) + 1 - first_columns
 
 

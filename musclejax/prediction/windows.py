@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
-from musclejax.anatomy import SLICE_PX
+from musclejax.anatomy import REGIONS, SLICE_PX
 from musclejax.data.slices import limb_box
 from musclejax.loops import Advance, result_of
 from musclejax.models.network import Network
@@ -124,7 +124,8 @@ def predict_in_windows_steps(
     confidence = float(muscle.mean() / STEPS) if muscle.size else 0.0
     augmented = 0
     if options.tta:
-        splits = find_splits(body, windows.corners[:, 1])
+        region = REGIONS[network.task]
+        splits = find_splits(body, windows.corners[:, 1], predicted.labels, region)
         augmented = yield from augment_steps(network, cut, predicted, splits, options)
     parts = map(SlicePrediction, *predicted)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from musclejax.errors import printable
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.style import draw_slice, legend, mark
+from musclejax.reports.style import draw_slice, legend, literal, mark
 from musclejax.scan.intensity import body_box
 
 PANELS = 16
@@ -71,7 +72,8 @@ def _figure(
 
 
 def _remarks(result: Segmentation) -> list[str]:
-    return [f"weights: {result.weights}", *(f"warning: {text}" for text in result.warnings)]
+    texts = f"weights: {result.weights}", *(f"warning: {text}" for text in result.warnings)
+    return [printable(text) for text in texts]
 
 
 def _title(figure: Figure, result: Segmentation, lines: list[str]) -> None:
@@ -79,7 +81,9 @@ def _title(figure: Figure, result: Segmentation, lines: list[str]) -> None:
     how = "given" if probability is None else f"probability {probability:.3f}"
     title = f"{result.volume.name}: {result.anatomy.title.lower()} ({how})"
     height = figure.get_figheight()
-    figure.text(0.5, 1 - 0.1 / height, title, color="white", fontsize=14, ha="center", va="top")
+    figure.text(
+        0.5, 1 - 0.1 / height, literal(title), color="white", fontsize=14, ha="center", va="top"
+    )
     color = "orange" if result.warnings else "white"
     where: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9}
-    figure.text(0.5, 1 - 0.42 / height, "\n".join(lines), color=color, **where)
+    figure.text(0.5, 1 - 0.42 / height, "\n".join(map(literal, lines)), color=color, **where)

@@ -1,8 +1,10 @@
 """The files of an evaluation: tables of rows, the paper's tables, pictures and a report."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -12,6 +14,7 @@ from musclejax.evaluation.scene import Scene, load_scene, select
 from musclejax.files import read_json, staging_folder, write_json, write_text
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
+from musclejax.reports.tables import markdown, write_table
 
 RECORD = "evaluate.json"
 """Written last: an evaluation with a record is complete."""
@@ -37,7 +40,8 @@ _LEGENDS = {
     "table3": "Per slice the mean over the muscles that either map shows, sides as one label.",
     "table4": "Slices are numbered from the feet; thigh and leg of one row are different scans.",
     "summary": "Mean ± standard deviation over cases, sides as one label; sides apart and medians "
-    "are in summary.csv.",
+    "are in summary.csv. n: cases in the mean of DSC and Jaccard; another number stands behind its "
+    "mean. A muscle that one map lacks has DSC 0 and no distance.",
 }
 
 
@@ -86,16 +90,12 @@ def _save_tables(evaluation: Evaluation, stage: Path) -> dict[str, str]:
     }
     rows = {"muscles": comparison.muscles, "slices": comparison.slices, "cases": comparison.cases}
     for name, table in {**rows, "summary": summary, **numbered}.items():
-        _write_csv(table, stage / f"{name}.csv")
+        write_table(table, stage / f"{name}.csv")
     shown = {**numbered, "table3": tables.with_means(third), "summary": _condense(summary)}
     texts = {name: _text(name, table) for name, table in shown.items()}
     for name, text in texts.items():
         write_text(stage / f"{name}.md", text)
     return texts
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def _text(name: str, table: pd.DataFrame) -> str:
@@ -123,7 +123,7 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _cells(column: pd.Series) -> list[str]:
     if not pd.api.types.is_float_dtype(column.dtype):
-        return [str(value) for value in column]
+        return [markdown(str(value)) for value in column]
     digits = 1 if str(column.name).endswith("_mm") else 4
     return ["" if pd.isna(value) else f"{value:.{digits}f}" for value in column]
 
@@ -134,9 +134,10 @@ def _condense(summary: pd.DataFrame) -> pd.DataFrame:
     condensed = both[["region", "split", "muscle"]].assign(n=both["dsc_n"])
     measures = {"dsc": 3, "jaccard": 3, "hd95_mm": 1, "msd_mm": 1, "volume_error_percent": 0}
     for name, digits in measures.items():
+        columns = (both[f"{name}_{kind}"] for kind in ("mean", "sd", "n"))
         condensed[name] = [
-            _plus_minus(mean, sd, digits)
-            for mean, sd in zip(both[f"{name}_mean"], both[f"{name}_sd"], strict=True)
+            _plus_minus(mean, sd, digits) + (f" (n {n})" if 0 < n != total else "")
+            for mean, sd, n, total in zip(*columns, both["dsc_n"], strict=True)
         ]
     return condensed
 
@@ -227,12 +228,17 @@ def _report(
 ) -> str:
     cases, slices = evaluation.comparison.cases, evaluation.comparison.slices
     count = f"{len(cases)} cases, {len(slices)} slices."
-    remarks = "\n".join(f"- {line}" for line in (evaluation.method, *evaluation.warnings))
+    remarks = "\n".join(f"- {markdown(line)}" for line in (evaluation.method, *evaluation.warnings))
     columns = ["case", "region", "split", "severity", "slices", "slice_dsc", "hd95_mm", "msd_mm"]
-    each = f"## Per case\n\n{_markdown(cases[columns])}\n"
-    shown = "\n".join(f"### {title}\n\n![{title}]({name})\n" for title, name in pictures)
-    head = f"# Evaluation\n\n{evaluation.what}. {count}\n"
+    numbers = cases[["dsc_n", "hd95_mm_n"]].set_axis(["muscles", "with distance"], axis=1)
+    each = f"## Per case\n\n{_markdown(cases[columns].join(numbers))}\n"
+    shown = "\n".join(_picture(markdown(title), name) for title, name in pictures)
+    head = f"# Evaluation\n\n{markdown(evaluation.what)}. {count}\n"
     return "\n".join(filter(None, [head, f"{remarks}\n", *texts.values(), each, shown]))
+
+
+def _picture(title: str, file: str) -> str:
+    return f"### {title}\n\n![{title}]({quote(os.fsencode(file))})\n"
 
 
 def _files_of(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from musclejax.evaluation.scene import Scene
 from musclejax.reports.outlines import draw_outlines, draw_tint, letter, write_figure
-from musclejax.reports.style import draw_slice, legend
+from musclejax.reports.style import draw_slice, legend, literal
 
 _WIDTH_IN = 14.0
 _WIDE_IN = 20.0
@@ -59,7 +59,9 @@ def draw_overlays(rows: Sequence[Row], heading: str, path: Path) -> None:
             axes.set_title(kind, color="white", fontsize=9, loc="right", pad=4)
         scene = row.scene
         title = f"{row.title}: {scene.case}, slice {scene.slices[0]}, DSC {row.dsc[0]:.2f}"
-        line[0].set_title(title, color="white", fontsize=11, weight="bold", loc="left", pad=4)
+        line[0].set_title(
+            literal(title), color="white", fontsize=11, weight="bold", loc="left", pad=4
+        )
     _finish(figure, [row.scene for row in rows], path)
 
 
@@ -81,7 +83,9 @@ def draw_subjects(rows: Sequence[Row], heading: str, path: Path) -> None:
             _draw_axial(prediction, row.scene, z, "prediction")
             title = f"slice {index}, DSC {dsc:.2f}"
             prediction.set_title(title, color="white", fontsize=8, loc="right", pad=3)
-        line[0].set_title(row.title, color="white", fontsize=9, weight="bold", loc="left", pad=3)
+        line[0].set_title(
+            literal(row.title), color="white", fontsize=9, weight="bold", loc="left", pad=3
+        )
     _finish(figure, [row.scene for row in rows], path)
 
 
@@ -135,7 +139,9 @@ def _place(figure: Figure, total: float, rows: int, heading: str, caption: str) 
     panel = (total - _HEAD_IN - _LEGEND_IN) / rows - _TITLE_IN
     top, bottom = 1 - (_HEAD_IN + _TITLE_IN - 0.1) / total, (_LEGEND_IN + 0.1) / total
     figure.subplots_adjust(0.005, bottom, 0.995, top, 0.02, _TITLE_IN / panel)
-    figure.text(0.5, 1 - 0.1 / total, heading, color="white", fontsize=14, ha="center", va="top")
+    figure.text(
+        0.5, 1 - 0.1 / total, literal(heading), color="white", fontsize=14, ha="center", va="top"
+    )
     where: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9}
     figure.text(0.5, 1 - 0.42 / total, caption, color="white", **where)
 

@@ -15,7 +15,7 @@ from musclejax import anatomy
 from musclejax.data.batches import Batch, make_batch
 from musclejax.data.dataset import IGNORE
 from musclejax.data.sampler import Sampler, batch_origins
-from musclejax.reports.style import draw_slice, legend, mark
+from musclejax.reports.style import draw_slice, legend, literal, mark
 
 _WIDTH_IN = 3.6
 _DPI = 100
@@ -52,7 +52,9 @@ def draw_samples(
     for row, one, plain in zip(panels, ones, samples, strict=True):
         weights, labels = np.asarray(plain.weights)[0], np.asarray(plain.labels)[0]
         border = weights - classes[labels] * (weights > 0)
-        row[0].text(0.5, 0.97, str(batch_origins(sampler, one)[0]), **mark(row[0], "center"))
+        row[0].text(
+            0.5, 0.97, literal(str(batch_origins(sampler, one)[0])), **mark(row[0], "center")
+        )
         _show(row[0], plain, labels=False)
         _show(row[1], plain, labels=True)
         _show_weights(figure, row[2], border, log=False)

@@ -1,5 +1,6 @@
 """Results of a search: tables, a picture, and the recipe of its best trial."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,13 +12,14 @@ from ml_collections import ConfigDict
 from musclejax.config import config_hash, default_config
 from musclejax.files import staging_folder, write_json, write_text
 from musclejax.reports.search_picture import draw_search
+from musclejax.reports.tables import csv_text
 from musclejax.tuning.hyperband import ranked
 from musclejax.tuning.log import Entry
 from musclejax.tuning.space import with_settings
 
 _RECIPE = '''"""The best of {trials} trials of `musclejax tune`: trial {best.trial}.
 
-{best.metric} was {best.value:.4f} after {best.budget} epochs.
+{metric} was {best.value:.4f} after {best.budget} epochs.
 
     musclejax train --config {name} --data DIR --workdir RUN
 """
@@ -48,7 +50,7 @@ def save_results(
     """
     best = ranked(entries)[0]
     recipe = with_settings(config, best.settings)
-    write_text(workdir / "trials.csv", to_table(entries).to_csv(index=False))
+    write_text(workdir / "trials.csv", csv_text(to_table(entries)))
     with staging_folder(workdir, "tune.png") as stage:
         draw_search(entries, config, stage / "tune.png")
     trials = len({entry.trial for entry in entries})
@@ -101,7 +103,12 @@ def recipe_text(recipe: ConfigDict, best: Entry, trials: int) -> str:
     """Return a recipe file whose `get_config()` returns `recipe`."""
     lines = "\n".join(f"config.{name} = {value!r}" for name, value in _changes(recipe))
     text = _RECIPE.format(
-        best=best, trials=trials, name="best.py", changes=textwrap.indent(lines, "    ")
+        # Text from the log, as if it were anything: it must not end the docstring.
+        metric=re.sub(r"\W", "?", best.metric),
+        best=best,
+        trials=int(trials),
+        name="best.py",
+        changes=textwrap.indent(lines, "    "),
     )
     return text
 

@@ -1,22 +1,27 @@
 """Files of a segmented scan: labels, tables, picture and run record, all or none."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import musclejax
 from musclejax import anatomy
-from musclejax.files import read_json, staging_folder, write_json, write_text
+from musclejax.errors import InputError
+from musclejax.files import write_text
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.contact_sheet import draw
+from musclejax.reports.run_record import RECORD, Overwrite, staged_results
+from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
 from musclejax.scan.nifti import save_labels, save_probabilities
-
-RECORD = "{name}_run.json"
-"""Written last: a scan with a record is done."""
+from musclejax.scan.source import LABEL_NAMES
+from musclejax.scan.volume import Volume
 
 
 def save(
@@ -25,15 +30,20 @@ def save(
     *,
     fat_fraction: np.ndarray | None = None,
     dicom_seg: bool = False,
+    overwrite: Overwrite = "same scan",
     record: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Path]:
     """Write the files of one scan; none of them is left if one fails.
+
+    Where a DICOM segmentation cannot be written, a warning in the record says so in its place.
 
     Args:
         result: A segmented scan, NAME being its volume's name.
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
+        overwrite: What may be replaced; files that were edited since, or that are not ours, only
+            by "edited", which keeps them as .bak.
         record: Called last; its entries are added to `NAME_run.json`.
 
     Returns:
@@ -41,11 +51,42 @@ def save(
         `NAME_run.json`, with probabilities `NAME_probabilities.nii.gz`.
 
     Raises:
+        InputError: If a file in the place of the results must not be replaced.
         OSError: If the folder cannot be written.
     """
-    folder, volume, name = Path(folder), result.volume, result.volume.name
-    last = RECORD.format(name=name)
-    with staging_folder(folder, name, last=last) as stage:
+    options = fat_fraction, dicom_seg, overwrite, record
+    return save_warned(result, Path(folder), *options).files
+
+
+class Saved(NamedTuple):
+    """What was saved.
+
+    Attributes:
+        files: As of `save`.
+        result: The scan, with the warning of a DICOM segmentation that could not be written.
+    """
+
+    files: list[Path]
+    result: Segmentation
+
+
+def save_warned(
+    result: Segmentation,
+    folder: Path,
+    fat_fraction: np.ndarray | None,
+    dicom_seg: bool,
+    overwrite: Overwrite,
+    record: Callable[[], Mapping[str, Any]],
+) -> Saved:
+    """Write the files of one scan as `save` does; also return the scan with all its warnings."""
+    volume, name = result.volume, result.volume.name
+
+    def about() -> dict[str, Any]:
+        return {**describe(result), **record()}
+
+    with staged_results(folder, name, _scan_sha256(volume), overwrite, about) as stage:
+        if dicom_seg:
+            result = _save_dicom_seg(result, stage / f"{name}_seg.dcm")
         save_labels(stage / f"{name}_labels.nii.gz", result.labels, volume, result.anatomy)
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
@@ -55,16 +96,47 @@ def save(
             "slices": measure_slices(result, fat_fraction),
         }
         for kind, table in tables.items():
-            path = stage / f"{name}_{kind}.csv"
-            table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+            write_table(table, stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")
-        if dicom_seg:
-            path, sides = stage / f"{name}_seg.dcm", result.sides.voxels
-            version = musclejax.__version__
-            save_dicom_seg(path, result.labels, sides, volume, result.region, version)
-        write_json(stage / last, {**describe(result), **record()})
-        names = sorted(path.name for path in stage.iterdir())
-    return [folder / name for name in names]
+        written = [RECORD.format(name=name), *(path.name for path in stage.iterdir())]
+    return Saved([folder / file for file in sorted(written)], result)
+
+
+def save_label_map(
+    result: Segmentation, folder: Path, record: Callable[[], Mapping[str, Any]] = dict
+) -> None:
+    """Write the label map of a scan and its run record only; as `save`.
+
+    Raises:
+        InputError: If a file in the place of the results must not be replaced.
+        OSError: If the folder cannot be written.
+    """
+    volume, name = result.volume, result.volume.name
+
+    def about() -> dict[str, Any]:
+        return {**describe(result), **record()}
+
+    with staged_results(folder, name, _scan_sha256(volume), "same scan", about) as stage:
+        save_labels(stage / f"{name}_labels.nii.gz", result.labels, volume, result.anatomy)
+
+
+def _save_dicom_seg(result: Segmentation, path: Path) -> Segmentation:
+    """Write the labels as DICOM; return the result, with a warning if that is impossible."""
+    sides, version = result.sides.voxels, musclejax.__version__
+    try:
+        save_dicom_seg(path, result.labels, sides, result.volume, result.region, version)
+    except InputError as error:
+        path.unlink(missing_ok=True)
+        warning = f"no DICOM segmentation: {error}"
+        return replace(result, warnings=(*result.warnings, warning))
+    return result
+
+
+def _scan_sha256(volume: Volume) -> str:
+    """Return the checksum of a scan's voxels and affine."""
+    digest = hashlib.sha256(np.ascontiguousarray(volume.data).view(np.uint8).data)
+    digest.update(np.ascontiguousarray(volume.affine).tobytes())
+    return digest.hexdigest()
 
 
 def describe(result: Segmentation) -> dict[str, Any]:
@@ -87,14 +159,24 @@ def describe(result: Segmentation) -> dict[str, Any]:
     }
 
 
-def save_label_names(folder: Path) -> None:
-    """Write `labels.txt` for ITK-SNAP and `labels.json` (nnU-Net's style, by region)."""
+def save_label_names(folder: Path) -> list[Path]:
+    """Write `labels.txt` for ITK-SNAP and `labels.json` (nnU-Net's style, by region).
+
+    Returns:
+        Those that exist with other contents; they are left as they are.
+    """
     names = {
         region.name: {"background": 0, **{m.abbreviation: m.number for m in region.muscles}}
         for region in anatomy.REGIONS.values()
     }
-    write_json(folder / "labels.json", names)
-    write_text(folder / "labels.txt", itksnap_labels())
+    texts = json.dumps(names, indent=2) + "\n", itksnap_labels()
+    other = []
+    for path, text in zip((folder / name for name in LABEL_NAMES), texts, strict=True):
+        if not path.exists():
+            write_text(path, text)
+        elif path.read_bytes() != text.encode():
+            other.append(path)
+    return other
 
 
 def itksnap_labels() -> str:
@@ -116,8 +198,3 @@ def itksnap_labels() -> str:
             f'{number:5d} {red:5d} {green:4d} {blue:4d}        1  1  1    "{" | ".join(titles)}"'
         )
     return "\n".join(rows) + "\n"
-
-
-def read_record(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the run record of a scan that is done; None if there is none."""
-    return read_json(folder / RECORD.format(name=name))

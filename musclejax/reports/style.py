@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from musclejax import anatomy
+from musclejax.errors import printable
 
 _ALPHA = 0.4
 _EDGE_ALPHA = 0.9
@@ -51,6 +52,11 @@ def overlay(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
     muscle = (labels > 0) & (labels < len(anatomy.COLORS))
     colors[..., 3] += np.where(edge, _EDGE_ALPHA, _ALPHA) * muscle
     return colors
+
+
+def literal(text: str) -> str:
+    """Return a text that matplotlib shows as it is: a name with dollar signs is no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def mark(axes: Axes, align: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from musclejax.files import staging_folder
+from musclejax.reports.style import literal
 from musclejax.training.workdir import read_metrics
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], title: str, path: Path) ->
     panels = figure.subplots(1, len(figures), squeeze=False)[0]
     for axes, name in zip(panels, figures, strict=True):
         _draw(axes, history, name)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(literal(title), fontsize=11)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=130, format="png")
 

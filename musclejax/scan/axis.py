@@ -86,7 +86,7 @@ def map_axis(profile: Float[np.ndarray, " n"], spacing_mm: float, subject: str) 
 
 
 def _check_extent(n: int, spacing_mm: float, subject: str) -> None:
-    if n < MIN_PIXELS or n * spacing_mm < MIN_EXTENT_MM:
+    if n < MIN_PIXELS or not n * spacing_mm >= MIN_EXTENT_MM:
         found = f"an axial field of view of {n} pixels of {spacing_mm:.3g} mm"
         accepted = f"at least {MIN_PIXELS} pixels and {MIN_EXTENT_MM:g} mm across"
         raise InputError(subject, found, accepted, "Nothing would be left to segment.")

@@ -12,14 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from musclejax.errors import InputError
+from musclejax.scan.dicom_file import (
+    header_integer,
+    header_value,
+    header_words,
+    is_dicom,
+    read_dataset,
+    reading,
+)
+from musclejax.scan.volume import MAX_ORIGIN_MM
 
 ACCEPTED_SERIES = "one series of parallel, evenly spaced slices"
 """Accepted input in every error about a series."""
 _UNIT_TOLERANCE = 0.01  # of the slice normal's length; cosines come rounded to 4 digits or more
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # label maps too
+_OTHERS = ("DOC", "KO", "OT", "PR", "REG", "RWV", "SEG", "SR")  # modalities without pixels
+_LISTED = 8  # series or folders in one line
+
+_TILES = {"MOSAIC": "a Siemens mosaic", "VFRAME": "a United Imaging grid"}
+"""Words of ImageType by which a file is a stack drawn as tiles of one picture.
+
+Source: dcm2niix issues 225 (United Imaging) and 553 (Siemens XA30).
+"""
+_MOSAIC_COUNT = (0x0019, 0x100A)  # Siemens, private; some exports strip MOSAIC from ImageType
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,70 +80,44 @@ class Frame:
     @cached_property
     def position(self) -> np.ndarray:
         """Center of the first pixel, [3] mm LPS."""
-        return self.numbers("ImagePositionPatient", 3)
+        position = self.numbers("ImagePositionPatient", 3)
+        if np.abs(position).max() > MAX_ORIGIN_MM:
+            found = f"ImagePositionPatient {position.tolist()}"
+            raise InputError(self.path, found, "millimeters inside a scanner")
+        return position
 
     @cached_property
     def orientation(self) -> np.ndarray:
         """Unit vectors of increasing column, then of increasing row, [6] LPS."""
-        vectors = self.numbers("ImageOrientationPatient", 6)
-        if abs(np.linalg.norm(np.cross(vectors[:3], vectors[3:])) - 1) > _UNIT_TOLERANCE:
-            found = f"ImageOrientationPatient {vectors.tolist()}"
+        cosines = self.numbers("ImageOrientationPatient", 6)
+        rows = np.clip(cosines, -2, 2).reshape(2, 3)  # what is no cosine must not overflow
+        lengths = np.linalg.norm([*rows, np.cross(*rows)], axis=1)
+        if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
+            found = f"ImageOrientationPatient {cosines.tolist()}"
             raise InputError(self.path, found, "two perpendicular unit vectors")
-        return vectors
+        return (rows / lengths[:2, None]).ravel()
 
     @cached_property
     def spacing_mm(self) -> np.ndarray:
         """Distance between rows, then between columns, [2]."""
-        return self.numbers("PixelSpacing", 2)
+        spacing = self.numbers("PixelSpacing", 2)
+        if spacing.min() <= 0:
+            found = f"PixelSpacing {spacing.tolist()}"
+            raise InputError(self.path, found, "two positive numbers of millimeters")
+        return spacing
 
-    @property
-    def shape(self) -> np.ndarray:
+    @cached_property
+    def shape(self) -> tuple[int, int]:
         """Rows, columns."""
-        return np.array([self.value("Rows"), self.value("Columns")])
+        rows, columns = (int(self.numbers(key, 1)[0]) for key in ("Rows", "Columns"))
+        if min(rows, columns) < 1:
+            raise InputError(self.path, f"{rows} x {columns} pixels", "one pixel or more")
+        return rows, columns
 
     @property
     def normal(self) -> np.ndarray:
         """Unit vector across the slice, [3] LPS; right-handed with the orientation."""
         return np.cross(self.orientation[:3], self.orientation[3:])
-
-
-def header_value(header: Dataset, keyword: str) -> Any:
-    """Look an attribute up; None where it is absent, empty or not of its own type."""
-    try:
-        value = header.get(keyword)
-    except ValueError:  # letters in a number
-        return None
-    return None if value == "" else value
-
-
-def header_integer(header: Dataset, keyword: str, default: int) -> int:
-    """Look an integer up; `default` where it is absent, empty or none."""
-    try:
-        return int(header.get(keyword))
-    except (TypeError, ValueError):
-        return default
-
-
-def is_dicom(path: Path) -> bool:
-    """Return whether a file carries the DICOM mark; reads 132 bytes, False for a folder."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def read_dataset(file: Path, **options: Any) -> Dataset:
-    """Read one file by `pydicom.dcmread`; InputError where it is damaged."""
-    try:
-        return pydicom.dcmread(file, **options)
-    except Exception as error:  # damaged files make pydicom raise a dozen types
-        found = f"an unreadable DICOM file ({one_line(error)})"
-        raise InputError(file, found, "complete DICOM files", "Export the series again.") from error
-
-
-def one_line(error: Exception) -> str:
-    """Shorten another library's message to fit into ours."""
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
@@ -138,8 +131,12 @@ def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
         InputError: There are no gray images, or those of several series.
     """
     headers = _image_headers(files, subject)
+    for file, header in headers.items():
+        _require_no_tiles(file, header)
     _require_one_series(headers, subject)
-    _require_gray(headers)
+    _require_one_patient(headers, subject)
+    for file, header in headers.items():
+        _require_gray(file, header)
     frames = [frame for file, header in headers.items() for frame in _frames(file, header)]
     if 1 < len(headers) < len(frames):
         found = f"{len(headers)} multi-frame files with {len(frames)} frames"
@@ -147,40 +144,108 @@ def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
     return frames
 
 
+def is_image(header: Dataset) -> bool:
+    """Return whether a data set is an image to segment: it has pixels and is no segmentation."""
+    segmentation = header_value(header, "Modality") == "SEG"
+    segmentation |= str(header_value(header, "SOPClassUID")) in _SEGMENTATIONS
+    return header_integer(header, "Rows", 0) > 0 and not segmentation
+
+
+def series_of(header: Dataset) -> str:
+    """Return what images of one series have in common."""
+    return str(header_value(header, "SeriesInstanceUID"))
+
+
 def _image_headers(files: Sequence[Path], subject: object) -> dict[Path, Dataset]:
     headers = {f: read_dataset(f, stop_before_pixels=True) for f in files if is_dicom(f)}
-    images = {f: h for f, h in headers.items() if h.get("Rows") and h.get("Modality") != "SEG"}
+    images = {f: h for f, h in headers.items() if is_image(h)}
+    for file in headers.keys() - images.keys():
+        _require_complete(file, headers[file])
     if not images:
-        kinds = Counter(header.get("Modality") or "DICOMDIR" for header in headers.values())
-        others = "".join(f", {count} {kind}" for kind, count in kinds.items())
-        found = f"no DICOM images ({len(files) - len(headers)} other files or folders{others})"
-        raise InputError(subject, found, ACCEPTED_SERIES, "Give the folder that holds the images.")
+        others = Counter(_kind(header) for header in headers.values())
+        listed = "".join(f", {count} {kind}" for kind, count in others.items())
+        found = f"no DICOM images ({len(files) - len(headers)} other files or folders{listed})"
+        remedy = "Give the folder that holds the images."
+        folders = [folder for header in headers.values() for folder in _listed_folders(header)]
+        raise InputError(subject, found, ACCEPTED_SERIES, " ".join([remedy, *folders[:1]]))
     return images
+
+
+def _kind(header: Dataset) -> str:
+    return str(header_value(header, "Modality") or "DICOMDIR")
+
+
+def _require_complete(file: Path, header: Dataset) -> None:
+    """Check that a file without pixels is not an image that was cut off in its header."""
+    stored_as = getattr(header, "file_meta", Dataset()).get("MediaStorageSOPClassUID")
+    if stored_as == MediaStorageDirectoryStorage or file.name.upper() == "DICOMDIR":
+        return
+    kind, stored = (UID(str(u or "")) for u in (header_value(header, "SOPClassUID"), stored_as))
+    if not kind.is_valid:
+        remedy = "Export the series again, or remove the file."
+        raise InputError(file, "DICOM without a SOP class", "complete DICOM files", remedy)
+    image = kind.name.endswith("Image Storage") or stored.name.endswith("Image Storage")
+    image &= header_value(header, "Modality") not in _OTHERS
+    if image and header_integer(header, "Rows", 0) <= 0:
+        found = f"an {kind.name.removesuffix(' Storage')} without Rows"
+        raise InputError(file, found, "complete DICOM files", "Export the series again.")
+
+
+def _listed_folders(header: Dataset) -> list[str]:
+    """Say where the images of a DICOMDIR lie; nothing for other data sets."""
+    records = header_value(header, "DirectoryRecordSequence") or ()
+    with reading("DICOMDIR"):
+        paths = [header_words(record, "ReferencedFileID")[:-1] for record in records]
+    folders = Counter("/".join(parts) for parts in paths if parts)
+    listed = [f"{folder} ({count} files)" for folder, count in folders.most_common(_LISTED)]
+    return [f"The DICOMDIR lists {', '.join(listed)}."] if listed else []
 
 
 def _require_one_series(headers: dict[Path, Dataset], subject: object) -> None:
     series: dict[str, list[Dataset]] = {}
     for header in headers.values():
-        series.setdefault(str(header.get("SeriesInstanceUID")), []).append(header)
+        series.setdefault(series_of(header), []).append(header)
     if len(series) > 1:
         # A scan to segment has many images and is no localizer: such series come first.
         ranked = sorted(series.values(), key=lambda group: (_is_localizer(group), -_images(group)))
-        listed = ", ".join(_description(group) for group in ranked[:8])
-        more = f" and {len(ranked) - 8} more" if len(ranked) > 8 else ""
+        listed = ", ".join(_description(group) for group in ranked[:_LISTED])
+        more = f" and {len(ranked) - _LISTED} more" if len(ranked) > _LISTED else ""
         remedy = "Copy the images of one series to a folder of its own."
         raise InputError(subject, f"{len(series)} series ({listed}{more})", ACCEPTED_SERIES, remedy)
 
 
-def _require_gray(headers: dict[Path, Dataset]) -> None:
+def _require_one_patient(headers: dict[Path, Dataset], subject: object) -> None:
+    """Check that no anonymizer has given the images of two people one series."""
+    first: dict[str, Path] = {}
     for file, header in headers.items():
-        color = header.get("PhotometricInterpretation", "untyped")
-        if color != "MONOCHROME2":
-            found = f"{color} image with {header.get('SamplesPerPixel')} samples per pixel"
-            raise InputError(file, found, "gray images (MONOCHROME2)")
+        if value := header_value(header, "PatientID"):
+            first.setdefault(str(value), file)
+    if len(first) > 1:
+        names = " and ".join(file.name for file in list(first.values())[:2])
+        found = f"{len(first)} values of PatientID in one series ({names})"
+        raise InputError(subject, found, "one scan of one person", "Separate the images.")
+
+
+def _require_gray(file: Path, header: Dataset) -> None:
+    color = header_value(header, "PhotometricInterpretation") or "untyped"
+    samples = header_integer(header, "SamplesPerPixel", 1)
+    if color != "MONOCHROME2" or samples != 1:
+        found = f"{color} image with {samples} samples per pixel"
+        raise InputError(file, found, "gray images (MONOCHROME2)")
+
+
+def _require_no_tiles(file: Path, header: Dataset) -> None:
+    if header_integer(header, "NumberOfFrames", 1) > 1:
+        return  # Siemens XA30 writes the slices one by one and leaves MOSAIC behind
+    kinds = [kind for word, kind in _TILES.items() if word in header_words(header, "ImageType")]
+    if kinds or _MOSAIC_COUNT in header:
+        kind = (kinds or [_TILES["MOSAIC"]])[0]
+        found = f"{kind}: all slices as tiles of one picture"
+        raise InputError(file, found, "one image per slice", "Convert it with dcm2niix to NIfTI.")
 
 
 def _is_localizer(series: list[Dataset]) -> bool:
-    return "LOCALIZER" in (series[0].get("ImageType") or ())
+    return "LOCALIZER" in header_words(series[0], "ImageType")
 
 
 def _images(series: list[Dataset]) -> int:
@@ -189,25 +254,27 @@ def _images(series: list[Dataset]) -> int:
 
 def _description(series: list[Dataset]) -> str:
     first = series[0]
-    name = first.get("SeriesDescription") or first.get("ProtocolName") or "no description"
+    names = header_words(first, "SeriesDescription") or header_words(first, "ProtocolName")
     number = header_value(first, "SeriesNumber")
+    name = " ".join(names) or "no description"
     return f"'{name}' (series {'?' if number is None else number}): {_images(series)} images"
 
 
 def _frames(file: Path, header: Dataset) -> list[Frame]:
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    count = header_integer(header, "NumberOfFrames", 1)
+    per_frame = header_value(header, "PerFrameFunctionalGroupsSequence") or []
+    count = max(1, header_integer(header, "NumberOfFrames", 1))
     if count != (len(per_frame) or 1):
         found = f"{count} frames, {len(per_frame)} of them described"
         raise InputError(file, found, "single-frame images or enhanced multi-frame MR")
     if not per_frame:
         return [Frame(file, 0, (header,))]
-    shared = header.get("SharedFunctionalGroupsSequence") or []
-    common = [item for groups in shared for item in _group_items(groups)]
-    return [
-        Frame(file, index, (*_group_items(groups), *common, header))
-        for index, groups in enumerate(per_frame)
-    ]
+    with reading(file):
+        shared = header_value(header, "SharedFunctionalGroupsSequence") or []
+        common = [item for groups in shared for item in _group_items(groups)]
+        return [
+            Frame(file, index, (*_group_items(groups), *common, header))
+            for index, groups in enumerate(per_frame)
+        ]
 
 
 def _group_items(groups: Dataset) -> list[Dataset]:

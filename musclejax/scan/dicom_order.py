@@ -4,15 +4,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.multival import MultiValue
 
 from musclejax.errors import InputError
+from musclejax.scan.dicom_file import words
 from musclejax.scan.dicom_frames import ACCEPTED_SERIES, Frame, read_frames
 
 STEP_TOLERANCE = 0.01
 """Largest deviation of a slice gap, as a part of the slice step (ours)."""
+ROUNDING_MM = 0.11
+"""Deviation that positions rounded to 0.1 mm explain, whatever the slice step.
+
+Source: ours; each of two positions is off by 0.05 mm at most. GE rounds: dcm2niix issue 325.
+"""
+_ROUNDING_PART = 0.1  # of the slice step, at most: what thin slices may deviate by (ours)
 _SAME_POSITION_MM = 0.01  # closer slices are one position; scanners repeat it to the last digit
 _SAME_GEOMETRY = 1e-3  # direction cosines, and mm of pixel spacing, that still count as equal
+_KINDS = 6  # as many are told apart
 _SIDEWAYS_PIXELS = 0.25  # a smaller shift from slice to slice moves no label
 _PLANES = ("sagittal", "coronal", "axial")  # by the largest component of the slice normal
 
@@ -35,11 +42,10 @@ def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
         InputError: The frames are not exactly one volume; the line states the reason.
     """
     frames = read_frames(files, subject)
-    if len(frames) == 1:
-        remedy = "Give the folder that holds the whole series."
-        raise InputError(subject, "only one slice", "two or more slices", remedy)
     for what, attribute, text in _UNIFORM:
         _require_uniform(frames, what, attribute, text, subject)
+    if len(frames) == 1:
+        return frames
     normal = frames[0].normal
     frames.sort(key=lambda frame: float(frame.position @ normal))
     _require_even(frames, subject)
@@ -47,7 +53,8 @@ def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
     return frames
 
 
-def _plane(frame: Frame) -> str:
+def plane_of(frame: Frame) -> str:
+    """Return the plane that a slice is nearest to."""
     return _PLANES[int(np.argmax(np.abs(frame.normal)))]
 
 
@@ -60,7 +67,7 @@ def _spacing(frame: Frame) -> str:
 
 
 _UNIFORM: tuple[tuple[str, str, Callable[[Frame], str]], ...] = (
-    ("slice orientations", "orientation", _plane),
+    ("slice orientations", "orientation", plane_of),
     ("image sizes", "shape", _size),
     ("pixel spacings", "spacing_mm", _spacing),
 )
@@ -82,10 +89,13 @@ def _require_uniform(
                 break
         else:
             kinds.append([frame])
+        if len(kinds) > _KINDS:
+            break  # no series: the rest of its frames tells nothing new
     if len(kinds) > 1:
-        listed = ", ".join(f"{len(kind)} images {text(kind[0])}" for kind in kinds[:6])
+        listed = ", ".join(f"{len(kind)} images {text(kind[0])}" for kind in kinds[:_KINDS])
         remedy = "Such a mixture is often a localizer; copy the images of one kind to a folder."
-        raise InputError(subject, f"{len(kinds)} {what} ({listed})", ACCEPTED_SERIES, remedy)
+        more = " or more" if len(kinds) > _KINDS else ""
+        raise InputError(subject, f"{len(kinds)}{more} {what} ({listed})", ACCEPTED_SERIES, remedy)
 
 
 def _require_even(frames: list[Frame], subject: object) -> None:
@@ -96,7 +106,9 @@ def _require_even(frames: list[Frame], subject: object) -> None:
         rivals = np.flatnonzero(np.abs(depths - shared) < _SAME_POSITION_MM)
         raise _several_at_one_position([frames[k] for k in rivals], subject)
     step = np.sort(gaps)[(len(gaps) - 1) // 2]  # the lower median: a lost slice widens its gap
-    uneven = np.flatnonzero(np.abs(gaps - step) > STEP_TOLERANCE * step)
+    tolerance = max(STEP_TOLERANCE * step, min(ROUNDING_MM, _ROUNDING_PART * step))
+    uneven = np.flatnonzero(np.abs(gaps - step) > tolerance)
+    accepted = f"steps equal to {tolerance:.2g} mm"
     if uneven.size:
         listed = ", ".join(
             f"{gaps[k]:.4g} mm between the slices at {depths[k]:.2f} and {depths[k + 1]:.2f} mm"
@@ -104,8 +116,11 @@ def _require_even(frames: list[Frame], subject: object) -> None:
         )
         more = f" and {len(uneven) - 3} more" if len(uneven) > 3 else ""
         found = f"uneven or missing slices: {listed}{more}, where others are {step:.4g} mm apart"
-        accepted = f"steps equal to {STEP_TOLERANCE:.0%}"
         raise InputError(subject, found, accepted, "Add the missing images, or keep one even part.")
+    drift = np.abs(depths - np.linspace(depths[0], depths[-1], len(depths))).max()
+    if drift > tolerance:
+        found = f"slice gaps that add up to {drift:.2g} mm off an even grid"
+        raise InputError(subject, found, accepted, "Keep one even part.")
 
 
 def _several_at_one_position(rivals: list[Frame], subject: object) -> InputError:
@@ -122,18 +137,12 @@ def _several_at_one_position(rivals: list[Frame], subject: object) -> InputError
 
 def _contrast(rivals: list[Frame], keyword: str) -> str:
     """Return how an attribute differs, as "EchoTime 1.7 and 3.45"; empty where it does not."""
-    words = [_words(frame.value(keyword)) for frame in rivals]
-    common = set(words[0]).intersection(*words[1:])  # ImageType differs in one of its words
-    texts = ["\\".join(word for word in own if word not in common) for own in words]
+    values = [words(frame.value(keyword)) for frame in rivals]
+    common = set(values[0]).intersection(*values[1:])  # ImageType differs in one of its words
+    texts = ["\\".join(word for word in own if word not in common) for own in values]
     # Shorter whole parts first: numbers come out in their order.
     distinct = sorted({text or "none" for text in texts}, key=lambda t: (len(t.split(".")[0]), t))
     return "" if len(distinct) == 1 else f"{keyword} {' and '.join(distinct[:6])}"
-
-
-def _words(value: object) -> list[str]:
-    if value is None:
-        return []
-    return [str(word) for word in value] if isinstance(value, MultiValue) else [str(value)]
 
 
 def _require_straight(frames: list[Frame], subject: object) -> None:
@@ -141,8 +150,10 @@ def _require_straight(frames: list[Frame], subject: object) -> None:
     normal = frames[0].normal
     sideways = offsets - np.outer(offsets @ normal, normal)
     scatter = np.abs(sideways - np.linspace(0, 1, len(frames))[:, None] * sideways[-1]).max()
-    skew = np.linalg.norm(sideways[-1]) / (offsets[-1] @ normal)
-    if scatter > _SIDEWAYS_PIXELS * frames[0].spacing_mm.min() or skew > STEP_TOLERANCE:
+    skew = np.linalg.norm(sideways[-1])
+    scatter_limit = max(_SIDEWAYS_PIXELS * frames[0].spacing_mm.min(), ROUNDING_MM)
+    skew_limit = max(STEP_TOLERANCE * (offsets[-1] @ normal), np.sqrt(2) * ROUNDING_MM)
+    if scatter > scatter_limit or skew > skew_limit:
         shift = np.max(np.linalg.norm(np.diff(sideways, axis=0), axis=1))
         found = f"slices shifted sideways by up to {shift:.3g} mm from one to the next"
         raise InputError(subject, found, ACCEPTED_SERIES, "Resample it to an upright stack.")

@@ -1,21 +1,29 @@
 """Labeled muscles -> one DICOM segmentation beside its source series; needs highdicom."""
 
+import io
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 from musclejax.anatomy import REGIONS, SIDES
-from musclejax.errors import InputError
-from musclejax.scan.dicom import series_affine, tolerate_values
-from musclejax.scan.dicom_frames import Frame, header_integer, one_line
+from musclejax.errors import InputError, one_line
+from musclejax.scan.dicom import quiet, series_affine
+from musclejax.scan.dicom_file import header_integer, header_value
+from musclejax.scan.dicom_frames import Frame, series_of
 from musclejax.scan.dicom_order import sorted_frames
 from musclejax.scan.volume import Volume
 
@@ -29,6 +37,15 @@ _PATIENT_AND_STUDY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
+# Others of these values would make an illegal file: they are left empty.
+_LEGAL = {
+    "PatientSex": "[MFO]",
+    "PatientBirthDate": r"\d{8}",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"\d{2,6}(\.\d{1,6})?",
+    "StudyID": "(?s).{,16}",
+    "AccessionNumber": "(?s).{,16}",
+}
 _SAME_PLACE_MM = 0.01  # room for affines that went through float32
 _SERIES_OFFSET = 1000  # ours: keeps the segmentation apart from, and sorted after, its source
 
@@ -59,33 +76,84 @@ def save_dicom_seg(
     Raises:
         InputError: highdicom is not installed, the scan is not from DICOM, nothing is labeled
             (the standard asks for at least one segment), the arrays do not fit the scan, or its
-            headers lack attributes that a segmentation must repeat.
+            headers lack attributes that a segmentation must repeat; but for the labels, all of it
+            is what `check_dicom_seg` finds beforehand.
 
     Source: DICOM PS3.3 C.8.20 (Segmentation); codes PS3.16 CID 7150, 244, 7162.
     """
     hd = _highdicom()
     _require_fit(labels, sides, volume, region)
-    numbers, present = _number_segments(labels, sides)
-    if not present:
+    if not labels.any():
         found, remedy = "no labeled voxel", "Write NIfTI, which may be empty."
         raise InputError(volume.name, found, "one labeled voxel or more", remedy)
-    with tolerate_values(), warnings.catch_warnings():
+    with _building(volume):
+        _build(hd, labels, sides, volume, region, software_version).save_as(path)
+
+
+def check_dicom_seg(volume: Volume) -> tuple[str, ...]:
+    """Check that a segmentation of a scan can be written, before the scan is segmented.
+
+    One voxel is labeled and the file made in memory and read again: whatever the headers lack is
+    found by the code that writes them.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        InputError: highdicom is not installed, the scan is not from DICOM, its files are gone, or
+            their headers do not suffice.
+    """
+    hd = _highdicom()
+    labels = np.zeros(volume.data.shape, np.uint8)
+    labels[tuple(n // 2 for n in labels.shape)] = 1
+    region = next(iter(REGIONS))
+    _require_fit(labels, labels, volume, region)
+    with _building(volume):
+        written = io.BytesIO()
+        _build(hd, labels, labels, volume, region, "0").save_as(written)
+        written.seek(0)
+        found = hd.seg.segread(written).get_volume(combine_segments=True)
+        if np.count_nonzero(found.array) != 1:
+            raise ValueError("it reads back with other labels")
+        lacks_frame = not _frame_of_each_slice(volume)[0].value("FrameOfReferenceUID")
+    if not lacks_frame:
+        return ()
+    return ("no FrameOfReferenceUID: the segmentation gets one, viewers may not overlay it",)
+
+
+@contextmanager
+def _building(volume: Volume) -> Iterator[None]:
+    """Turn what highdicom and pydicom raise into one line about the scan."""
+    with quiet(), warnings.catch_warnings():
         # A name without "^", usual after anonymizing, is repeated as it is.
         warnings.filterwarnings("ignore", r"The string .* is unlikely to represent", UserWarning)
-        frames = _frame_of_each_slice(volume)
-        segments = [
-            _segment(hd, number, label, side, region, software_version)
-            for number, (label, side) in enumerate(present, start=1)
-        ]
-        pixels = _in_source_order(numbers, frames)
-        sources = _source_headers(frames)
         try:
-            segmentation = _segmentation(hd, sources, pixels, segments, region, software_version)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # highdicom asserts what the standard asks for, in many types
             found = f"headers that a segmentation cannot repeat ({one_line(error)})"
             accepted = "complete DICOM headers"
             raise InputError(volume.name, found, accepted, "Write NIfTI.") from error
-        segmentation.save_as(path)
+
+
+def _build(
+    hd: ModuleType,
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: UInt8[np.ndarray, "i j k"],
+    volume: Volume,
+    region: str,
+    software_version: str,
+) -> Any:
+    numbers, present = _number_segments(labels, sides)
+    frames = _frame_of_each_slice(volume)
+    segments = [
+        _segment(hd, number, label, side, region, software_version)
+        for number, (label, side) in enumerate(present, start=1)
+    ]
+    sources = _source_headers(frames)
+    pixels = _in_source_order(numbers, frames)
+    return _segmentation(hd, sources, pixels, segments, region, software_version)
 
 
 def _highdicom() -> ModuleType:
@@ -175,22 +243,46 @@ def _source_headers(frames: list[Frame]) -> list[Dataset]:
     """Return the files' headers in order, completed as highdicom requires them.
 
     It wants equal orientations to the last digit and, in multi-frame files, shared ones;
-    `sorted_frames` has checked that they agree within our tolerance.
+    `sorted_frames` has checked that they agree within our tolerance. What the headers say of the
+    slice step is replaced by what the positions say.
     """
     headers = list({frame.path: frame.headers[-1] for frame in frames}.values())
+    if len({header_value(header, "SOPInstanceUID") for header in headers}) < len(headers):
+        found, remedy = "several images with one SOPInstanceUID", "Write NIfTI."
+        raise InputError(frames[0].path.parent, found, "one for each image", remedy)
+    reference = header_value(headers[0], "FrameOfReferenceUID") or generate_uid(
+        entropy_srcs=[series_of(headers[0]), "frame of reference"]
+    )
+    step_mm = float(np.linalg.norm(series_affine(frames)[:3, 2]))
     for header in headers:
         for keyword in _PATIENT_AND_STUDY:
-            if keyword not in header:
-                setattr(header, keyword, None)
+            value = header_value(header, keyword)
+            legal = re.fullmatch(_LEGAL.get(keyword, "(?s).*"), str(value))
+            if value is None or not legal:
+                header[keyword] = DataElement(keyword, dictionary_VR(keyword), None)
+        header.FrameOfReferenceUID = reference
         if "PerFrameFunctionalGroupsSequence" in header:
             _share_geometry(header)
+            _complete_step(
+                header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0], step_mm
+            )
         else:
             header.ImageOrientationPatient = headers[0].ImageOrientationPatient
+            _complete_step(header, step_mm)
     return headers
 
 
+def _complete_step(measures: Dataset, step_mm: float) -> None:
+    """Set the slice step; keep a thickness that is one."""
+    step = format_number_as_ds(step_mm)
+    measures.SpacingBetweenSlices = step
+    thickness = header_value(measures, "SliceThickness")
+    if not isinstance(thickness, (int, float)) or not 0 < thickness < np.inf:
+        measures.SliceThickness = step
+
+
 def _share_geometry(header: Dataset) -> None:
-    if not header.get("SharedFunctionalGroupsSequence"):
+    if not header_value(header, "SharedFunctionalGroupsSequence"):
         header.SharedFunctionalGroupsSequence = [Dataset()]
     shared = header.SharedFunctionalGroupsSequence[0]
     own = header.PerFrameFunctionalGroupsSequence[0]

@@ -1,5 +1,7 @@
 """Scanner intensities to network input, by the weights' own configuration."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from ml_collections import ConfigDict
@@ -9,6 +11,128 @@ from musclejax.errors import InputError
 
 _MARGIN_MM = 12.0
 """Around the body, where a picture is cropped."""
+
+# All of these: ours. In no real scan at hand does one of them act (tests/test_input_intensity.py).
+_SPIKE_RANGES = 20.0
+"""Voxels this many times the scan's range away from it are no signal: a vessel reaches three."""
+_SPIKE_SD = 30.0
+"""Nothing is a spike unless the brightest or the darkest voxel is so many standard deviations
+away; in real scans 5 to 18. Spares the percentiles."""
+_RIM_SHARE = 0.5
+"""A value that so much of the rim of the slices has is that of a mask or of padding."""
+_AIR_LEVEL = 0.1
+"""Share of the contrast of body to air by which air may differ from 0; in real scans 0.00."""
+_DARKEST_PERCENT = 0.01
+_SAMPLE = 250_000
+
+Step = tuple[Float[np.ndarray, "x y z"], str]
+"""An image, and the warning about what was done to it; empty if it is the same."""
+
+
+class Leveled(NamedTuple):
+    """Intensities as a magnitude image has them.
+
+    Attributes:
+        data: The image itself if nothing was to be done.
+        warnings: What was done, a line each.
+    """
+
+    data: Float[np.ndarray, "x y z"]
+    warnings: tuple[str, ...] = ()
+
+
+def level(image: Float[np.ndarray, "x y z"]) -> Leveled:
+    """Bring air to 0, as the networks know it; other scans are returned as they are.
+
+    Three things that scanners do not write but programs do: voxels far beyond all others, a mask
+    or padding of another value than air, and an offset or a z-score.
+
+    Args:
+        image: Axial slices along the last axis.
+    """
+    warnings = []
+    for step in (_cut_spikes, _fill_padding, _fill_mask, _subtract_air):
+        image, warning = step(image)
+        warnings.append(warning)
+    return Leveled(image, tuple(filter(None, warnings)))
+
+
+def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
+    low, high = float(image.min()), float(image.max())
+    mean, sd = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+    if max(high - mean, mean - low) <= _SPIKE_SD * sd:
+        return image, ""
+    bottom, top = (float(p) for p in np.percentile(image, (0.01, 99.99)))
+    reach = _SPIKE_RANGES * (top - bottom)
+    spikes = (image < bottom - reach) | (image > top + reach)
+    count = int(spikes.sum())
+    if not count:
+        return image, ""
+    what = f"{count} voxel{'s' * (count > 1)} of up to {max(high, -low):.3g}, far beyond all others"
+    cut = np.clip(image, np.float32(bottom), np.float32(top))
+    return np.where(spikes, cut, image), f"{what}: cut to {bottom:.4g} to {top:.4g}"
+
+
+def _fill_padding(image: Float[np.ndarray, "x y z"]) -> Step:
+    """Give padding far below a picture without negative values that of its darkest part."""
+    value = image.min()
+    if value >= 0:
+        return image, ""
+    low, high = _range_without(value, image)
+    padding = low >= 0 and low - float(value) > high - low
+    return _fill(image, value, low) if padding else (image, "")
+
+
+def _fill_mask(image: Float[np.ndarray, "x y z"]) -> Step:
+    """Give a mask that lies within the range of the body the value of its darkest part.
+
+    It comes from a z-score of the body only.
+    """
+    rim = np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])
+    values, counts = np.unique(rim, return_counts=True)
+    value = values[int(np.argmax(counts))]
+    if np.max(counts) < _RIM_SHARE * rim.size:
+        return image, ""
+    low, high = _range_without(value, image)
+    within = float(value) - low > _AIR_LEVEL * (high - low)
+    return _fill(image, value, low) if within else (image, "")
+
+
+def _range_without(
+    value: np.floating[Any], image: Float[np.ndarray, "x y z"]
+) -> tuple[float, float]:
+    """Return the lowest and highest intensity, but for 1 %, of voxels of other values."""
+    sample = _sample(image)
+    rest = sample[sample != value]
+    if not rest.size:
+        return float(value), float(value)
+    low, high = np.percentile(rest, (1, 99))
+    return float(low), float(high)
+
+
+def _fill(image: Float[np.ndarray, "x y z"], value: np.floating[Any], low: float) -> Step:
+    warning = f"the background has intensity {value:.4g}: {low:.4g} was taken for it"
+    return np.where(image == value, np.float32(low), image), warning
+
+
+def _subtract_air(image: Float[np.ndarray, "x y z"]) -> Step:
+    sample = _sample(image)
+    body = body_mask(sample)
+    if body.all() or not body.any():
+        return image, ""
+    dark = sample[~body]
+    air = float(np.percentile(dark, 1))
+    limit = _AIR_LEVEL * (float(np.median(sample[body])) - air)
+    # A picture without air has dark voxels all the same; overshoots of interpolation lie around 0.
+    if np.percentile(sample, _DARKEST_PERCENT) <= limit and np.median(dark) >= -limit:
+        return image, ""
+    return image - np.float32(air), f"air has intensity {air:.4g}, not 0: it was subtracted"
+
+
+def _sample(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "n 1 1"]:
+    """Return evenly spaced voxels, enough for percentiles."""
+    step = max(1, image.size // _SAMPLE) | 1  # odd, lest it keep to some columns
+    return image.reshape(-1, 1, 1)[::step]
 
 
 def normalize(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.ndarray:

@@ -1,19 +1,38 @@
 """NIfTI in and out: scans, label maps with their names, probabilities."""
 
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from io import BytesIO, IOBase
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import UInt8
-from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import SpatialImage
 
 from musclejax import anatomy
 from musclejax.errors import InputError
-from musclejax.scan.volume import Volume, scan_name
+from musclejax.files import open_unpacked, read_to_end, reading
+from musclejax.scan.header import (
+    GEOMETRY_FIELDS,
+    SCANNER,
+    Geometry,
+    check_size,
+    header_geometry,
+    read_stored_header,
+    shear_warnings,
+)
+from musclejax.scan.volume import (
+    NIFTI_SUFFIXES,
+    Volume,
+    check_affine,
+    image_suffix,
+    scan_name,
+)
 
 LABEL_EXTENSION = 0
 """NIfTI extension code of the label names: Caret's XML under the code that TotalSegmentator uses;
@@ -21,38 +40,80 @@ nibabel cannot read contents under Caret's own code, 30."""
 
 
 def load_nifti(path: Path) -> Volume:
-    """Load a NIfTI file (.nii, .nii.gz; version 1 or 2).
+    """Load a file that nibabel reads: NIfTI, a pair of files, FreeSurfer; packed by gzip or not.
+
+    Sizes are compared with the file before any voxel is read, and a packed file is read to its
+    end, where its checksum stands. ITK's rules decide the geometry; see `scan.header`.
 
     Raises:
-        InputError: If it is missing, damaged, not NIfTI, or not 3-D.
+        InputError: If it is missing, damaged, of another format, or not 3-D.
     """
-    if not path.is_file():
-        raise InputError(path, "no such file", "a NIfTI file or a DICOM folder")
-    try:
-        image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image):
-            raise ImageFileError(type(image).__name__)
-        return from_image(image, path, scan_name(path))
-    except InputError:
-        raise
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        found, remedy = f"no readable NIfTI ({reason})", "Copy or convert the file again."
-        raise InputError(path, found, "a whole NIfTI file", remedy) from None
+    files = pair_of(path)
+    kind = "NIfTI" if image_suffix(path) in NIFTI_SUFFIXES else "scan"
+    with reading(path, kind), ExitStack() as stack:
+        _check_files(files.values())
+        stack.enter_context(_quiet())
+        streams = {role: stack.enter_context(open_unpacked(file)) for role, file in files.items()}
+        stored = read_stored_header(streams.get("header", streams["image"]))
+        check_size(files["image"], stored.voxels, stored.size)
+        for stream in streams.values():
+            stream.seek(0)
+        holders = {role: FileHolder(fileobj=cast(IOBase, s)) for role, s in streams.items()}
+        if stored.image_class is nib.Spm2AnalyzeImage:
+            holders["mat"] = FileHolder(fileobj=BytesIO())  # as ITK, which knows no .mat
+        image = stored.image_class.from_file_map(holders)
+        volume = from_image(image, path, scan_name(path), stored.header)
+        streams["image"].seek(stored.size)  # a plain file may have been mapped, not read
+        rest = {role: read_to_end(stream, files[role]) for role, stream in streams.items()}
+    check_affine(volume, path)
+    if not rest["image"] or stored.header is None:  # FreeSurfer has its footer there
+        return volume
+    remark = f"{rest['image']} bytes behind the voxels: check that the scan shows what it should"
+    return replace(volume, warnings=(*volume.warnings, remark))
 
 
-def from_image(image: SpatialImage, subject: object, name: str) -> Volume:
+def pair_of(path: Path) -> dict[str, Path]:
+    """Return the files of a scan as nibabel names them: "image", and "header" for a pair."""
+    suffix = image_suffix(path)
+    if not suffix.startswith((".hdr", ".img")):
+        return {"image": path}
+    stem, end = path.name[: -len(suffix)], path.name[-len(suffix) :]
+    upper = end[1:4].isupper()
+    files = {}
+    for role, word in (("header", "hdr"), ("image", "img")):
+        other = path.with_name(f"{stem}.{word.upper() if upper else word}{end[4:]}")
+        files[role] = path if suffix.startswith(f".{word}") else other
+    return files
+
+
+def _check_files(files: Iterable[Path]) -> None:
+    for file in files:
+        if file.is_dir():
+            raise InputError(file, "a folder", "a file")
+        if not file.is_file():
+            found = "no regular file" if file.exists() else "no such file"
+            raise InputError(file, found, "a NIfTI file or a DICOM folder")
+
+
+def from_image(
+    image: SpatialImage,
+    subject: object,
+    name: str,
+    stored: nib.analyze.AnalyzeHeader | None = None,
+) -> Volume:
     """Make a volume of a nibabel image; its header is kept if it is a NIfTI header.
 
     Args:
         image: 3-D, or with further axes of length 1.
         subject: Named in an error.
         name: Name of the scan.
+        stored: The header as it stands in the file; the image's own if None.
 
     Raises:
         InputError: If it is not 3-D, has no affine, or its voxels are no real numbers.
     """
     shape = image.shape[:3] if image.shape[3:] == (1,) * (image.ndim - 3) else image.shape
+    shape = tuple(map(int, shape))
     if len(shape) != 3:
         raise InputError(
             subject,
@@ -65,9 +126,42 @@ def from_image(image: SpatialImage, subject: object, name: str) -> Volume:
         raise InputError(subject, f"voxels of type {kind}", "one real number per voxel")
     if image.affine is None:
         raise InputError(subject, "no affine", "an affine from voxels to millimeters")
+    known = np.asarray(image.affine, np.float64)
+    header = _nifti_header(image, stored)
+    if header is None:
+        geometry = Geometry(known, tuple(shear_warnings(known, shape)))
+    else:
+        geometry = header_geometry(header, shape, known, subject)
     data = np.asarray(image.dataobj, np.float32).reshape(shape)
-    header = image.header if isinstance(image.header, nib.Nifti1Header) else None
-    return Volume(data, np.asarray(image.affine, np.float64), name, header)
+    return Volume(data, geometry.affine, name, header, warnings=geometry.warnings)
+
+
+def _nifti_header(
+    image: SpatialImage, stored: nib.analyze.AnalyzeHeader | None
+) -> nib.Nifti1Header | None:
+    """Return the NIfTI header of an image, its geometry as it stands in the file.
+
+    Analyze, which stores no orientation, becomes a NIfTI header without one.
+    """
+    if not isinstance(image.header, nib.analyze.AnalyzeHeader):
+        return None
+    stored = stored or image.header
+    if isinstance(image.header, nib.Nifti1Header):
+        is_2 = isinstance(image.header, nib.Nifti2Header)
+        make = nib.Nifti2Header if is_2 else nib.Nifti1Header  # of a single file, not of a pair
+        header = make(
+            image.header.binaryblock,
+            image.header.endianness,
+            check=False,
+            extensions=image.header.extensions,
+        )
+        for field in GEOMETRY_FIELDS:
+            header[field] = stored[field]
+        return header
+    header = nib.Nifti1Header()
+    header.set_data_shape(image.shape)
+    header["pixdim"][1:4] = stored["pixdim"][1:4]
+    return header
 
 
 def save_labels(
@@ -78,38 +172,59 @@ def save_labels(
     Args:
         path: File to write, .nii.gz.
         labels: Label numbers, in the order of the scan's file.
-        volume: The scan; its affine, sform and qform are kept.
+        volume: The scan; the fields of its header that place it are kept as they are.
         region: The region of the muscles.
     """
-    image = _image_like(labels, volume)
-    xml = _label_table(region)
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(LABEL_EXTENSION, xml))
-    nib.save(image, path)
+    with _quiet():
+        image = _image_like(labels, volume)
+        xml = _label_table(region)
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(LABEL_EXTENSION, xml))
+        nib.save(image, path)
 
 
 def save_probabilities(
     path: Path, probabilities: UInt8[np.ndarray, "i j k c"], volume: Volume
 ) -> None:
     """Write class probabilities as 4-D NIfTI: class number on the last axis, steps of 1/255."""
-    image = _image_like(probabilities, volume)
-    image.header.set_slope_inter(1 / 255, 0)
-    nib.save(image, path)
+    with _quiet():
+        image = _image_like(probabilities, volume)
+        image.header.set_slope_inter(1 / 255, 0)
+        nib.save(image, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence nibabel on what it mends in a header; what matters is a warning of the volume."""
+    logger = nib.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _image_like(data: np.ndarray, volume: Volume) -> nib.Nifti1Image:
     if volume.header is None:
         image = nib.Nifti1Image(data, volume.affine)
         image.header.set_xyzt_units("mm")
+        # Both: ITK takes the qform where rounded positions have sheared the affine.
+        image.set_sform(volume.affine, SCANNER)
+        image.set_qform(volume.affine, SCANNER)
         return image
     header = volume.header.copy()
     header.set_data_dtype(data.dtype)
     header.extensions.clear()
     header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b"musclejax"
+    header["pixdim"] = np.abs(header["pixdim"])
     # Without an affine nibabel keeps sform, qform and their codes as they stand in the header.
     make: Callable[..., nib.Nifti1Image] = (
         nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     )
-    return make(data, None, header)
+    image = make(data, None, header)
+    # It mends some fields, though: every viewer shall show the labels as it shows the scan.
+    for field in GEOMETRY_FIELDS:
+        image.header[field] = volume.header[field]
+    return image
 
 
 def _label_table(region: anatomy.Region) -> bytes:

@@ -1,7 +1,11 @@
 """A scan as an array with its geometry, and the same scan in one canonical order of axes."""
 
+import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,11 +14,27 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, Shaped
 
 from musclejax.errors import InputError
-from musclejax.scan.intensity import body_mask
+from musclejax.scan.intensity import body_mask, level
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NIBABEL_SUFFIXES = (
+    *(*NIFTI_SUFFIXES, ".hdr.gz", ".img.gz", ".hdr", ".img"),
+    *(".mgz", ".mgh.gz", ".mgh"),
+)
+"""Files that nibabel reads: NIfTI, pairs of NIfTI or Analyze, FreeSurfer."""
+ITK_SUFFIXES = (".nrrd", ".mha")
+"""Files that SimpleITK reads, which the extra `formats` installs."""
+IMAGE_SUFFIXES = (*NIBABEL_SUFFIXES, *ITK_SUFFIXES)
+
 SPACING_RANGE_MM = (0.05, 100.0)
 """Accepted distance between neighboring voxels. Source: ours; wider than any MR protocol."""
+MAX_PIXEL_MM = 10.0
+"""Accepted distance between voxels of an axial slice. Source: ours; a muscle has 20 mm."""
+MAX_SHEAR_DEGREES = 30.0
+"""Accepted angle by which axes miss their right angles. Source: ours; gantries tilt by 30."""
+MAX_ORIGIN_MM = 1e5
+"""Accepted distance of the first voxel. Source: ours; beyond it the float32 of a header cannot hold
+a hundredth of a voxel."""
 
 Index = TypeVar("Index", int, np.integer, np.ndarray)
 
@@ -42,16 +62,18 @@ class LpsView:
     """A scan whose axes run to the patient's left, to the back and to the head.
 
     Attributes:
-        data: Intensities; contiguous.
+        data: Intensities, air at 0 (see `intensity.level`); contiguous.
         affine: Indices of `data` -> millimeters in the scanner, RAS+.
         spacing_mm: Distance between neighboring voxels along x, y and z.
         orientation: nibabel orientation that takes arrays of the file to this order.
+        warnings: What `intensity.level` did.
     """
 
     data: Float[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
     spacing_mm: tuple[float, float, float]
     orientation: Float[np.ndarray, "3 2"]
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def body(self) -> Bool[np.ndarray, "x y z"]:
@@ -87,6 +109,7 @@ class Volume:
         header: The NIfTI header, if the scan came from NIfTI; its geometry is kept on the way
             out, both sform and qform.
         dicom_files: The DICOM files, if the scan came from DICOM, in the order of the slices.
+        warnings: What reading the scan had to decide; a line each.
     """
 
     data: Float[np.ndarray, "i j k"]
@@ -94,6 +117,7 @@ class Volume:
     name: str = "scan"
     header: nib.Nifti1Header | None = None
     dicom_files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return one line: name, shape and spacing."""
@@ -112,6 +136,17 @@ class Volume:
         """Volume of one voxel."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    @property
+    def pixel_mm2(self) -> float:
+        """Area of one voxel in an axial slice; of a sheared one, that of its parallelogram.
+
+        Times the distance of the slices along their normal it is `voxel_mm3`.
+        """
+        first, second = (s for axis, s in enumerate(self.spacing_mm) if axis != self.axial_axis)
+        a, b = (self.affine[:3, axis] for axis in range(3) if axis != self.axial_axis)
+        cosine = float(a @ b) / (first * second)
+        return first * second * math.sqrt(max(0.0, 1 - cosine**2))
+
     @cached_property
     def orientation(self) -> Float[np.ndarray, "3 2"]:
         """For each array axis: the nearest world axis (R, A or S) and its direction."""
@@ -125,11 +160,13 @@ class Volume:
             nib.orientations.ornt_transform(self.orientation, axes), np.float64
         )
         x, y, z = inverse_orientation(orientation)[:, 0].astype(int)
+        data, warnings = level(reorient(self.data, orientation))
         return LpsView(
-            data=reorient(self.data, orientation),
+            data=data,
             affine=self.affine @ nib.orientations.inv_ornt_aff(orientation, self.data.shape),
             spacing_mm=(self.spacing_mm[x], self.spacing_mm[y], self.spacing_mm[z]),
             orientation=orientation,
+            warnings=warnings,
         )
 
     @property
@@ -149,12 +186,71 @@ class Volume:
         return header is None or bool(header["sform_code"] > 0 or header["qform_code"] > 0)
 
 
+def grids_differ_voxels(
+    shape: Sequence[int],
+    affine: Float[np.ndarray, "4 4"],
+    other_shape: Sequence[int],
+    other_affine: Float[np.ndarray, "4 4"],
+) -> float:
+    """Return how far two grids are apart: the farthest corner voxel, in voxels of the other grid.
+
+    Infinite if the shapes differ, or if an affine is singular or not finite.
+
+    Source: ours. Corners rather than entries of the affine: a tiny turn moves the far end of a
+    stack by much, and a hundredth of a millimeter is nothing.
+    """
+    if tuple(shape) != tuple(other_shape):
+        return math.inf
+    corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in shape))])
+    with np.errstate(all="ignore"):
+        try:
+            moved = np.linalg.solve(other_affine, affine @ corners.T)
+        except np.linalg.LinAlgError:
+            return math.inf
+        apart = float(np.abs(moved - corners.T).max())
+        if np.linalg.det(affine[:3, :3]) == 0:
+            return math.inf
+    return apart if math.isfinite(apart) else math.inf
+
+
+def shear_degrees(affine: Float[np.ndarray, "4 4"]) -> float:
+    """Return by how much an axis leans out of the normal of the other two; 90 if it lies in them.
+
+    The largest of the three angles; 90 too if the affine is singular or not finite.
+    """
+    with np.errstate(all="ignore"):
+        axes = affine[:3, :3] / nib.affines.voxel_sizes(affine)
+        try:
+            lengths = np.linalg.norm(np.linalg.inv(axes), axis=1)
+        except np.linalg.LinAlgError:
+            return 90.0
+        degrees = float(np.degrees(np.arccos(np.minimum(1, 1 / lengths))).max())
+    return degrees if math.isfinite(degrees) else 90.0
+
+
 def scan_name(path: Path) -> str:
-    """Return the name of a scan: its file or folder name without suffix."""
-    for suffix in NIFTI_SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.stem if path.is_file() else path.resolve().name
+    """Return the name of a scan: its file or folder name without suffix.
+
+    A link has its own name. Bytes that are no UTF-8 are read as Latin-1, so that every result can
+    be named, drawn and stored.
+    """
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    suffix = image_suffix(path)
+    if suffix:
+        name = name[: -len(suffix)]
+    elif path.is_file() and not path.suffix[1:].isdigit():  # 1.2.840.1 and 1.2.840.2 are two
+        name = path.stem
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(name).decode("latin-1")
+    return name
+
+
+def image_suffix(path: Path) -> str:
+    """Return the suffix in any case of a volume that is no DICOM; "" if it has none."""
+    name = path.name.lower()
+    return next((s for s in IMAGE_SUFFIXES if name.endswith(s) and name != s), "")
 
 
 def check(volume: Volume, subject: object = None) -> None:
@@ -168,22 +264,48 @@ def check(volume: Volume, subject: object = None) -> None:
         InputError: If its geometry or its voxels are unusable.
     """
     subject = subject or volume.name
-    data, affine = volume.data, volume.affine
+    data = volume.data
     if data.ndim != 3 or min(data.shape) < 1:
         shape = " x ".join(map(str, data.shape))
         raise InputError(subject, f"{data.ndim}-D data of shape {shape}", "3-D data")
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise InputError(
-            subject,
-            "a singular affine",
-            "an affine with three independent axes",
-            "Convert the scan from DICOM again.",
-        )
-    low, high = SPACING_RANGE_MM
-    if not all(low <= s <= high for s in volume.spacing_mm):
-        spacing = " x ".join(f"{s:.4g}" for s in volume.spacing_mm)
-        raise InputError(subject, f"voxel spacing {spacing} mm", f"{low} to {high} mm on each axis")
+    check_affine(volume, subject)
     _check_voxels(data, subject)
+
+
+def check_affine(volume: Volume, subject: object) -> None:
+    """Check that a geometry means a place in a scanner.
+
+    Raises:
+        InputError: If it does not.
+    """
+    affine, again = volume.affine, "Convert the scan from DICOM again."
+    finite = np.isfinite(affine).all()
+    if not finite or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        accepted = "an affine with three independent axes"
+        raise InputError(subject, "a singular affine", accepted, again)
+    _check_spacing(volume, subject)
+    shear = shear_degrees(affine)
+    if not shear <= MAX_SHEAR_DEGREES:
+        found = f"axes {shear:.3g} degrees off their right angles"
+        raise InputError(subject, found, f"at most {MAX_SHEAR_DEGREES:g} degrees", again)
+    farthest = np.abs(affine[:3, 3]).max()
+    if not farthest <= MAX_ORIGIN_MM:
+        found = f"an origin {farthest:.3g} mm from the scanner's center"
+        raise InputError(subject, found, f"at most {MAX_ORIGIN_MM:g} mm", again)
+
+
+def _check_spacing(volume: Volume, subject: object) -> None:
+    low, high = SPACING_RANGE_MM
+    accepted = f"{low} to {high:g} mm on each axis"
+    ok = all(low <= s <= high for s in volume.spacing_mm)
+    if ok:
+        in_plane = [s for axis, s in enumerate(volume.spacing_mm) if axis != volume.axial_axis]
+        ok = max(in_plane) <= MAX_PIXEL_MM
+        accepted = f"at most {MAX_PIXEL_MM:g} mm within axial slices"
+    if not ok:
+        spacing = " x ".join(f"{s:.4g}" for s in volume.spacing_mm)
+        remedy = "Correct the spacing and its unit in the header."
+        raise InputError(subject, f"voxel spacing {spacing} mm", accepted, remedy)
 
 
 def _check_voxels(data: Num[np.ndarray, "i j k"], subject: object) -> None:

@@ -4,6 +4,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
+class RunResumed(NamedTuple):
+    """The run resumes from the best checkpoint, as the last one is not there.
+
+    Attributes:
+        epoch: Epochs done.
+    """
+
+    epoch: int
+
+
 class StepDone(NamedTuple):
     """A step is done.
 
@@ -38,4 +48,4 @@ class RunStopped(NamedTuple):
     step: int
 
 
-TrainEvent = StepDone | EpochDone | RunStopped
+TrainEvent = RunResumed | StepDone | EpochDone | RunStopped

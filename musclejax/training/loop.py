@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,21 @@ from musclejax.data.sampler import (
 )
 from musclejax.errors import InputError
 from musclejax.training import checkpoint
-from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
+from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDone, TrainEvent
 from musclejax.training.optim import after_epoch, initial_plateau, learning_rate
 from musclejax.training.processes import any_process, first_process
 from musclejax.training.progress import Progress, Totals, add, from_json, summarize, to_json
 from musclejax.training.setup import Data
 from musclejax.training.step import StepMetrics, Steps, TrainState, initial_state, make_steps
-from musclejax.training.workdir import append_metrics, keep_metrics, open_run, read_metrics
+from musclejax.training.workdir import (
+    METRICS,
+    RATE,
+    append_metrics,
+    keep_metrics,
+    open_run,
+    owned,
+    read_metrics,
+)
 
 Choose = Callable[[Sampler, int, int], tuple[np.ndarray, np.ndarray]]
 """A sampler, a step and a batch size -> indices and seeds of the step's slices."""
@@ -69,14 +78,26 @@ def train_steps(
     """
     epochs = int(config.train.epochs) if epochs is None else epochs
     loop = _prepare(config, data, run, clock)
+    with ExitStack() as held:
+        # The first process writes for all, so it holds the folder for all.
+        first_process(lambda: held.enter_context(owned(run)), run)
+        return (yield from _train(loop, variables, epochs, record or {}, resume))
+
+
+def _train(
+    loop: "_Loop", variables: dict[str, Any], epochs: int, record: Mapping[str, Any], resume: bool
+) -> Generator[TrainEvent, bool | None, list[dict[str, Any]]]:
+    config, data, run = loop.config, loop.data, loop.run
     state = initial_state(config, variables, loop.pixels)
     size = sum(a.nbytes for a in jax.tree.leaves(state))
-    record = {**(record or {}), "data": dict(data.record)}
+    record = {**record, "data": dict(data.record)}
     first_process(lambda: open_run(run, config, record, size, resume=resume), run)
     state, progress = loop.steps.place(state), Progress(initial_plateau(config.plateau))
-    saved = checkpoint.load(run, "last", like=state) if resume else None
-    if saved is not None:
-        state, progress = saved[0], from_json(saved[1])
+    kind = _checkpoint_of(run) if resume else ""
+    if kind:
+        state, progress = _restore(run, kind, state, progress)
+    if kind == "best" and progress.epoch:
+        yield RunResumed(progress.epoch)
     first_process(lambda: keep_metrics(run, progress.epoch), run)
     history = read_metrics(run)
     sampler, total = data.samplers["train"], epochs * steps_per_epoch(config)
@@ -97,6 +118,46 @@ def train_steps(
     return history
 
 
+def _checkpoint_of(run: Path) -> str:
+    """Return which checkpoint a run resumes from; "" if it has done nothing yet.
+
+    The best one, too, is a whole state: the epochs after it are done again.
+
+    Raises:
+        InputError: If epochs are recorded and no checkpoint is there.
+    """
+    for kind in ("last", "best"):
+        if checkpoint.exists(run, kind):
+            return kind
+    done = len(read_metrics(run))
+    if done:
+        found = f"{done} epochs in {METRICS} and no checkpoint"
+        remedy = "Put the folder checkpoints back, or begin anew in another --workdir."
+        raise InputError(run, found, "the checkpoint that goes with them", remedy)
+    return ""
+
+
+def _restore(
+    run: Path, kind: str, state: TrainState, progress: Progress
+) -> tuple[TrainState, Progress]:
+    """Return state and progress of a checkpoint; those given if no epoch is recorded yet.
+
+    Raises:
+        InputError: If the metrics of its epochs are lost.
+    """
+    saved = checkpoint.load(run, kind, like=state)
+    if saved is None:
+        return state, progress
+    done, restored = len(read_metrics(run)), from_json(saved[1])
+    if restored.epoch <= done:
+        return saved[0], restored
+    if kind == "best" and restored.epoch == 1:
+        return state, progress  # killed between the first checkpoint and the first metrics
+    found = f"{done} epochs in {METRICS} and a checkpoint of epoch {restored.epoch}"
+    remedy = f"Put {METRICS} back from a copy, or begin anew in another --workdir."
+    raise InputError(run, found, "the metrics that go with the checkpoint", remedy)
+
+
 @dataclass(frozen=True, eq=False)
 class _Loop:
     """Constants of a run."""
@@ -111,13 +172,25 @@ class _Loop:
 
 
 def _prepare(config: ConfigDict, data: Data, run: Path, clock: Callable[[], float]) -> _Loop:
-    batch_size, processes = int(config.train.batch_size), jax.process_count()
-    if batch_size % processes:
-        accepted = f"a positive multiple of the number of processes, {processes}"
-        raise InputError("train.batch_size", str(batch_size), accepted)
+    check_batch_size(config)
+    batch_size = int(config.train.batch_size)
     area = 1 if TASKS[config.task].is_classifier else math.prod(config.data.crop_px)
     pixels = batch_size * area
     return _Loop(config, data, run, clock, make_steps(config, pixels), batch_size, pixels)
+
+
+def check_batch_size(config: ConfigDict) -> None:
+    """Check that the processes and devices can share a batch.
+
+    Raises:
+        InputError: If they cannot.
+    """
+    batch_size = int(config.train.batch_size)
+    for what, count in (("processes", jax.process_count()), ("devices", jax.device_count())):
+        if batch_size % count:
+            accepted = f"a positive multiple of the number of {what}, {count}"
+            remedy = "" if what == "processes" else f"Nearest: {count * (1 + batch_size // count)}."
+            raise InputError("train.batch_size", str(batch_size), accepted, remedy)
 
 
 def steps_per_epoch(config: ConfigDict) -> int:
@@ -146,7 +219,7 @@ def _train_epoch(
         try:
             wish = yield StepDone(step + 1, total, waited)
         except GeneratorExit:
-            if jax.process_count() == 1:
+            if jax.process_count() == 1 and checkpoint.is_finite(state):
                 _save(loop, "last", state, progress)
             raise
         stop = any_process(bool(wish))
@@ -167,6 +240,7 @@ def _finish_epoch(
     loop: _Loop, state: TrainState, progress: Progress
 ) -> tuple[Progress, dict[str, Any]]:
     """Validate, apply the plateau rule, log and save."""
+    _check_state(loop, state)
     config, epoch = loop.config, progress.epoch + 1
     begin = loop.clock()
     validation = _validate(loop, state)
@@ -174,19 +248,11 @@ def _finish_epoch(
         **summarize("train", progress.totals, config),
         **summarize("validation", validation, config),
     }
+    if not math.isfinite(summary["validation_loss"]):
+        raise _diverged(loop, f"a validation loss of {summary['validation_loss']} in epoch {epoch}")
     figure = summary[TASKS[config.task].best_metric]
     better = progress.best is None or figure > progress.best
-    seconds, waited = progress.seconds
-    metrics = {
-        "epoch": epoch,
-        "step": epoch * steps_per_epoch(config),
-        **summary,
-        "learning_rate": _rate(loop, progress),
-        "best": better,
-        "seconds": round(seconds, 3),
-        "validation_seconds": round(loop.clock() - begin, 3),
-        "wait_share": round(waited / seconds, 4) if seconds else 0.0,
-    }
+    metrics = _epoch_metrics(loop, progress, summary, better, loop.clock() - begin)
     progress = Progress(
         plateau=after_epoch(progress.plateau, summary["validation_loss"], config.plateau),
         epoch=epoch,
@@ -200,6 +266,23 @@ def _finish_epoch(
         append_metrics(loop.run, metrics)
     _save(loop, "last", state, progress)
     return progress, metrics
+
+
+def _epoch_metrics(
+    loop: _Loop, progress: Progress, summary: Mapping[str, float], best: bool, seconds: float
+) -> dict[str, Any]:
+    """Return the line of an epoch; `seconds` are those of its validation."""
+    epoch, (trained, waited) = progress.epoch + 1, progress.seconds
+    return {
+        "epoch": epoch,
+        "step": epoch * steps_per_epoch(loop.config),
+        **summary,
+        "learning_rate": _rate(loop, progress),
+        "best": best,
+        "seconds": round(trained, 3),
+        "validation_seconds": round(seconds, 3),
+        "wait_share": round(waited / trained, 4) if trained else 0.0,
+    }
 
 
 def _validate(loop: _Loop, state: TrainState) -> Totals:
@@ -229,9 +312,22 @@ def _check_finite(loop: _Loop, metrics: StepMetrics, step: int) -> None:
     sampler = loop.data.samplers["train"]
     indices, _ = training_indices(sampler, step, loop.batch_size)
     slices = ", ".join(map(str, batch_origins(sampler, indices)))
-    found = f"a loss of {float(metrics.data_loss)} at step {step + 1} on slices {slices}"
-    remedy = "Lower optim.learning_rate, or look at these slices with `musclejax dataset show`."
-    raise InputError(loop.run, found, "a finite loss", remedy)
+    raise _diverged(
+        loop, f"a loss of {float(metrics.data_loss)} at step {step + 1} on slices {slices}"
+    )
+
+
+def _check_state(loop: _Loop, state: TrainState) -> None:
+    """Check that a state is one of numbers: no other replaces a checkpoint."""
+    if not checkpoint.is_finite(state):
+        raise _diverged(loop, f"variables that are no numbers after step {int(state.step)}")
+
+
+def _diverged(loop: _Loop, found: str) -> InputError:
+    """Return the error about a run that has diverged; its last good checkpoint is untouched."""
+    lower = f"--resume --set {RATE}={0.5 * loop.config.optim.learning_rate:.4g}"
+    remedy = f"Continue from the last good checkpoint with {lower}, or look at the slices."
+    return InputError(loop.run, found, "a finite loss", remedy)
 
 
 def _is_stale(config: ConfigDict, progress: Progress) -> bool:
@@ -240,6 +336,7 @@ def _is_stale(config: ConfigDict, progress: Progress) -> bool:
 
 
 def _save(loop: _Loop, kind: str, state: TrainState, progress: Progress) -> None:
+    _check_state(loop, state)
     # The last step of an epoch is saved before and after its validation: two numbers.
     number = 2 * int(state.step) + (progress.totals.batches == 0)
     checkpoint.save(loop.run, kind, number, state, to_json(progress))

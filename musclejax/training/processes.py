@@ -22,12 +22,13 @@ def first_process(action: Callable[[], object], run: Path) -> None:
 
     Raises:
         InputError: In all processes, if the action fails.
+        OSError: In the first, if that is why.
     """
-    failure: InputError | None = None
+    failure: Exception | None = None
     if jax.process_index() == 0:
         try:
             action()
-        except InputError as error:
+        except (InputError, OSError) as error:
             failure = error
     if any_process(failure is not None):
-        raise failure or InputError(run, "an error in the first process", "see there")
+        raise failure or InputError(run, "an error in the first process", "none", "See its output.")

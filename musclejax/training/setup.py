@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,20 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from musclejax.anatomy import TASKS
-from musclejax.data.dataset import IGNORE, read_dataset
+from musclejax.data.dataset import IGNORE, Case, read_dataset
 from musclejax.data.sampler import Sampler, make_samplers
+from musclejax.data.scan_warnings import warning_lines
 from musclejax.data.slices import Slices, load_slices_steps
 from musclejax.data.split import LEAKS, assign_splits
 from musclejax.data.weight_map import class_weights
 from musclejax.errors import InputError
 from musclejax.loops import Advance, result_of
 from musclejax.models.initialization import draw_variables
+from musclejax.models.training_record import ScanIdentity, earlier_parts
 from musclejax.models.variants import find
 from musclejax.models.weights import Weights
 from musclejax.phantom.sampler import PhantomSampler, phantom_samplers
+from musclejax.training.leaks import check_copies, check_once, seen_before, shared_subjects
 
 SOURCES = ("dataset", "phantom")
 """Values of `config.data.source`."""
@@ -79,14 +82,42 @@ def load_data_steps(
         return _phantom_data(config)
     if not folders:
         raise InputError("--data", "none", "a dataset", "See: musclejax dataset --help")
+    check_once(folders)
     datasets = [read_dataset(folder, config.data.channel) for folder in folders]
-    splits = assign_splits([case for d in datasets for case in d.cases], config.split)
-    slices = yield from load_slices_steps(datasets, config, splits)
-    samplers = make_samplers(slices, config)
+    cases = [case for d in datasets for case in d.cases]
+    splits = assign_splits(cases, config.split)
+    loaded = yield from load_slices_steps(datasets, config, splits)
+    samplers = make_samplers(loaded, config)
+    slices = {name: part for name, part in loaded.items() if len(part)}
+    check_copies(slices)
     warnings = [LEAKS] if config.split.order == "paper" else []
-    warnings += _cut(slices, config)
+    warnings += [line for d in datasets for line in d.warnings]
+    warnings += [*shared_subjects(cases), *_cut(slices, config)]
+    of_scans = (line for part in loaded.values() for line in part.warnings)
+    warnings += warning_lines(of_scans, "musclejax dataset check")
     classes = _classes(slices["train"], config)
     return Data(samplers, classes, _record(slices, splits), tuple(warnings))
+
+
+def start_from(data: Data, config: ConfigDict, weights: Weights | None) -> Data:
+    """Return the data of a run that begins with trained weights.
+
+    The record then names whom these were trained on, too; there is a warning if the run validates
+    on one of them.
+
+    Args:
+        data: The data of the run.
+        config: Settings.
+        weights: As for `initial_variables`.
+    """
+    if weights is None:
+        return data
+    task = _first_choice(config, weights)
+    earlier = earlier_parts(weights.provenance[task].data) if task in weights.provenance else []
+    if not earlier:
+        return data
+    warnings = (*data.warnings, *seen_before(data.record, earlier, weights.name))
+    return replace(data, record={**data.record, "earlier": earlier}, warnings=warnings)
 
 
 def _phantom_data(config: ConfigDict) -> Data:
@@ -126,15 +157,7 @@ def initial_variables(config: ConfigDict, weights: Weights | None) -> tuple[dict
     fresh = draw_variables(spec, config.task, int(config.seed))
     if weights is None:
         return fresh, f"random weights (seed {config.seed})"
-    headers = weights.headers
-    order = sorted(headers, key=lambda task: (task != config.task, task))
-    same = [task for task in order if headers[task].spec.architecture == spec.architecture]
-    if not same:
-        variants = {task: headers[task].config.variant for task in order}
-        found = ", ".join(f"{task} of variant {variant}" for task, variant in variants.items())
-        remedy = f"Give --set variant={variants[order[0]]}, or other weights."
-        raise InputError(f"--init {weights.name}", found, f"variant {config.variant}", remedy)
-    network = weights.networks[same[0]]
+    network = weights.networks[_first_choice(config, weights)]
     known = {jax.tree_util.keystr(k): a for k, a in jax.tree.leaves_with_path(network.variables)}
     new: list[str] = []
 
@@ -149,6 +172,19 @@ def initial_variables(config: ConfigDict, weights: Weights | None) -> tuple[dict
     blocks = sorted({name.split("'")[3] for name in new})
     rest = f"; new: {', '.join(blocks)}" if blocks else ""
     return variables, f"the {network.task} network of {weights.name}{rest}"
+
+
+def _first_choice(config: ConfigDict, weights: Weights) -> str:
+    """Return the network of some weights to start from: the task's own, else another's."""
+    headers, spec = weights.headers, find(config.variant)
+    order = sorted(headers, key=lambda task: (task != config.task, task))
+    same = [task for task in order if headers[task].spec.architecture == spec.architecture]
+    if not same:
+        variants = {task: headers[task].config.variant for task in order}
+        found = ", ".join(f"{task} of variant {variant}" for task, variant in variants.items())
+        remedy = f"Give --set variant={variants[order[0]]}, or other weights."
+        raise InputError(f"--init {weights.name}", found, f"variant {config.variant}", remedy)
+    return same[0]
 
 
 def _check_window(config: ConfigDict) -> None:
@@ -200,15 +236,18 @@ def _cut(slices: Mapping[str, Slices], config: ConfigDict) -> list[str]:
     return [f"data.crop_px {height} x {width} cuts off {100 * share:.1f} % of the labeled pixels"]
 
 
-def _record(slices: Mapping[str, Slices], splits: Mapping[str, str]) -> dict[str, Any]:
+def _record(slices: Mapping[str, Slices], splits: Mapping[Case, str]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, part in slices.items():
         origins = part.origins
+        scans = dict.fromkeys((origin.case, origin.content) for origin in origins)
+        identities = [ScanIdentity(c.dataset, c.name, c.subject, content) for c, content in scans]
         record[name] = {
             "slices": len(part),
             "cases": sorted({o.case.name for o in origins}),
             "subjects": sorted({o.case.subject for o in origins}),
             "checksum": zlib.crc32(part.labels.data, zlib.crc32(part.images.data)),
+            "scans": [identity._asdict() for identity in identities],
         }
-    held = sorted(name for name, split in splits.items() if split in ("test", "unseen"))
+    held = sorted(case.name for case, split in splits.items() if split in ("test", "unseen"))
     return {**record, "held_out": held}

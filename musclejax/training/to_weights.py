@@ -78,6 +78,7 @@ def read_network(run: Path, kind: str) -> tuple[Network, Provenance]:
             "checkpoint": kind,
             "start": record.get("start", ""),
             "warnings": record.get("warnings", []),
+            **({"changes": record["changes"]} if "changes" in record else {}),
         },
         versions=record.get("versions", {}),
     )

@@ -13,9 +13,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from musclejax.config import check_setting, from_dict
-from musclejax.errors import InputError
+from musclejax.errors import DiskError, InputError
 from musclejax.files import locked
-from musclejax.tuning.log import Entry
+from musclejax.tuning.log import LOG, Entry
 from musclejax.tuning.space import sample_settings, trial_config
 
 
@@ -97,11 +97,33 @@ def check_search(config: ConfigDict) -> list[Rung]:
     Raises:
         InputError: If a setting of the search is unusable.
     """
-    if "loss" in config.tune.metric:
+    if "loss" in config.tune.metric or not config.tune.metric.isidentifier():
         accepted = "a metric that is better when higher, such as validation_soft_dsc"
         raise InputError("tune.metric", config.tune.metric, accepted)
     sample_settings(config, trial=0)
     return plan(config.tune.max_epochs, config.tune.eta)
+
+
+def check_entries(config: ConfigDict, entries: Iterable[Entry]) -> None:
+    """Check that finished tasks are some of this search: a recipe is made of the best.
+
+    Raises:
+        InputError: If one is not.
+    """
+    rungs = check_search(config)
+    numbers = first_trials(rungs)
+    budgets = {(rung.bracket, rung.rung): rung.budget for rung in rungs}
+    for entry in entries:
+        planned = (
+            entry.trial in numbers.get(entry.bracket, ())
+            and budgets.get((entry.bracket, entry.rung)) == entry.budget
+            and entry.metric == config.tune.metric
+            and entry.settings == sample_settings(config, entry.trial)
+        )
+        if not planned:
+            found = f"trial {entry.trial}, rung {entry.rung}, that is not of this search"
+            remedy = f"Remove its line from {LOG}: it is trained again."
+            raise InputError(LOG, found, "the trials, settings and metric of the recipe", remedy)
 
 
 def first_trials(rungs: Iterable[Rung]) -> dict[int, range]:
@@ -173,6 +195,10 @@ def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Ta
     """Train one trial up to its budget; a failure is an outcome, not an error.
 
     The trial is locked meanwhile: a cluster may take a worker for lost that still runs.
+
+    Raises:
+        DiskError: If the disk is full: the trial has not failed, and resumes once there is room.
+        OSError: If files cannot be read or written; likewise.
     """
     settings = from_dict(config)
     metric = settings.tune.metric
@@ -185,6 +211,8 @@ def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Ta
             found = run_trial(trial_config(settings, task.trial), task.budget, folder)
         metrics = {name: float(value) for name, value in found.items()}
         failed = "" if math.isfinite(metrics.get(metric, math.nan)) else _no_value(metric, metrics)
+    except (DiskError, OSError):
+        raise
     except Exception as error:
         # One trial's surprise must not cost the others.
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
@@ -228,6 +256,7 @@ def search_steps(
     """
     rungs = check_search(config)
     finished = list(entries)
+    check_entries(config, finished)
     first = ready_tasks(rungs, finished)
     begun, further = set(first), None
     attempt_task = partial(attempt, run_trial, config.to_dict(), workdir)

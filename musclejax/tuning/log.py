@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from musclejax.files import check_manifest
 
 LOG = "trials.jsonl"
 MANIFEST = "config.json"
+_DAMAGE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a damaged line raises."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ def open_search(workdir: Path, config: ConfigDict, data_folders: list[Path]) -> 
 def read_log(workdir: Path) -> list[Entry]:
     """Return the finished tasks; empty if there is no log yet.
 
-    A last line that was cut off by a kill is removed from the file, so that the next line does
-    not continue it.
+    Last lines that a kill has cut off, or a loss of power has filled with zeros, are removed from
+    the file, so that the next line does not continue them.
 
     Raises:
-        InputError: If another line is damaged.
+        InputError: If another line is damaged, or the file cannot be read.
     """
     file = workdir / LOG
     if not file.is_file():
@@ -78,16 +80,31 @@ def read_log(workdir: Path) -> list[Entry]:
             if not line.endswith(b"\n"):
                 raise ValueError("no end of line")
             entries.append(_parse(line))
-        except (ValueError, TypeError, AttributeError) as error:
-            if number < len(lines):
-                found = f"line {number} that is no entry ({error})"
-                raise InputError(file, found, "one finished trial per line") from None
-            os.truncate(file, sum(map(len, lines[:-1])))
+        except _DAMAGE as error:
+            cut = number > 1 or not line.endswith(b"\n")  # a first line that ends is not cut off
+            if not cut or line.endswith(b"}\n") or any(map(_is_entry, lines[number:])):
+                found = f"line {number} that is no entry ({' '.join(str(error).split())[:100]})"
+                remedy = "Remove this line: its trial is trained again."
+                raise InputError(file, found, "one finished trial per line", remedy) from None
+            os.truncate(file, sum(map(len, lines[: number - 1])))
+            break
     return entries
 
 
+def _is_entry(line: bytes) -> bool:
+    try:
+        _parse(line)
+    except _DAMAGE:
+        return False
+    return True
+
+
 def append_entry(workdir: Path, entry: Entry) -> None:
-    """Append a line and wait until it is on the disk."""
+    """Append a line and wait until it is on the disk.
+
+    Raises:
+        OSError: If there is no room; the reader removes what was written of the line.
+    """
     with (workdir / LOG).open("ab") as file:
         file.write(_line(entry))
         file.flush()
@@ -102,15 +119,38 @@ def _line(entry: Entry) -> bytes:
     return json.dumps(values, allow_nan=False).encode() + b"\n"
 
 
+_KINDS: dict[Any, Any] = {int: int, str: str, float: int | float | None}
+"""Type of a field that is no table -> what JSON may hold for it."""
+
+
 def _parse(line: bytes) -> Entry:
+    """Return the entry in a line, each of its fields of its type: parts of it become a recipe.
+
+    Raises:
+        ValueError: If a field is of another type.
+        TypeError: If there is no such field, or one is missing.
+    """
     values: dict[str, Any] = json.loads(line)
-    metrics = {name: _number(value) for name, value in values.pop("metrics").items()}
-    return Entry(**{**values, "value": _number(values["value"]), "metrics": metrics})
+    for field in fields(Entry):
+        value = values.get(field.name, "")
+        kind = _KINDS.get(field.type, dict)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{field.name} is {value!r:.40}")
+    for table in ("settings", "metrics"):
+        values[table] = {name: _number(value) for name, value in values[table].items()}
+    return Entry(**{**values, "value": _number(values["value"])})
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _number(value: float | None) -> float:
+def _number(value: Any) -> float:
+    """Return a number of a line; null stands for NaN.
+
+    Raises:
+        ValueError: If it is another thing, as a text.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise ValueError(f"{value!r:.40} in place of a number")
     return math.nan if value is None else float(value)

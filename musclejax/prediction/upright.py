@@ -1,0 +1,119 @@
+"""Whether a scan lies upside down: its front where its header says that the back is.
+
+Networks have learned from people whose front is in front. Where it is not, they still find limbs
+full of muscle, but scatter the muscles over them, and are less certain. So a few slices are
+predicted again as a mirror of front and back shows them, and the two outcomes are compared.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy import ndimage as ndi
+
+from musclejax.models.network import Network
+from musclejax.prediction.engines import STEPS
+from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.result import Segmentation
+from musclejax.prediction.tta import CERTAIN
+from musclejax.prediction.windows import predict_in_windows
+from musclejax.scan.intensity import normalize
+from musclejax.scan.volume import Volume
+
+SLICES = 4
+"""Number of slices that are compared, evenly over the scan."""
+CLEARLY_BETTER = {True: 0.05, False: 0.1}
+MIN_COHERENCE = {True: 0.75, False: 0.85}
+"""A scan lies upside down if its mirror image is more coherent than the scan by the first, and at
+least as coherent as the second; of `SLICES` slices (True) or of fewer (False), which may all be of
+a level that no network knows. Source: ours, chosen on real scans: tests/test_input_upright.py."""
+PARTS = 2
+"""A muscle has one part per limb in a slice."""
+
+WARNING = (
+    "the scan lies upside down: its labels were made with front and back exchanged, and left and "
+    "right may be exchanged too; correct the orientation in its header"
+)
+
+
+def is_uncertain(result: Segmentation, options: SegmentOptions) -> bool:
+    """Return whether the network is less certain of a scan than of nearly all that lie upright.
+
+    The geometry of 2021 and random weights are left as they are.
+    """
+    certain = result.quality is None or result.quality.confidence >= CERTAIN
+    return options.geometry == "world" and result.trained and not certain
+
+
+def is_upside_down(given: float, mirrored: float, slices: int = SLICES) -> bool:
+    """Return whether a scan lies upside down.
+
+    Args:
+        given: Coherence of the scan as it is.
+        mirrored: Of its mirror image.
+        slices: Number of slices that were compared.
+    """
+    enough = slices >= SLICES
+    return mirrored >= max(given + CLEARLY_BETTER[enough], MIN_COHERENCE[enough])
+
+
+def exchange_front_and_back(volume: Volume) -> Volume:
+    """Return the volume with its array reversed from front to back, its header as it was."""
+    return replace(volume, data=np.flip(volume.data, _front_axis(volume)))
+
+
+def exchange_back(result: Segmentation, volume: Volume) -> Segmentation:
+    """Return the result of `exchange_front_and_back(volume)` as one of the volume."""
+    axis = _front_axis(volume)
+
+    def back(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.flip(array, axis))
+
+    return replace(
+        result,
+        volume=volume,
+        labels=back(result.labels),
+        confidence=back(result.confidence),
+        sides=replace(result.sides, voxels=back(result.sides.voxels)),
+        covered=back(result.covered),
+        probabilities=None if result.probabilities is None else back(result.probabilities),
+        warnings=(WARNING, *result.warnings),
+    )
+
+
+def choose_slices(slices: Float[np.ndarray, "z r c"]) -> Float[np.ndarray, "n r c"]:
+    """Return `SLICES` slices at even distances, or all if there are fewer."""
+    count = min(SLICES, len(slices))
+    return slices[((np.arange(count) + 0.5) / count * len(slices)).astype(int)]
+
+
+def measure_coherence(
+    network: Network, slices: Float[np.ndarray, "z r c"], options: SegmentOptions
+) -> float:
+    """Return the mean confidence of a network's labels, scattered ones counted as 0.
+
+    A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
+    """
+    scaled = normalize(slices, network.config.intensity)
+    predicted = predict_in_windows(network, slices, scaled, replace(options, tta=False))
+    labeled, kept = 0, 0.0
+    for found in predicted.slices:
+        labeled += int((found.labels > 0).sum())
+        kept += in_large_parts(found.labels, found.confidence)
+    return kept / STEPS / max(1, labeled)
+
+
+def in_large_parts(labels: UInt8[np.ndarray, "r c"], confidence: UInt8[np.ndarray, "r c"]) -> float:
+    """Return the sum of the confidence over the largest parts of every muscle."""
+    total = 0.0
+    for number, box in enumerate(ndi.find_objects(labels), 1):
+        if box is not None:
+            parts, _ = ndi.label(labels[box] == number)
+            by_part = np.bincount(parts.ravel(), confidence[box].ravel())[1:]
+            total += float(np.sort(by_part)[-PARTS:].sum())
+    return total
+
+
+def _front_axis(volume: Volume) -> int:
+    """Return the array axis that runs most nearly from front to back."""
+    return int(np.flatnonzero(volume.orientation[:, 0] == 1)[0])

@@ -1,0 +1,181 @@
+"""The run record of a scan, and which of its files it vouches for: no other is ever replaced."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from musclejax.errors import InputError
+from musclejax.files import (
+    REPLACED,
+    abandoned_stages,
+    file_sha256,
+    publish,
+    read_json,
+    staging_folder,
+    write_json,
+)
+from musclejax.scan.source import OUTPUT_KINDS
+
+RECORD = "{name}_run.json"
+"""Written last: a scan with a record is done."""
+BACKUP = ".bak"
+_LONGEST_NAME = 255
+"""Bytes of a file name that all systems take."""
+Overwrite = Literal["same scan", "any scan", "edited"]
+"""What may be replaced: unchanged files of this scan; of any scan; whatever there is, which is then
+kept as NAME.bak."""
+
+
+@contextmanager
+def staged_results(
+    folder: Path,
+    name: str,
+    scan_sha256: str,
+    overwrite: Overwrite,
+    about: Callable[[], Mapping[str, Any]],
+) -> Iterator[Path]:
+    """Yield a hidden folder for the results of a scan; move them out with a record of them.
+
+    Args:
+        folder: Where the results go.
+        name: NAME of the results.
+        scan_sha256: Of the scan.
+        overwrite: What may be replaced.
+        about: Called last; the other entries of the record.
+
+    Raises:
+        InputError: As of `check_replaceable`, before and after the block.
+        OSError: If the folder cannot be written.
+    """
+    recover(folder, name)
+    check_replaceable(folder, name, overwrite, scan_sha256)
+    last = RECORD.format(name=name)
+    with staging_folder(folder, name, last=last) as stage:
+        yield stage
+        files = _make_checksums(stage)
+        write_json(stage / last, {**about(), "scan_sha256": scan_sha256, "files": files})
+        check_replaceable(folder, name, overwrite, scan_sha256)  # edited in the meantime?
+        _make_place(folder, name, files)
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the run record of a scan that is done; None if there is none or it is damaged."""
+    record = read_json(folder / RECORD.format(name=name))
+    return record if record and "scan" in record else None
+
+
+def is_complete(record: Mapping[str, Any], folder: Path, name: str) -> bool:
+    """Return whether all files that a record names exist; of older records the labels only."""
+    files = checksums(record) or {f"{name}_labels.nii.gz": ""}
+    return all((folder / file).is_file() for file in files)
+
+
+def checksums(record: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the SHA-256 of each file that a record vouches for, by name."""
+    files = (record or {}).get("files")
+    table = files if isinstance(files, dict) else {}
+    # A record from elsewhere must not reach files outside the folder.
+    return {n: s for n, s in table.items() if isinstance(s, str) and _is_name(n)}
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a text may be the name of a file in a folder."""
+    return Path(text).name == text and len(os.fsencode(text)) <= _LONGEST_NAME
+
+
+def _make_checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a folder, for a record."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+
+
+def foreign_files(folder: Path, name: str, *records: Mapping[str, Any] | None) -> list[Path]:
+    """Return the files in the places of a scan's results that none of the records vouches for.
+
+    They were edited since, or written by somebody else.
+    """
+    known = {(n, s) for record in records for n, s in checksums(record).items()}
+    paths = (folder / f"{name}_{kind}" for kind in OUTPUT_KINDS[:-1])
+    return [p for p in paths if _exists(p) and (p.name, _checksum(p)) not in known]
+
+
+def check_replaceable(
+    folder: Path, name: str, overwrite: Overwrite = "same scan", scan_sha256: str = ""
+) -> None:
+    """Check that the results of a scan may be written.
+
+    Args:
+        folder: Where.
+        name: NAME of the results.
+        overwrite: What may be replaced.
+        scan_sha256: Of the scan; not compared if empty.
+
+    Raises:
+        InputError: If a file in their place was edited, is not ours, or belongs to another scan.
+    """
+    if overwrite == "edited":
+        return
+    record = read_record(folder, name)
+    other = (record or {}).get("scan_sha256") or scan_sha256
+    if overwrite == "same scan" and scan_sha256 and other != scan_sha256:
+        found = f"results of another scan, {(record or {}).get('source') or name}"
+        raise InputError(folder / f"{name}_labels.nii.gz", found, "a name per scan")
+    foreign = foreign_files(folder, name, record)
+    if foreign:
+        more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
+        raise InputError(
+            f"{foreign[0]}{more}",
+            "a file that musclejax did not write, or that was edited since",
+            "results of this scan as they were written",
+            f"Take another -o; segment --overwrite-edited keeps the file as {BACKUP}.",
+        )
+
+
+def _make_place(folder: Path, name: str, written: Iterable[str]) -> None:
+    """Put aside what must not be lost, and remove what will not be written again.
+
+    Files that no record vouches for are renamed to .bak. Unchanged files of an earlier
+    segmentation that are not among those `written` do not belong to the new labels: removed.
+    """
+    record = read_record(folder, name)
+    last = folder / RECORD.format(name=name)
+    if not checksums(record) and _exists(last):
+        back_up(last)
+    for path in foreign_files(folder, name, record):
+        back_up(path)
+    for old in checksums(record).keys() - set(written):
+        (folder / old).unlink(missing_ok=True)
+
+
+def back_up(path: Path) -> Path:
+    """Rename a file to the first of .bak, .bak2, .bak3 ... that is free."""
+    names = (f"{path.name}{BACKUP}{number if number > 1 else ''}" for number in count(1))
+    free = next(new for n in names if not _exists(new := path.with_name(n)))
+    return path.rename(free)
+
+
+def recover(folder: Path, name: str) -> None:
+    """Finish what a killed process had begun to move out of its staging folder, or drop it.
+
+    Its files are moved out if they are complete and nobody has changed those in their place.
+    """
+    last = RECORD.format(name=name)
+    for stage in abandoned_stages(folder, name):
+        new, old = read_json(stage / last), read_json(stage / REPLACED)
+        if new and not foreign_files(folder, name, new, old, read_record(folder, name)):
+            publish(stage, folder, last)
+        elif old and not (folder / last).exists():
+            (stage / REPLACED).replace(folder / last)
+
+
+def _exists(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:  # a folder, a link to nowhere
+        return ""

@@ -1,0 +1,104 @@
+"""The files of a scan, and how they are known again: path, size, time of change, checksum."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from musclejax.files import file_sha256
+
+OUTPUT_KINDS = (
+    *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "qc.png", "seg.dcm"),
+    "run.json",
+)
+"""NAME_KIND: the files that `segment` writes."""
+_PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
+
+
+class Source(NamedTuple):
+    """The files of a scan as they were when it was read.
+
+    Attributes:
+        path: Of the file or folder, absolute; links are not followed.
+        files: Their number.
+        size_bytes: Of all.
+        modified_ns: When the newest was changed.
+        sha256: Of their contents, whatever their names.
+    """
+
+    path: str
+    files: int
+    size_bytes: int
+    modified_ns: int
+    sha256: str
+
+
+def read_source(path: Path) -> Source:
+    """Return what tells a scan from others; reads every file.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    files = _files_of(path)
+    return Source(*_outside(path, files), _checksum(files))
+
+
+def is_source(path: Path, known: Mapping[str, Any]) -> bool:
+    """Return whether a scan is the one that a record names, wherever it lies.
+
+    Files are read only if their path or time of change differs and their size does not.
+
+    Args:
+        path: The scan.
+        known: The fields of its `Source`, from a record.
+    """
+    try:
+        files = _files_of(path)
+        own = _outside(path, files)
+        fields = Source._fields[: len(own)]
+        if own == tuple(known.get(name) for name in fields):
+            return True
+        same_size = own[1:3] == (known.get("files"), known.get("size_bytes"))
+        return same_size and _checksum(files) == known.get("sha256")
+    except OSError:
+        return False
+
+
+def absolute(path: Path) -> Path:
+    """Return a path from the root, without `..`, its links not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  (`resolve` follows links)
+
+
+def is_output(name: str) -> bool:
+    """Return whether a file has a name of those that `segment` writes."""
+    base = name.partition(".bak")[0]
+    return base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS)) or base in LABEL_NAMES
+
+
+LABEL_NAMES = ("labels.json", "labels.txt")
+"""Files that `segment` writes once per folder."""
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        inside = (p for p in path.iterdir() if not p.name.startswith(".") and p.is_file())
+        return sorted(p for p in inside if not is_output(p.name))
+    partners = (
+        path.with_name(path.name.removesuffix(suffix) + other)
+        for suffix, other in _PAIRS.items()
+        if path.name.endswith(suffix)
+    )
+    return sorted({path, *(partner for partner in partners if partner.is_file())})
+
+
+def _outside(path: Path, files: Sequence[Path]) -> tuple[str, int, int, int]:
+    """Return the fields of a source that need no reading."""
+    states = [file.stat() for file in files]
+    newest = max((state.st_mtime_ns for state in states), default=0)
+    return str(absolute(path)), len(files), sum(state.st_size for state in states), newest
+
+
+def _checksum(files: Sequence[Path]) -> str:
+    each = sorted(file_sha256(file) for file in files)
+    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()

@@ -1,0 +1,135 @@
+"""Scans that lie upside down: noticed, labeled as their mirror image, and reported."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import musclejax
+from musclejax.loops import Stage
+from musclejax.models.weights import Weights, load_weights
+from musclejax.prediction import segment as room
+from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.segment import segment, segment_steps
+from musclejax.prediction.upright import (
+    WARNING,
+    choose_slices,
+    exchange_front_and_back,
+    in_large_parts,
+    is_uncertain,
+    is_upside_down,
+)
+from musclejax.samples import SAMPLES
+from musclejax.scan.volume import Volume
+from tests.events import run
+from tests.test_grid import ORIENTATIONS, reoriented
+
+# Coherence of every real scan in ../shared/data/PROVENANCE.md: as it is, with front and back
+# exchanged, and turned by 180 degrees; by the bundled weights of 30 November 2026, four slices.
+COHERENCE = {
+    "test_up": (0.959, 0.820, 0.825),
+    "test_low": (0.974, 0.709, 0.708),
+    "thighA, TE 3.45 ms": (0.932, 0.787, 0.750),
+    "thighA, TE 4.60 ms": (0.954, 0.747, 0.782),
+    "thighB": (0.875, 0.692, 0.675),
+    "calfA": (0.978, 0.652, 0.657),
+    "Thigh_001, fat": (0.825, 0.747, 0.768),
+    "Thigh_001, water": (0.861, 0.747, 0.763),
+    "Thigh_002, fat": (0.772, 0.670, 0.672),
+    "Thigh_002, water": (0.799, 0.677, 0.715),
+    "wholeleg 3, calf": (0.908, 0.741, 0.725),
+    "wholeleg 4, calf to knee": (0.859, 0.727, 0.713),
+}
+NO_LIMBS = {
+    "wholeleg 1, feet": (0.643, 0.721, 0.722),
+    "wholeleg 7, hip": (0.743, 0.762, 0.765),
+}
+"""No network knows these: they cannot be told, and are left as they are."""
+
+
+@pytest.mark.parametrize("name", COHERENCE | NO_LIMBS)
+def test_the_rule_on_real_scans(name: str) -> None:
+    upright, *others = (COHERENCE | NO_LIMBS)[name]
+    for other in others:
+        assert not is_upside_down(upright, other)
+        assert is_upside_down(other, upright) == (name in COHERENCE)
+
+
+def test_few_slices_must_be_clearer() -> None:
+    """Three slices below the hip, upright and severely diseased, were taken for upside down."""
+    assert not is_upside_down(0.72, 0.80, slices=3)
+    assert is_upside_down(0.72, 0.80, slices=4)
+    assert is_upside_down(0.76, 0.96, slices=2)
+
+
+def test_a_label_far_from_the_two_largest_parts_of_its_muscle_is_scattered() -> None:
+    """By hand: parts of 6, 4 and 2 pixels of muscle 1, and one of 3 pixels of muscle 2."""
+    labels = np.zeros((9, 9), np.uint8)
+    labels[0:2, 0:3], labels[4:6, 0:2], labels[8, 0:2], labels[8, 6:9] = 1, 1, 1, 2
+    confidence = np.full(labels.shape, 100, np.uint8)
+    confidence[8, 6:9] = 200
+    assert in_large_parts(labels, confidence) == (6 + 4) * 100 + 3 * 200
+
+
+@pytest.mark.parametrize(("slices", "chosen"), [(1, [0]), (3, [0, 1, 2]), (10, [1, 3, 6, 8])])
+def test_slices_are_chosen_evenly(slices: int, chosen: list[int]) -> None:
+    stack = np.broadcast_to(np.arange(slices, dtype=np.float32)[:, None, None], (slices, 2, 2))
+    assert choose_slices(stack)[:, 0, 0].tolist() == chosen
+
+
+def test_front_and_back_are_exchanged_by_the_header(thigh_path: Path) -> None:
+    """In every order of axes the same voxels change places, and twice makes the scan again."""
+    volume = musclejax.load(thigh_path)
+    volume = Volume(volume.data[::4, ::5, ::6], volume.affine, "coarse")
+    expected = exchange_front_and_back(volume)
+    np.testing.assert_array_equal(expected.lps.data, volume.lps.data[:, ::-1])
+    np.testing.assert_array_equal(exchange_front_and_back(expected).data, volume.data)
+    for orientation in ORIENTATIONS[::7]:
+        other = exchange_front_and_back(reoriented(volume, orientation))
+        np.testing.assert_array_equal(other.data, nib.apply_orientation(expected.data, orientation))
+
+
+def test_the_result_is_that_of_the_mirror_image(
+    thigh_path: Path, weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights are certain of nothing; what the check finds is set here."""
+    whole = musclejax.load(thigh_path)
+    middle = Volume(np.ascontiguousarray(whole.data[:, :, 15:16]), whole.affine, "middle")
+    volume = reoriented(middle, ORIENTATIONS[9])
+    options = SegmentOptions(region="thigh", batch_size=1, tta=False, probabilities=True)
+    trained = Weights("w", load_weights(weights_folder).networks)
+    mirrored = segment(exchange_front_and_back(volume), trained, options)
+    assert WARNING not in mirrored.warnings
+    monkeypatch.setattr(room, "is_upside_down", lambda *_: True)
+    result, events = run(segment_steps(volume, trained, options))
+    assert [e.name for e in events if isinstance(e, Stage)].count("check") == 1
+    assert result.warnings == (WARNING, *mirrored.warnings)
+    assert result.volume is volume
+    (axis,) = np.flatnonzero(volume.orientation[:, 0] == 1)
+    for name in ("labels", "confidence", "covered", "probabilities"):
+        expected = np.flip(getattr(mirrored, name), axis)
+        np.testing.assert_array_equal(getattr(result, name), expected)
+    np.testing.assert_array_equal(result.sides.voxels, np.flip(mirrored.sides.voxels, axis))
+    # Who is checked: not random weights, not the geometry of 2021, not what is certain.
+    assert is_uncertain(mirrored, options)
+    assert not is_uncertain(replace(mirrored, trained=False), options)
+    assert not is_uncertain(mirrored, replace(options, geometry="2021"))
+    assert mirrored.quality is not None
+    certain = replace(mirrored, quality=mirrored.quality._replace(confidence=0.95))
+    assert not is_uncertain(certain, options)
+
+
+def test_a_calf_that_was_taken_for_a_thigh() -> None:
+    """Turned by 180 degrees, its classifier's probability of thigh was 1.00. The stored labels."""
+    image = nib.load(SAMPLES["test_low"])
+    stored = nib.load(Path(__file__).parent / "stored_labels" / "test_low.nii.gz")
+    data = np.asarray(image.dataobj, np.float32)[::-1, ::-1, 2:30:7]
+    volume = Volume(np.ascontiguousarray(data), stored.affine, "turned")
+    result = segment(volume, options=SegmentOptions(tta=False))
+    assert (result.region, result.warnings[0]) == ("leg", WARNING)
+    labels = np.asarray(stored.dataobj)[::-1, ::-1, :4]
+    both = (labels > 0) & (result.labels > 0)
+    assert both.sum() > 0.95 * (labels > 0).sum()
+    assert (labels == result.labels)[both].mean() > 0.95
