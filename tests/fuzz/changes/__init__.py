@@ -1,0 +1,1 @@
+"""Ways to damage a file: each takes its content and a source of chance."""

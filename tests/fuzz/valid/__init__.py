@@ -1,0 +1,1 @@
+"""Small valid inputs, each written into an empty folder; the same bytes at every call."""
