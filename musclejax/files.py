@@ -12,8 +12,9 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from musclejax.errors import InputError, one_line
 
@@ -364,17 +365,17 @@ def reading(
 
 
 @contextmanager
-def open_unpacked(path: Path) -> Iterator[BinaryIO]:
+def open_unpacked(path: Path) -> Iterator[BufferedIOBase]:
     """Open a file to read; a gzip file, whatever its name, as what it contains."""
     with path.open("rb") as packed:
         if not is_gzip(packed):
             yield packed
             return
         with gzip.GzipFile(fileobj=packed) as stream:
-            yield cast(BinaryIO, stream)
+            yield stream
 
 
-def is_gzip(file: BinaryIO) -> bool:
+def is_gzip(file: BufferedIOBase) -> bool:
     """Return whether a file begins as gzip does; it is left at its start."""
     file.seek(0)
     mark = file.read(2)
@@ -402,7 +403,7 @@ def check_declared_size(path: Path, declared: int, packed: bool | None = None) -
         raise InputError(path, found, "a whole file", "Copy or convert the file again.")
 
 
-def read_to_end(stream: BinaryIO, path: Path) -> int:
+def read_to_end(stream: BufferedIOBase, path: Path) -> int:
     """Read and drop the rest of a file: a gzip stream checks its checksum only at its end.
 
     Returns:

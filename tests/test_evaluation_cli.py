@@ -204,6 +204,19 @@ def test_nothing_is_written_when_every_case_fails(dataset: Path, tmp_path: Path)
     assert not out.exists()
 
 
+def test_a_dataset_and_edited_files_are_never_replaced(dataset: Path, tmp_path: Path) -> None:
+    """`cases.csv` of a dataset is a person's; ours has the same name."""
+    arguments = ("--reference", dataset, "--prediction", dataset / "labelsTr", "--numbers", "dataset")
+    into = call(*arguments, "-o", dataset)
+    assert (into.exit_code, "found a dataset; accepted: a folder for" in into.stderr) == (2, True)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "cases.csv").write_text("case,subject\n")
+    foreign = call(*arguments, "-o", out)
+    assert (foreign.exit_code, "evaluate did not write" in foreign.stderr) == (2, True)
+    assert (out / "cases.csv").read_text() == "case,subject\n"
+
+
 def test_help_teaches() -> None:
     shown = call("--help").stdout
     assert "  musclejax evaluate --weights phantom --data DATASET -o scores" in shown

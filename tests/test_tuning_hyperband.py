@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
@@ -521,10 +520,8 @@ def test_wrong_usage(change: list[str], message: str, data: Path, tmp_path: Path
 def test_no_scheduler(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TIMEOUT_S <= 10
     monkeypatch.setattr("musclejax.cluster.TIMEOUT_S", 1)
-    begin = time.perf_counter()
     address = "tcp://127.0.0.1:9"
     result = call("tune", "--data", data, "--workdir", tmp_path / "r", "--scheduler", address)
-    assert time.perf_counter() - begin < 5
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert f"--scheduler: found {address}, where no scheduler answers" in result.stderr

@@ -1,1 +1,1 @@
-"""One program a command: the process, the loop, progress bars, exit codes."""
+"""One program per command: the process, the loop, progress bars, exit codes."""

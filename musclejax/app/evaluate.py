@@ -26,7 +26,7 @@ from musclejax.models.weights import Weights
 from musclejax.prediction.engines import library_versions, resolve
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.evaluation import save
+from musclejax.reports.evaluation import check_folder, save
 from musclejax.reports.run_record import check_replaceable
 from musclejax.reports.segmentation import save_label_map
 from musclejax.system import machine, peak_memory_mib
@@ -49,6 +49,8 @@ def run(options: EvaluateOptions, how: SegmentOptions) -> int:
         BadUsage: If an option is unusable.
     """
     check_output(options.output)
+    with usage():
+        check_folder(options.output)
     clock = Stopwatch()
     clock.add("startup", since_configured())
     with clock.stage("total"), TemporaryDirectory() as scenes:

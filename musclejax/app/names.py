@@ -1,4 +1,4 @@
-"""Names of scans in an output folder: one scan a name, told apart by parent folders if needed."""
+"""Names of scans in an output folder: one scan per name, told apart by parent folders if needed."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the commands are given beside the options of the work itself, a record a command."""
+"""What the commands are given beside the options of the work itself, a record per command."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

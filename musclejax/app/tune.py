@@ -22,6 +22,7 @@ from musclejax.files import locked
 from musclejax.loops import Advance
 from musclejax.reports.search import best_trials, save_results, to_table
 from musclejax.system import machine
+from musclejax.training.loop import check_batch_size
 from musclejax.tuning.cluster import run_on
 from musclejax.tuning.hyperband import (
     Rung,
@@ -58,6 +59,8 @@ def run(options: TuneOptions) -> int:
             with usage():
                 check_data(data, config)
                 _open(workdir, config, data)
+            if not options.scheduler:
+                check_batch_size(config)
             with locked(workdir / f".{LOG}.lock", wait=False):
                 entries = _search(config, workdir, train, runner)
         except KeyboardInterrupt:

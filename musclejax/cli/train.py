@@ -18,7 +18,7 @@ def train(options: TrainOptions) -> None:
 
     \b
     In --workdir:
-      metrics.jsonl    figures of every epoch, one JSON object a line
+      metrics.jsonl    figures of every epoch, one JSON object per line
       curves.png       loss and accuracy (the paper's Fig. 7)
       tensorboard/     the same figures as events
       checkpoints/     the best (by validation DSC) and the last state

@@ -9,13 +9,16 @@ from urllib.parse import quote
 import pandas as pd
 
 from musclejax import anatomy
+from musclejax.errors import InputError
 from musclejax.evaluation.result import Evaluation
 from musclejax.evaluation.scene import Scene, load_scene, select
-from musclejax.files import read_json, staging_folder, write_json, write_text
+from musclejax.files import file_sha256, read_json, staging_folder, write_json, write_text
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
+from musclejax.reports.run_record import checksums
 from musclejax.reports.tables import markdown, write_table
 
+_TABLES = ("cases.csv", "muscles.csv", "slices.csv", "summary.csv", "report.md")
 RECORD = "evaluate.json"
 """Written last: an evaluation with a record is complete."""
 SUBJECTS_SHOWN = 10
@@ -60,22 +63,39 @@ def save(
     Raises:
         OSError: If the folder cannot be written.
     """
-    earlier = _files_of(folder)
+    check_folder(folder)
+    earlier = _checksums_of(folder)
     with staging_folder(folder, "evaluate", last=RECORD) as stage:
         numbered = _save_tables(evaluation, stage)
         pictures = list(_draw(evaluation, stage))
         write_text(stage / "report.md", _report(evaluation, numbered, pictures))
-        names = sorted(path.name for path in stage.iterdir())
+        files = {path.name: file_sha256(path) for path in sorted(stage.iterdir())}
         about = {
             "what": evaluation.what,
             "method": evaluation.method,
             "warnings": list(evaluation.warnings),
-            "files": names,
+            "files": files,
         }
         write_json(stage / RECORD, {**about, **record()})
-    for name in set(earlier) - {*names, RECORD}:
+    for name in set(earlier) - {*files, RECORD}:
         (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in [*names, RECORD]]
+    return [folder / name for name in [*files, RECORD]]
+
+
+def check_folder(folder: Path) -> None:
+    """Check that results replace nothing but unchanged files of an earlier evaluation.
+
+    Raises:
+        InputError: If the folder is a dataset, or holds an edited or a foreign file.
+    """
+    remedy = "Choose another -o."
+    if (folder / "dataset.json").exists():
+        raise InputError(folder, "a dataset", "a folder for results", remedy)
+    known = _checksums_of(folder)
+    for path in (folder / name for name in (*known, *_TABLES)):
+        if path.is_file() and file_sha256(path) != known.get(path.name):
+            found = "a file that was edited, or that evaluate did not write"
+            raise InputError(path, found, "a folder for results", remedy)
 
 
 def _save_tables(evaluation: Evaluation, stage: Path) -> dict[str, str]:
@@ -241,9 +261,6 @@ def _picture(title: str, file: str) -> str:
     return f"### {title}\n\n![{title}]({quote(os.fsencode(file))})\n"
 
 
-def _files_of(folder: Path) -> list[str]:
-    """Return the files that the record of an earlier evaluation names."""
-    files = (read_json(folder / RECORD) or {}).get("files")
-    # A record from elsewhere must not reach files outside the folder.
-    names = files if isinstance(files, list) else []
-    return [name for name in names if isinstance(name, str) and Path(name).name == name]
+def _checksums_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that the record of an earlier evaluation names."""
+    return checksums(read_json(folder / RECORD))

@@ -8,8 +8,9 @@ Source: ITK 5.4, `NiftiImageIO::SetImageIOOrientationFromNIfTI`; nifti1.h for th
 import math
 import struct
 from collections.abc import Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -53,8 +54,6 @@ SCANNER = 1
 """Code of a form in the coordinates of the scanner."""
 _ROUNDED_VOXELS = 0.01
 """Where nibabel's affine moves no voxel by more against ITK's, it is taken. Source: ours."""
-_NOTABLE_SPACING = 1e-3
-"""Share by which pixdim and a form may differ; an area then does by twice as much. Source: ours."""
 _SAME = 1e-3
 """Wider than the 1e-4 at which ITK takes numbers of two forms for the same."""
 _AS_ITK = "as in ITK-SNAP and 3D Slicer"
@@ -116,14 +115,14 @@ def header_geometry(
             affine = known
     warnings = [
         *_form_warnings(sform, qform, name, shape),
-        *([] if form is None else _spacing_warnings(form, name, np.abs(pixdim))),
+        *([] if form is None else _spacing_warnings(form, name, np.abs(pixdim), shape)),
         *_pixdim_warnings(pixdim, unit, unit_mm),
         *shear_warnings(affine, shape),
     ]
     return Geometry(affine, tuple(warnings))
 
 
-def read_stored_header(file: BinaryIO) -> StoredHeader:
+def read_stored_header(file: BufferedIOBase) -> StoredHeader:
     """Read the header of NIfTI 1 or 2, Analyze or FreeSurfer; by contents, not by the name.
 
     Raises:
@@ -295,9 +294,11 @@ def _quaternion(form: Affine) -> Float[np.ndarray, "3"]:
     return np.asarray(nib.quaternions.mat2quat(axes)[1:], np.float64)
 
 
-def _spacing_warnings(form: Affine, name: str, spacing: Float[np.ndarray, "3"]) -> Iterator[str]:
+def _spacing_warnings(
+    form: Affine, name: str, spacing: Float[np.ndarray, "3"], shape: tuple[int, ...]
+) -> Iterator[str]:
     stated = nib.affines.voxel_sizes(form)
-    if not np.allclose(stated, spacing, rtol=_NOTABLE_SPACING, atol=0):
+    if not _differ(form, _rescaled(form, spacing), shape) <= NOTABLE_VOXELS:
         yield (
             f"pixdim says {_times(spacing)}, the {name} {_times(stated)}: pixdim counts, "
             f"{_AS_ITK}; all areas and volumes depend on it"

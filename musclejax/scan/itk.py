@@ -10,8 +10,9 @@ import os
 import re
 import warnings
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _check_header(path: Path) -> None:
             _check_packed(file, _LARGEST * math.prod(sizes))
 
 
-def _check_packed(file: BinaryIO, most: int) -> None:
+def _check_packed(file: BufferedIOBase, most: int) -> None:
     """Unpack a stream to its end, where its checksum stands, and drop it."""
     stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib
     count = 0

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musclejax.files import file_sha256
+from musclejax.scan.nifti import pair_of
 
 OUTPUT_KINDS = (
     *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "qc.png", "seg.dcm"),
     "run.json",
 )
 """NAME_KIND: the files that `segment` writes."""
-_PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
 
 
 class Source(NamedTuple):
@@ -84,12 +84,7 @@ def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
         inside = (p for p in path.iterdir() if not p.name.startswith(".") and p.is_file())
         return sorted(p for p in inside if not is_output(p.name))
-    partners = (
-        path.with_name(path.name.removesuffix(suffix) + other)
-        for suffix, other in _PAIRS.items()
-        if path.name.endswith(suffix)
-    )
-    return sorted({path, *(partner for partner in partners if partner.is_file())})
+    return sorted({path, *(partner for partner in pair_of(path).values() if partner.is_file())})
 
 
 def _outside(path: Path, files: Sequence[Path]) -> tuple[str, int, int, int]:

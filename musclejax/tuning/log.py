@@ -84,7 +84,7 @@ def read_log(workdir: Path) -> list[Entry]:
             cut = number > 1 or not line.endswith(b"\n")  # a first line that ends is not cut off
             if not cut or line.endswith(b"}\n") or any(map(_is_entry, lines[number:])):
                 found = f"line {number} that is no entry ({' '.join(str(error).split())[:100]})"
-                remedy = "Remove this line: its trial is trained again."
+                remedy = "If a later musclejax wrote it, use that; else remove this line."
                 raise InputError(file, found, "one finished trial per line", remedy) from None
             os.truncate(file, sum(map(len, lines[: number - 1])))
             break

@@ -79,7 +79,7 @@ def _call(kind: str, shape: tuple[int, ...], *operands: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _register() -> None:
-    """Load the library and make its convolutions callable; once a process."""
+    """Load the library and make its convolutions callable; once per process."""
     library()
     for kind in OPERANDS:
         xla_ffi.register(_target(kind), _kernel(kind))
