@@ -206,7 +206,14 @@ def test_nothing_is_written_when_every_case_fails(dataset: Path, tmp_path: Path)
 
 def test_a_dataset_and_edited_files_are_never_replaced(dataset: Path, tmp_path: Path) -> None:
     """`cases.csv` of a dataset is a person's; ours has the same name."""
-    arguments = ("--reference", dataset, "--prediction", dataset / "labelsTr", "--numbers", "dataset")
+    arguments = (
+        "--reference",
+        dataset,
+        "--prediction",
+        dataset / "labelsTr",
+        "--numbers",
+        "dataset",
+    )
     into = call(*arguments, "-o", dataset)
     assert (into.exit_code, "found a dataset; accepted: a folder for" in into.stderr) == (2, True)
     out = tmp_path / "out"

@@ -30,6 +30,7 @@ from musclejax.files import file_sha256, read_json, staging_folder, transient_lo
 from musclejax.loops import Stage
 from musclejax.reports import contact_sheet, run_record, segmentation, tables
 from musclejax.reports.style import literal
+from musclejax.scan.source import read_source
 from musclejax.scan.volume import Volume
 from tests.pretend import pretend_picture, pretend_steps
 from tests.test_cli import call
@@ -97,6 +98,15 @@ def test_a_source_of_the_same_name_is_told_apart_by_its_folder(
     again = segment(second, first)
     assert again.stdout.count("already done") == 2
     assert names(out) == {"dixon", "sub-02_dixon"}
+
+
+@pytest.mark.parametrize("names_of", [("s.hdr", "s.img"), ("S.HDR", "S.IMG"), ("s.img", "s.hdr")])
+def test_both_files_of_a_pair_are_its_source(names_of: tuple[str, str], tmp_path: Path) -> None:
+    """Ours: of a pair in capitals only the header was, which two scans may share."""
+    for number, name in enumerate(names_of):
+        (tmp_path / name).write_bytes(bytes(number + 1))
+    source = read_source(tmp_path / names_of[0])
+    assert (source.files, source.size_bytes) == (2, 3)
 
 
 @pytest.mark.parametrize(

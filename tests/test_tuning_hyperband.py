@@ -517,6 +517,18 @@ def test_wrong_usage(change: list[str], message: str, data: Path, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_that_devices_cannot_share_fails_no_trial(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours: each trial was noted as failed for good."""
+    monkeypatch.setattr("jax.device_count", lambda: 4)
+    changes = ("--set", "train.batch_size=5", "--set", "tune.max_epochs=1")
+    result = call("tune", "--data", data, "--workdir", tmp_path / "run", *changes)
+    assert result.exit_code == 1, result.output
+    assert "train.batch_size: found 5; accepted: a positive multiple" in result.stderr
+    assert not read_log(tmp_path / "run")
+
+
 def test_no_scheduler(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TIMEOUT_S <= 10
     monkeypatch.setattr("musclejax.cluster.TIMEOUT_S", 1)
