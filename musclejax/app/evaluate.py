@@ -12,6 +12,7 @@ from musclejax.app.announce import load_announced
 from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
 from musclejax.app.process import Stopwatch, check_output, since_configured, usage
+from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
 from musclejax.data.dataset import Case
 from musclejax.evaluation.result import Comparison, Evaluation
 from musclejax.evaluation.run import (
@@ -43,11 +44,20 @@ def run(options: EvaluateOptions, how: SegmentOptions) -> int:
         how: How weights segment.
 
     Returns:
-        The exit code: 0 if all are done, 1 if some failed.
+        The exit code: 0 if all are done, 1 if some failed, 130 if stopped by Ctrl-C.
 
     Raises:
         BadUsage: If an option is unusable.
     """
+    try:
+        with noticing_interrupts():
+            return _run(options, how)
+    except KeyboardInterrupt:
+        console.warn("stopped; no table was written")
+        return STOPPED
+
+
+def _run(options: EvaluateOptions, how: SegmentOptions) -> int:
     check_output(options.output)
     with usage():
         check_folder(options.output)
@@ -106,6 +116,7 @@ def _follow(
                 event = next(steps)
             except StopIteration as end:
                 return end.value, failed
+            raise_if_interrupted()
             match event:
                 case CaseDone(comparison):
                     console.say(_line(comparison))

@@ -27,7 +27,7 @@ NOTABLE_VOXELS = 0.01
 """Forms that move no voxel by more against one another agree. Source: ours."""
 _ROUNDED_QUATERNION = 1e-6
 """Nor do forms differ whose quaternions are this close: float32 holds no more, which moves voxels
-of a tilted scan by up to 0.42 voxels (2,000 made headers). Source: ours."""
+of a tilted scan by up to 0.7 voxels (2,000 made headers). Source: ours."""
 GEOMETRY_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
