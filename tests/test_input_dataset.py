@@ -222,6 +222,20 @@ def test_stored_label_values(
     np.testing.assert_array_equal(read_case(dataset.cases[0], dataset)[1], made_labels())
 
 
+def test_a_header_that_disagrees_with_itself_is_named(tiny: Path) -> None:
+    """`cases/train/07_scaled_labels.py`: pixdim of 1 beside a true sform, which ITK rescales."""
+    dataset = read_dataset(tiny)
+    image = nib.load(dataset.cases[0].labels)
+    header = image.header.copy()
+    header["pixdim"][1:4] = 1
+    moved = nib.Nifti1Image(np.asarray(image.dataobj), None, header)
+    moved.header.set_sform(image.affine, 1)
+    moved.header["pixdim"][1:4] = 1
+    nib.save(moved, dataset.cases[0].labels)
+    with pytest.raises(InputError, match="Mend its header: pixdim says"):
+        read_case(dataset.cases[0], dataset)
+
+
 @pytest.mark.parametrize("value", [-1, 12, 4000])
 def test_the_unknown_is_unknown_whatever_its_number(value: int, tiny: Path) -> None:
     """`"ignore": -1` made the unknown the muscle with the highest number."""

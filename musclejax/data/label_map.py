@@ -43,6 +43,8 @@ def to_scan_order(labels: Volume, scan: Volume, path: Path) -> Num[np.ndarray, "
         far_mm = _apart_mm(nearest, scan)
         found_affine = f"an affine that differs from the image's by up to {far_mm:.3g} mm"
         found_affine += f" ({apart:.2g} voxels)"
+    if labels.warnings:  # a header that disagrees with itself is mended, not resampled
+        remedy = f"Mend its header: {'; '.join(labels.warnings)}."
     raise InputError(path, found_affine, "the image's affine", remedy)
 
 
