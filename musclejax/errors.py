@@ -62,7 +62,7 @@ def printable(text: str) -> str:
 
 
 def shorten(text: str, most: int = _LONGEST) -> str:
-    """Return a text of at most so many characters, the middle left out."""
+    """Return a text of at most `most` characters, the middle left out."""
     if len(text) <= most:
         return text
     half = (most - 5) // 2

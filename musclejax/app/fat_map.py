@@ -45,7 +45,7 @@ class ScanMap:
 
 
 def check_maps(path: Path | None, scans: int) -> None:
-    """Check that the path of `--fat-fraction` can serve so many scans.
+    """Check that the path of `--fat-fraction` can serve all scans.
 
     Raises:
         BadUsage: If it holds no map, or one for several scans.

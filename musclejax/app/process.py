@@ -87,7 +87,7 @@ def configure(threads: int | None, *, joins: bool = False) -> None:
         joins: The process will join others, and must do so before it looks for its devices.
 
     Raises:
-        BadUsage: If there are not so many, the system cannot limit them, or JAX_PLATFORMS names
+        BadUsage: If the machine has fewer, the system cannot limit them, or JAX_PLATFORMS names
             devices that are not there.
     """
     global _configured
