@@ -34,10 +34,12 @@ class Leveled(NamedTuple):
 
     Attributes:
         data: The image itself if nothing was to be done.
+        body_threshold: Intensity of `data` from which a voxel shows the body; see the function.
         warnings: What was done, a line each.
     """
 
     data: Float[np.ndarray, "x y z"]
+    body_threshold: float
     warnings: tuple[str, ...] = ()
 
 
@@ -51,10 +53,15 @@ def level(image: Float[np.ndarray, "x y z"]) -> Leveled:
         image: Axial slices along the last axis.
     """
     warnings = []
-    for step in (_cut_spikes, _fill_padding, _fill_mask, _subtract_air):
+    for step in (_cut_spikes, _fill_padding, _fill_mask):
         image, warning = step(image)
         warnings.append(warning)
-    return Leveled(image, tuple(filter(None, warnings)))
+    threshold = body_threshold(image)
+    air = _find_air(image, threshold)
+    if air:
+        image, threshold = image - np.float32(air), threshold - air
+        warnings.append(f"air has intensity {air:.4g}, not 0: it was subtracted")
+    return Leveled(image, threshold, tuple(filter(None, warnings)))
 
 
 def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
@@ -115,18 +122,19 @@ def _fill(image: Float[np.ndarray, "x y z"], value: np.floating[Any], low: float
     return np.where(image == value, np.float32(low), image), warning
 
 
-def _subtract_air(image: Float[np.ndarray, "x y z"]) -> Step:
+def _find_air(image: Float[np.ndarray, "x y z"], threshold: float) -> float:
+    """Return the intensity of air to subtract; 0 if air is dark already."""
     sample = _sample(image)
-    body = body_mask(sample)
+    body = sample >= threshold
     if body.all() or not body.any():
-        return image, ""
+        return 0.0
     dark = sample[~body]
     air = float(np.percentile(dark, 1))
     limit = _AIR_LEVEL * (float(np.median(sample[body])) - air)
     # A picture without air has dark voxels all the same; overshoots of interpolation lie around 0.
     if np.percentile(sample, _DARKEST_PERCENT) <= limit and np.median(dark) >= -limit:
-        return image, ""
-    return image - np.float32(air), f"air has intensity {air:.4g}, not 0: it was subtracted"
+        return 0.0
+    return air
 
 
 def _sample(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "n 1 1"]:
@@ -163,15 +171,20 @@ def normalize(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.n
     raise InputError("intensity.mode", repr(intensity.mode), "raw, divide or percentile")
 
 
-def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
-    """Return the voxels that show the body rather than air.
+def body_threshold(image: Shaped[np.ndarray, "i j k"]) -> float:
+    """Return the intensity from which a voxel shows the body rather than air.
 
     Half of Otsu's threshold above the darkest voxel, so that tissue far from the coil counts and
     negative values do no harm. Source: ours.
     """
-    above = image - image.min()
+    darkest = image.min()
     # Flat, lest three or four slices be taken for colors.
-    return np.asarray(above >= threshold_otsu(above.ravel()) / 2)
+    return float(darkest + threshold_otsu((image - darkest).ravel()) / 2)
+
+
+def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Return the voxels that show the body; of a scan, `Volume.lps.body` is that already."""
+    return np.asarray(image >= body_threshold(image))
 
 
 def body_box(shown: Bool[np.ndarray, "x y z"], x_mm: float, y_mm: float) -> tuple[slice, slice]:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, Shaped
 
 from musclejax.errors import InputError
-from musclejax.scan.intensity import body_mask, level
+from musclejax.scan.intensity import level
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NIBABEL_SUFFIXES = (
@@ -66,6 +66,7 @@ class LpsView:
         affine: Indices of `data` -> millimeters in the scanner, RAS+.
         spacing_mm: Distance between neighboring voxels along x, y and z.
         orientation: nibabel orientation that takes arrays of the file to this order.
+        body_threshold: Intensity from which a voxel shows the body; see `intensity`.
         warnings: What `intensity.level` did.
     """
 
@@ -73,12 +74,13 @@ class LpsView:
     affine: Float[np.ndarray, "4 4"]
     spacing_mm: tuple[float, float, float]
     orientation: Float[np.ndarray, "3 2"]
+    body_threshold: float
     warnings: tuple[str, ...] = ()
 
     @cached_property
     def body(self) -> Bool[np.ndarray, "x y z"]:
-        """The voxels that show the body rather than air; see `intensity.body_mask`."""
-        return body_mask(self.data)
+        """The voxels that show the body rather than air."""
+        return np.asarray(self.data >= self.body_threshold)
 
     def from_file(
         self, array: Shaped[np.ndarray, "i j k *channels"]
@@ -160,13 +162,14 @@ class Volume:
             nib.orientations.ornt_transform(self.orientation, axes), np.float64
         )
         x, y, z = inverse_orientation(orientation)[:, 0].astype(int)
-        data, warnings = level(reorient(self.data, orientation))
+        leveled = level(reorient(self.data, orientation))
         return LpsView(
-            data=data,
+            data=leveled.data,
             affine=self.affine @ nib.orientations.inv_ornt_aff(orientation, self.data.shape),
             spacing_mm=(self.spacing_mm[x], self.spacing_mm[y], self.spacing_mm[z]),
             orientation=orientation,
-            warnings=warnings,
+            body_threshold=leveled.body_threshold,
+            warnings=leveled.warnings,
         )
 
     @property
