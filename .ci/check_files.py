@@ -1,6 +1,6 @@
-"""Check what Git tracks: no large files, no large pictures, short commit subjects.
+"""Check what Git tracks: no large files, no large pictures, no new PNG, short commit subjects.
 
-Usage: python .ci/check_files.py [BASE]; the subjects are those of the commits since BASE.
+Usage: python .ci/check_files.py [BASE]; subjects and new files are those since BASE.
 """
 
 import subprocess
@@ -38,6 +38,13 @@ def large_files() -> list[str]:
     return found
 
 
+def new_png_files(base: str) -> list[str]:
+    """Return a line per PNG file that is tracked and was not in `base`."""
+    added = git("-c", "core.quotepath=off", "diff", "--name-only", "--diff-filter=AR", base)
+    found = [name for name in added if Path(name).suffix.lower() == ".png"]
+    return [f"{name}: a new PNG file; a picture is JPEG or WebP" for name in found]
+
+
 def long_subjects(base: str) -> list[str]:
     """Return a line per commit since `base` whose subject is too long."""
     commits = [line.partition(" ") for line in git("log", "--format=%h %s", f"{base}..HEAD")]
@@ -54,10 +61,10 @@ def main(base: str | None) -> int:
     if base:
         known = subprocess.run(["git", "cat-file", "-e", base + "^{commit}"], capture_output=True)
         if known.returncode:
-            print(f"subjects not checked: this clone has no commit {base}")
+            print(f"new files and subjects not checked: this clone has no commit {base}")
         else:
-            found += long_subjects(base)
-    print("\n".join(found) or "files and commit subjects are short")
+            found += new_png_files(base) + long_subjects(base)
+    print("\n".join(found) or "files, pictures and commit subjects are as they should be")
     return bool(found)
 
 

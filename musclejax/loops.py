@@ -1,7 +1,7 @@
 """Long loops are generators: the events that they yield, and how to run one to its end.
 
-A loop knows nothing of clocks, bars and terminals: whoever runs it looks at what it yields. Loops
-with more to tell have events of their own beside these.
+A loop knows nothing of bars and terminals: whoever runs it looks at what it yields, and gives it a
+clock if it is to record seconds. Loops with more to tell have events of their own beside these.
 """
 
 from collections.abc import Generator

@@ -1,28 +1,84 @@
 """Options are one frozen record, documented in its class and nowhere else.
 
 The command line, its help and the checks are made from the record: names and defaults from the
-fields, kinds and choices from the annotations, texts from the docstring's "Attributes".
+fields, kinds and choices from the annotations, texts from the docstring's "Attributes". An option
+of several records is a type that stands here once, with its text.
 """
 
 import inspect
 import re
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from musclejax.errors import InputError
 
 
+class Option(NamedTuple):
+    """What the command line adds to a field: `Annotated[TYPE, Option(...)]`.
+
+    Attributes:
+        text: Help, where the docstring of the record has none.
+        flags: Short forms.
+        metavar: Name of the value in the help.
+        argument: Whether it is an argument, known by its place, and no option.
+    """
+
+    text: str = ""
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    argument: bool = False
+
+
+Output = Annotated[Path, Option("Folder for the results.", flags=("-o",))]
+WeightsOutput = Annotated[Path, Option("Weights folder to make.", flags=("-o",))]
+WeightsName = Annotated[
+    str,
+    Option(
+        "Bundled weights (see `musclejax weights list`) or a weights folder.",
+        metavar="NAME_OR_DIR",
+    ),
+]
+Workdir = Annotated[Path, Option("Folder of the run.", metavar="RUN")]
+Folder = Annotated[Path, Option(metavar="DIR")]
+Threads = Annotated[int | None, Option("Processors to use.  [default: all]")]
+Scheduler = Annotated[
+    str | None,
+    Option(
+        "Work on the workers of this Dask cluster: its address, or its scheduler file (.json).  "
+        "[default: here, one scan or trial at a time]",
+        metavar="ADDRESS",
+    ),
+]
+Precision = Literal["float32", "bfloat16"]
+AsJson = Annotated[bool, Option("Print JSON instead of tables.")]
+
+
 @lru_cache(maxsize=32)
 def texts(record: type) -> dict[str, str]:
-    """Return the text on each field in the docstring of a record or its bases, on one line each."""
-    found: dict[str, str] = {}
+    """Return the text on each field on one line: of its type, or of the record's docstring."""
+    found = {name: option_in(hint).text for name, hint in hints_of(record).items()}
     for documented in reversed(record.__mro__):
         section = inspect.cleandoc(documented.__doc__ or "").partition("Attributes:\n")[2]
         section = re.split(r"\n(?=\S)", section)[0]
         pairs = re.findall(r"^    (\w+): (.*(?:\n(?:        .*)?)*)", section, flags=re.MULTILINE)
         found |= {name: " ".join(text.split()) for name, text in pairs}
     return found
+
+
+@lru_cache(maxsize=32)
+def hints_of(record: type) -> dict[str, Any]:
+    """Return the annotation of each field, with its `Option`."""
+    return get_type_hints(record, include_extras=True)
+
+
+def option_in(hint: Any) -> Option:
+    """Return what the command line adds to a field; an empty `Option` if nothing."""
+    parts = (hint, *get_args(hint))  # `Output | None` has it in a part
+    annotated = (part for part in parts if get_origin(part) is Annotated)
+    extras = (extra for part in annotated for extra in part.__metadata__)
+    return next((extra for extra in extras if isinstance(extra, Option)), Option())
 
 
 def choices(record: type, field: str) -> tuple[str, ...]:
@@ -41,6 +97,17 @@ def check_choices(record: Any) -> None:
         known, value = choices(type(record), field.name), getattr(record, field.name)
         if known and value not in known:
             raise InputError.choice(field.name, value, known)
+
+
+def check_workers(scheduler: str | None, threads: int | None) -> None:
+    """Check that a command is bound to processors only if it works itself.
+
+    Raises:
+        InputError: If the work is that of a cluster.
+    """
+    if scheduler and threads:
+        remedy = "Bind the workers: `taskset`, or `srun --cpus-per-task` (docs/scaling.md)."
+        raise InputError("--threads", "--scheduler too", "one of the two", remedy)
 
 
 def flag(field: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,11 +17,14 @@ import pytest
 from musclejax.bench import engines, runner
 from musclejax.bench import table as tables
 from musclejax.bench.job import Job, gflop_per_slice, groups, memory_mib
+from musclejax.bench.options import BenchOptions
 from musclejax.bench.plan import Grid, plan
 from musclejax.bench.record import Failed, GroupBegins, Record, RoundDone, Sample
 from musclejax.bench.runner import Worker, WorkerError, measure_steps
-from musclejax.models.description import describe
+from musclejax.models.counts import describe
+from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS
+from musclejax.options import texts
 from musclejax.reports.benchmark import draw, draw_rivals
 from tests.bench_worker import QUICK_FLAGS
 from tests.small import VARIANT as SMALL
@@ -56,6 +60,13 @@ def test_plan_is_the_product_of_what_exists() -> None:
         ("load_case", "jax"), ("phantom", "jax"),
     }  # fmt: skip
     assert [j.batch_size for j in data if j.variant == "batch"] == [2, 5]
+
+
+def test_the_help_names_every_engine_and_precision() -> None:
+    """In words: the table of engines imports JAX."""
+    named = texts(BenchOptions)
+    for words, text in ((engines.ENGINES, named["engine"]), (PRECISIONS, named["precision"])):
+        assert {*words} <= {*re.findall(r"\w+", text)}
 
 
 def test_groups_fit_into_memory_and_each_has_its_reference() -> None:
@@ -128,7 +139,9 @@ import json, sys
 from importlib import import_module
 import numpy as np
 from musclejax.models.spec import NetworkSpec
+from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS
+from musclejax.options import texts
 
 rival, spec = import_module(f"musclejax.bench.rivals.{sys.argv[1]}"), NetworkSpec((4, 8), (1, 2))
 images = np.random.default_rng(0).random((2, 48, 96, 1), np.float32)

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from musclejax.cli.main import main
+from musclejax.config import recipe_names
 from musclejax.scan.study import load
 from tests.dicom_series import series_images, write
 
@@ -179,6 +181,26 @@ def test_import_is_light_and_help_is_quick() -> None:
 )
 def test_help_keeps_its_tables(command: str, line: str) -> None:
     assert line in call(*command.split(), "--help").stdout
+
+
+def test_an_option_of_several_commands_has_one_text() -> None:
+    texts: dict[str, set[str]] = {}
+    commands = [
+        *main.commands.values(),
+        *(c for g in main.commands.values() for c in subcommands(g)),
+    ]
+    for option in (p for c in commands for p in c.params if isinstance(p, click.Option)):
+        texts.setdefault(option.opts[-1], set()).add(option.help or "")
+    for name in ("--scheduler", "--json", "--config", "--set"):
+        assert len(texts[name]) == 1, name
+    # That of `bench` takes several numbers.
+    assert len(texts["--threads"]) == 2
+    for recipe in recipe_names():
+        assert recipe in next(iter(texts["--config"]))
+
+
+def subcommands(command: click.Command) -> list[click.Command]:
+    return [*command.commands.values()] if isinstance(command, click.Group) else []
 
 
 def test_public_names_work() -> None:

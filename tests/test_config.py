@@ -81,8 +81,19 @@ def test_recipe_of_ones_own(tmp_path: Path) -> None:
             "    return load_recipe('thihg')\n",
             "line 3: recipe: found thihg; .*Did you mean thigh?",
         ),
-        (f"{OWN}    config.optim.l2 = -1.0\n    return config\n", "optim.l2: found -1.0"),
-        (f"{OWN}    config.optim.l2 = None\n    return config\n", "optim.l2: found None"),
+        (
+            f"{OWN}    config.optim.l2 = 1.0\n    config.optim.l2 = -1.0\n    return config\n",
+            "line 5: optim.l2: found -1.0; accepted: 0 or more",
+        ),
+        (f"{OWN}    config.optim.l2 = None\n    return config\n", "line 4: optim.l2: found None"),
+        (
+            f"{OWN}    optim = config.optim\n    optim.beta1 = 1.0\n    return config\n",
+            "line 5: optim.beta1: found 1.0",
+        ),
+        (
+            f"{OWN}    config.optim.update(beta1=1.0)\n    return config\n",
+            r"mine\.py: optim.beta1: found 1.0",
+        ),
     ],
 )
 def test_a_recipe_that_fails_is_one_line(text: str, found: str, tmp_path: Path) -> None:
@@ -91,7 +102,7 @@ def test_a_recipe_that_fails_is_one_line(text: str, found: str, tmp_path: Path) 
     with pytest.raises(InputError, match=found) as error:
         load_recipe(file)
     assert "\n" not in str(error.value)
-    assert ("line" in found) == (str(file) in str(error.value))
+    assert str(file) in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +155,16 @@ def test_changes_as_text(change: str, value: Any) -> None:
 def test_changes_that_cannot_be(change: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         apply_settings(default_config(), [change])
+
+
+def test_a_value_out_of_range_is_that_of_the_option_or_of_the_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"{OWN}    config.optim.l2 = -1.0\n    return config\n")
+    assert load_recipe(file, ["optim.l2=1"]).optim.l2 == 1
+    with pytest.raises(InputError, match="^--set optim.l2: found -2.0; accepted: 0 or more"):
+        load_recipe(file, ["optim.l2=-2"])
+    with pytest.raises(InputError, match="line 4: optim.l2: found -1.0"):
+        load_recipe(file, ["train.epochs=2"])
 
 
 def test_ranges_are_checked_after_the_last_change() -> None:

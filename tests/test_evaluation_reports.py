@@ -1,9 +1,11 @@
 """Tables by hand, pictures by their colors, and the files of an evaluation."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,8 @@ from musclejax.evaluation.result import Comparison
 from musclejax.evaluation.run import (
     CaseDone,
     CaseFailed,
+    CaseRead,
+    CaseSegmented,
     Event,
     evaluate,
     evaluate_steps,
@@ -25,6 +29,7 @@ from musclejax.evaluation.run import (
 )
 from musclejax.evaluation.scene import load_scene, make_scene, save_scene, select
 from musclejax.loops import Advance, result_of
+from musclejax.prediction.result import Segmentation
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation import extremes, save
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
@@ -229,6 +234,10 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     assert not list(out.glob("*.png"))
 
 
+def with_segmentation(read: Callable[[Case], CaseRead], case: Case) -> CaseRead:
+    return read(case)._replace(found=mock.Mock(spec=Segmentation))
+
+
 def test_a_loop_over_cases_tells_each_and_survives_those_that_fail(
     limbs: np.ndarray, tmp_path: Path
 ) -> None:
@@ -256,6 +265,13 @@ def test_a_loop_over_cases_tells_each_and_survives_those_that_fail(
     assert seen[0].comparison.cases["case"].tolist() == ["a", "c"]
     with pytest.raises(InputError, match="prediction of b"):
         evaluate(source)
+    read = partial(with_segmentation, source.read)
+    steps = evaluate_steps(replace(source, read=read))
+    assert isinstance(next(steps), CaseSegmented)
+    failed = steps.throw(OSError(28, "No space left on device"))  # whoever saves it could not
+    assert isinstance(failed, CaseFailed)
+    assert failed.reason == "No space left on device"
+    assert next(steps) == Advance(1, 3)
     nothing = replace(source, dataset=replace(source.dataset, cases=source.dataset.cases[1:2]))
     assert result_of(evaluate_steps(nothing)) is None
 

@@ -14,9 +14,10 @@ import pytest
 
 from musclejax.config import default_config, load_recipe
 from musclejax.data.case_table import read_case_table
-from musclejax.data.check import DatasetReport, check_dataset_steps
+from musclejax.data.check import check_dataset_steps
 from musclejax.data.dataset import IGNORE, Case, content_of, read_case, read_dataset
 from musclejax.data.label_map import to_scan_order
+from musclejax.data.report import DatasetReport
 from musclejax.data.sampler import make_samplers
 from musclejax.data.slices import load_slices_steps
 from musclejax.data.split import assign_splits, shared_names

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +110,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     def run(network: Network | None = None, *changes: str, resume: bool = False) -> list[Any]:
         monkeypatch.setattr(loop, "make_steps", (network or Network()).make_steps)
         config = settings(f"train.epochs={EPOCHS}", *changes)
-        return list(train_steps(config, data, tmp_path / "run", {}, resume=resume))
+        return list(
+            train_steps(config, data, tmp_path / "run", {}, clock=time.perf_counter, resume=resume)
+        )
 
     return run
 
@@ -493,7 +496,9 @@ def search_config() -> ConfigDict:
 
 
 def search(workdir: Path, trial: Callable[..., Any]) -> list[Entry]:
-    steps = search_steps(search_config(), workdir, trial, read_log(workdir))
+    steps = search_steps(
+        search_config(), workdir, trial, read_log(workdir), clock=time.perf_counter
+    )
     while True:
         try:
             append_entry(workdir, next(steps))

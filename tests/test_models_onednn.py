@@ -6,15 +6,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musclejax.app.convolutions import warn_without_onednn
+from musclejax.cli.main import main
 from musclejax.config import default_config
 from musclejax.errors import InputError
 from musclejax.models.cpu import convolution, onednn, onednn_library, xla_ffi
@@ -224,15 +228,49 @@ def test_a_version_that_xla_only_states_is_refused_too() -> None:
         assert target.answer == xla_ffi.VERSION == (0, 1)  # ours, whatever XLA's own is
 
 
-def test_without_xlas_interface_training_takes_xlas_own_convolutions() -> None:
-    config = default_config()
-    reason = "XLA's foreign-function interface: version 1.0, not 0.x"
+REFUSED = "XLA's foreign-function interface: version 1.0, not 0.x"
+
+
+@pytest.fixture
+def refused() -> Iterator[None]:
+    """An XLA that refuses our structures, and a oneDNN that is installed."""
     with (
-        mock.patch.object(xla_ffi, "unavailable_reason", return_value=reason),
+        mock.patch.object(xla_ffi, "unavailable_reason", return_value=REFUSED),
         mock.patch.object(onednn_library, "unavailable_reason", return_value=""),
     ):
-        assert onednn.unavailable_reason() == reason
-        assert convolutions(config) == "xla"
-        config.models.convolutions = "onednn"
-        with pytest.raises(InputError, match=r"version 1\.0, not 0\.x"):
-            convolutions(config)
+        yield
+
+
+def test_without_xlas_interface_training_takes_xlas_own_convolutions(refused: None) -> None:
+    config = default_config()
+    assert onednn.unavailable_reason() == REFUSED
+    assert convolutions(config) == "xla"
+    config.models.convolutions = "onednn"
+    with pytest.raises(InputError, match=r"version 1\.0, not 0\.x"):
+        convolutions(config)
+
+
+def test_training_without_an_installed_onednn_is_a_line(
+    refused: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, line = default_config(), f"warning: {REFUSED}: trains without oneDNN, which is slower\n"
+    warn_without_onednn(config)
+    assert capsys.readouterr().err == line
+    with mock.patch.object(onednn_library, "unavailable_reason", return_value="none"):
+        warn_without_onednn(config)
+    config.models.convolutions = "xla"
+    warn_without_onednn(config)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_commands_that_train_say_so(command: str, refused: None, tmp_path: Path) -> None:
+    """Ends at a batch that the devices cannot share, before any data is learned from."""
+    arguments = (command, "--config", "phantom", "--workdir", str(tmp_path / "run"))
+    with (
+        mock.patch.object(jax, "device_count", return_value=3),
+        mock.patch("musclejax.app.tune.check_data"),
+    ):
+        result = CliRunner().invoke(main, [*arguments, "--set", "train.batch_size=5"])
+    assert "train.batch_size: found 5" in result.stderr
+    assert REFUSED in result.stderr

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
-from musclejax.models.description import describe, receptive_fields
+from musclejax.models.counts import describe, receptive_fields
 from musclejax.models.initialization import draw_variables, initialize
 from musclejax.models.layers import ConvolutionUnit
 from musclejax.models.network import Module, build

@@ -1,7 +1,9 @@
 """The package's own papers agree: pyproject.toml, CITATION.cff, CHANGELOG.md, CONTRIBUTING.md."""
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,35 @@ def test_pythons_agree() -> None:
 def test_license_files_exist() -> None:
     for pattern in PROJECT["license-files"]:
         assert any(ROOT.glob(pattern)), pattern
+
+
+LATE = {
+    # Packages of extras, and modules that Windows lacks.
+    "*": "distributed onnx onnxruntime openvino h5py imgaug SimpleITK highdicom fcntl resource",
+    # Lines that load a program once its process is set up.
+    "cli/*": "musclejax",
+    "app/*worker.py": "musclejax",
+    "app/devices.py": "jax",
+    # A command's help needs neither.
+    "app/console.py": "rich",
+}
+"""File -> what functions in it may import; CONTRIBUTING.md states this rule."""
+
+
+def test_imports_stand_at_the_top() -> None:
+    package = ROOT / "musclejax"
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        allowed = {w for place, words in LATE.items() if name.match(place) for w in words.split()}
+        late = {module.partition(".")[0] for module in imports_in_functions(file)}
+        assert late <= allowed, f"{name}: {late - allowed}"
+
+
+def imports_in_functions(file: Path) -> Iterator[str]:
+    for function in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom):
+                    yield node.module or ""
+                if isinstance(node, ast.Import):
+                    yield from (alias.name for alias in node.names)

@@ -16,7 +16,6 @@ from musclejax.app import console, process
 from musclejax.app.process import Stopwatch
 from musclejax.errors import InputError
 from musclejax.loops import Advance, Stage
-from musclejax.models.spec import PRECISIONS
 from musclejax.options import choices
 from musclejax.prediction import engines
 from musclejax.prediction.options import Engine, SegmentOptions
@@ -45,8 +44,6 @@ def labels(folder: Path) -> np.ndarray:
 
 def test_choices_of_the_command_are_those_of_the_engines() -> None:
     assert set(get_args(Engine)) == {*engines.ENGINES, "auto"}
-    assert {*engines.OFFERED} == {*engines.PACKAGES} == {*engines.ENGINES}
-    assert engines.PRECISIONS == PRECISIONS
     assert choices(SegmentOptions, "geometry") == GEOMETRIES
 
 
@@ -78,7 +75,7 @@ def test_other_engines_give_the_same_labels(
     assert (labels(tmp_path / "jax") == labels(tmp_path / engine)).mean() > 0.9999
     found = record(tmp_path / engine)
     assert found["engine"] == found["settings"]["engine"] == engine
-    assert set(engines.PACKAGES[engine]) <= set(found["versions"])
+    assert set(engines.ENGINES[engine].packages) <= set(found["versions"])
 
 
 def test_auto_takes_what_has_the_precision(

@@ -61,7 +61,8 @@ def steps_of(
     run: Path, data: Data, config: ConfigDict | None = None, **options: Any
 ) -> Generator[TrainEvent, bool | None, list[dict]]:
     config = config or small()
-    return train_steps(config, data, run, initial_variables(config, None)[0], **options)
+    variables = initial_variables(config, None)[0]
+    return train_steps(config, data, run, variables, **{"clock": time.perf_counter, **options})
 
 
 def train(run: Path, data: Data, config: ConfigDict | None = None, **options: Any) -> list[dict]:
@@ -204,7 +205,7 @@ def test_a_loss_that_is_no_number_names_step_and_slices(tmp_path: Path, data: Da
     variables["params"]["head"]["bias"] = np.full(7, np.nan, np.float32)
     message = r"a loss of nan at step 1 on slices leg0\d:\d, leg0\d:\d; accepted: a finite loss"
     with pytest.raises(InputError, match=message):
-        result_of(train_steps(config, data, tmp_path / "run", variables))
+        result_of(train_steps(config, data, tmp_path / "run", variables, clock=time.perf_counter))
 
 
 def test_a_full_disk_is_told_before_the_first_step(

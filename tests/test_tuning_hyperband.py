@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
@@ -63,7 +64,9 @@ def run_search(
 ) -> list[Entry]:
     """As the command does it: with the log on disk."""
     open_search(workdir, config, [])
-    steps = search_steps(config, workdir, run_trial, read_log(workdir), **options)
+    steps = search_steps(
+        config, workdir, run_trial, read_log(workdir), **options, clock=time.perf_counter
+    )
     while True:
         try:
             append_entry(workdir, next(steps))
@@ -504,7 +507,10 @@ def test_ctrl_c(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--set", "tune.eta=1"], "tune.eta: found 1; accepted: 2 or more"),
         (["--set", "tune.etta=3"], "Did you mean tune.eta"),
         (["--data", "nowhere"], "--data: found no folder nowhere"),
-        (["--threads", "1", "--scheduler", "tcp://x:1"], "Give --nthreads to `dask worker`"),
+        (
+            ["--threads", "1", "--scheduler", "tcp://x:1"],
+            "one of the two. Bind the workers",
+        ),
         (["--workdir", __file__], "which cannot be written"),
         (["--scheduler", "nonsense://x"], "where no scheduler answers"),
         (["--typo"], "No such option"),

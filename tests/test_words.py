@@ -20,16 +20,19 @@ PACKAGES = ("musclejax", "configs", "examples", "benchmarks", "tools")
 
 RIGHT_WORDS = {
     "test-time augmentation (TTA)": r"second[ -_]looks?\b|\blook(?:s|ed|ing)?(?: at)? twice",
-    "post-processing": r"\btid(?:y|ies|ied|ying)\b(?! tables?\b)",
+    "post-processing": r"\btid(?:y|ies|ied|ying)\b(?! tables?\b)|\bcleaning\b|"
+    r"\bclean(?:s|ed)? (?:the )?(?:labels?|maps?|up)\b",
     "small connected components": r"\bcrumbs?\b|\bislands?\b",
-    "out-of-distribution check, quality flags": r"\bdoubts?\b|\bsigns (?:and|of|that)\b|`signs?`",
-    "atlas prior": r"\batlas(?:'s)? shares?\b|\bshares? of (?:the|an) atlas",
+    "out-of-distribution check, quality flags": r"\bdoubts?\b|\bsigns (?:and|of|that)\b|`signs?`|"
+    r"\bdomains?\b",
+    "atlas prior": r"\b(?:atlas(?:'s)?|expected) shares?\b|\bshares? of (?:the|an) atlas",
     "metadata, model card": r"(?<!model )(?<!model-)(?<!graphics )\bcards?\b",
     "predict function": r"\blabell?ers?\b",
     "unavailable_reason": r"\bobstacles?\b",
     "sampler": r"\b(?:an?|the|each|every|this|its|of|synthetic|phantom) feeds?\b|\bfeeds? of\b",
     "manifest, provenance": r"\bclaim(?:s|ed|ing)? (?:an?|the|this|its|of|on) (?:folder|file)",
     "prefetch": r"\b(?:made|make[sd]?|batches|drawn|worked) ahead\b|\bahead of time\b",
+    "rematerialize": r"\brecomput\w*",
     "eval_variables": r"\btested variables\b",
     "truncated (by the field of view)": r"touch(?:es|ed|ing)?[ _](?:the )?edges?\b",
     "annotated slices": r"\b(?:drawn|annotated|real|labell?ed) levels\b|"
@@ -38,7 +41,7 @@ RIGHT_WORDS = {
     "already done": r"\bfinished (?:before|earlier)\b",
     "reported": r"\btold\b(?! (?:\w+ ){0,3}apart)|\b(?:is|are|was) said\b",
     "requested": r"\b(?:is|are|was|were|be) asked\b|\basked (?:about|for)\b",
-    "warning": r"\bcautions?\b|--caution\b|\bfindings?\b|^notes?: ",
+    "warning": r"\bcautions?\b|--caution\b|\bfindings?\b|^notes?: |\bnoted\b",
     "per muscle, per slice": r"\b(?:row|file|folder|second|seconds|ms|s|MB|Dice|DSC|one|once) an? "
     r"(?:muscle|slice|scan|case|subject|limb|side|layer|line|network|step|batch|epoch|trial)\b",
     "American: license": r"licen[c]e",

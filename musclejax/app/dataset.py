@@ -13,8 +13,9 @@ from musclejax.app import console
 from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import DatasetOptions, SamplesOptions
 from musclejax.config import load_recipe
-from musclejax.data.check import CaseReport, check_dataset_steps
+from musclejax.data.check import check_dataset_steps
 from musclejax.data.dataset import read_dataset
+from musclejax.data.report import CaseReport
 from musclejax.errors import InputError
 from musclejax.files import staging_folder, write_text
 from musclejax.reports.samples import draw_samples

@@ -8,28 +8,27 @@ import click
 
 from musclejax.anatomy import TASKS
 from musclejax.app import console
+from musclejax.app.options import DescribeOptions
 from musclejax.app.process import usage
-from musclejax.models.description import Description, describe
+from musclejax.models.counts import describe
+from musclejax.models.description import Description
 from musclejax.models.variants import VARIANTS, find
 
 _NETWORK = ("network", "trainable", "statistics", "classes", "input px", "valid sizes", "GMAC")
 _FIELDS = ("block", "receptive fields (as in Table 1 of the paper)", "exact")
 
 
-def show_variants(variant: str, *, as_json: bool) -> None:
+def show_variants(options: DescribeOptions) -> None:
     """Print what a variant has and costs.
-
-    Args:
-        variant: Its name, or "all".
-        as_json: Whether to print JSON instead of tables.
 
     Raises:
         BadUsage: If there is no such variant.
     """
+    variant = options.variant
     with usage():
         specs = VARIANTS if variant == "all" else {variant: find(variant)}
     rows = {name: [describe(spec, task) for task in TASKS] for name, spec in specs.items()}
-    if as_json:
+    if options.json:
         tables = {name: [asdict(network) for network in row] for name, row in rows.items()}
         click.echo(json.dumps(tables if variant == "all" else tables[variant], indent=2))
         return

@@ -1,6 +1,6 @@
 """`musclejax evaluate`: follow the cases, report each, write the results."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,12 @@ from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
 from musclejax.app.process import Stopwatch, check_output, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
-from musclejax.data.dataset import Case
 from musclejax.evaluation.result import Comparison, Evaluation
 from musclejax.evaluation.run import (
     CaseDone,
     CaseFailed,
+    CaseSegmented,
+    Event,
     Source,
     evaluate_steps,
     from_folders,
@@ -26,7 +27,6 @@ from musclejax.evaluation.run import (
 from musclejax.models.weights import Weights
 from musclejax.prediction.engines import library_versions, resolve
 from musclejax.prediction.options import SegmentOptions
-from musclejax.prediction.result import Segmentation
 from musclejax.reports.evaluation import check_folder, save
 from musclejax.reports.run_record import check_replaceable
 from musclejax.reports.segmentation import save_label_map
@@ -34,6 +34,7 @@ from musclejax.system import machine, peak_memory_mib
 
 _LABELS = "labels"
 """Folder in the output folder for label maps."""
+Steps = Generator[Event, None, Evaluation | None]
 
 
 def run(options: EvaluateOptions, how: SegmentOptions) -> int:
@@ -71,7 +72,10 @@ def _run(options: EvaluateOptions, how: SegmentOptions) -> int:
                 weights = load_announced(options.weights)
             source = _source(options, how, weights)
         with clock.stage("cases"):
-            evaluation, failed = _follow(source, options.all_slices, Path(scenes))
+            steps = evaluate_steps(source, all_slices=options.all_slices, scenes=Path(scenes))
+            if options.save_labels:
+                steps = _saving(steps, options.output / _LABELS)
+            evaluation, failed = _follow(steps, len(source.dataset.cases))
         if evaluation:
             with clock.stage("save"):
                 _save(evaluation, options, how, weights, failed, clock)
@@ -89,28 +93,41 @@ def _source(options: EvaluateOptions, how: SegmentOptions, weights: Weights | No
         return from_folders(options.reference, options.prediction, region, numbers)
     assert weights is not None  # as the record has checked
     assert options.data is not None
-    if not options.save_labels:
-        return from_weights(weights, options.data, how)
-    folder = options.output / _LABELS
-
-    def save_labels(case: Case, found: Segmentation) -> None:
-        named = replace(found, volume=replace(found.volume, name=case.name))
-        save_label_map(named, folder, lambda: {"source": str(case.image)})
-
-    source = from_weights(weights, options.data, how, save_labels)
-    for case in source.dataset.cases:  # before hours are spent
-        check_replaceable(folder, case.name, "any scan")
+    source = from_weights(weights, options.data, how)
+    if options.save_labels:
+        for case in source.dataset.cases:  # before hours are spent
+            check_replaceable(options.output / _LABELS, case.name, "any scan")
     return source
 
 
-def _follow(
-    source: Source, all_slices: bool, scenes: Path
-) -> tuple[Evaluation | None, dict[str, str]]:
+def _saving(steps: Steps, folder: Path) -> Steps:
+    """Pass events on; write the label map of each case. One that cannot be written fails."""
+    error: Exception | None = None
+    while True:
+        try:
+            event = steps.throw(error) if error else next(steps)
+        except StopIteration as end:
+            return end.value
+        error = None
+        yield event
+        if isinstance(event, CaseSegmented):
+            try:
+                _save_labels(event, folder)
+            except Exception as failure:
+                error = failure
+
+
+def _save_labels(event: CaseSegmented, folder: Path) -> None:
+    case, found = event
+    named = replace(found, volume=replace(found.volume, name=case.name))
+    save_label_map(named, folder, lambda: {"source": str(case.image)})
+
+
+def _follow(steps: Steps, cases: int) -> tuple[Evaluation | None, dict[str, str]]:
     """Compare the cases behind a bar; report each, return the reasons of those that failed."""
     failed: dict[str, str] = {}
-    steps = evaluate_steps(source, all_slices=all_slices, scenes=scenes)
     with console.progress() as bars:
-        bar = console.Bar(bars, "cases", len(source.dataset.cases))
+        bar = console.Bar(bars, "cases", cases)
         while True:
             try:
                 event = next(steps)

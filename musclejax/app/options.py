@@ -1,11 +1,24 @@
 """What the commands are given beside the options of the work itself, a record per command."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
+from musclejax.options import (
+    AsJson,
+    Folder,
+    Option,
+    Output,
+    Scheduler,
+    Threads,
+    WeightsName,
+    WeightsOutput,
+    check_workers,
+)
+
+KerasFile = Annotated[Path | None, Option(metavar="FILE")]
 
 
 @dataclass(frozen=True)
@@ -13,11 +26,6 @@ class SegmentJob:
     """Which weights segment the scans, where, and what is written.
 
     Attributes:
-        output: Folder for the results.
-        weights: Bundled weights (see `musclejax weights list`) or a weights folder.
-        threads: Processors to use.  [default: all]
-        scheduler: Segment on the workers of this Dask cluster: its address, or its scheduler file
-            (.json).  [default: here, one scan at a time]
         fat_fraction: Fat-fraction map of the scan (NIfTI or DICOM; 0-1, percent or per mille), or
             a folder with a map per scan, named like it.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
@@ -29,10 +37,10 @@ class SegmentJob:
         InputError: If two options exclude each other.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
-    weights: str = field(default=DEFAULT_WEIGHTS, metadata={"metavar": "NAME_OR_DIR"})
-    threads: int | None = None
-    scheduler: str | None = field(default=None, metadata={"metavar": "ADDRESS"})
+    output: Output
+    weights: WeightsName = DEFAULT_WEIGHTS
+    threads: Threads = None
+    scheduler: Scheduler = None
     fat_fraction: Path | None = None
     dicom_seg: bool = False
     overwrite: bool = False
@@ -40,22 +48,15 @@ class SegmentJob:
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
-        if self.scheduler and self.threads:
-            remedy = "Bind the workers: `taskset`, or `srun --cpus-per-task` (docs/scaling.md)."
-            raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+        check_workers(self.scheduler, self.threads)
 
 
 @dataclass(frozen=True)
 class DemoJob:
-    """Where the sample scans are segmented.
+    """Where the sample scans are segmented."""
 
-    Attributes:
-        output: Folder for the results.
-        threads: Processors to use.  [default: all]
-    """
-
-    output: Path = field(default=Path("musclejax-demo"), metadata={"flags": ("-o",)})
-    threads: int | None = None
+    output: Output = Path("musclejax-demo")
+    threads: Threads = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,11 @@ class BenchJob:
     """Where measurements go.
 
     Attributes:
-        output: Folder for the results.
         plot: Draw bench_KIND.png too.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
+    output: Output
     plot: bool = False
-
-
-_FOLDER = {"metavar": "DIR"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,6 @@ class EvaluateOptions:
     """Which labels are compared with which reference, and what is written.
 
     Attributes:
-        output: Folder for the results.
         reference: Reference labels; see above.
         prediction: Labels to evaluate.
         weights: Or: weights to evaluate.
@@ -89,22 +85,21 @@ class EvaluateOptions:
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.
-        threads: Processors to use.  [default: all]
 
     Raises:
         InputError: If options are missing or exclude each other, or a folder does not exist.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
-    reference: Path | None = field(default=None, metadata=_FOLDER)
-    prediction: Path | None = field(default=None, metadata=_FOLDER)
-    weights: str | None = field(default=None, metadata={"metavar": "NAME_OR_DIR"})
-    data: Path | None = field(default=None, metadata=_FOLDER)
+    output: Output
+    reference: Folder | None = None
+    prediction: Folder | None = None
+    weights: WeightsName | None = None
+    data: Folder | None = None
     region: Literal["thigh", "leg"] | None = None
     numbers: Literal["musclejax", "dataset"] | None = None
     all_slices: bool = False
     save_labels: bool = False
-    threads: int | None = None
+    threads: Threads = None
 
     def __post_init__(self) -> None:
         """Check which options are given, and that their folders exist."""
@@ -127,16 +122,42 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
+class DescribeOptions:
+    """Which variant is described, and how.
+
+    Attributes:
+        variant: Name of a variant, or 'all'.
+    """
+
+    variant: str = "paper"
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """How the bundled weights are listed."""
+
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Which weights are shown, and how."""
+
+    name_or_dir: Annotated[str, Option(argument=True)]
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
 class RandomWeights:
     """Which random, untrained weights are made.
 
     Attributes:
-        output: Weights folder to make.
         variant: Name of a variant; see `musclejax describe --variant all`.
         seed: Seed of the random numbers.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
+    output: WeightsOutput
     variant: str = "paper"
     seed: int = 0
 
@@ -146,7 +167,6 @@ class WeightsExport:
     """Weights made from training runs, and the statements that they carry.
 
     Attributes:
-        output: Weights folder to make.
         checkpoint: best: the epoch with the highest validation figure.
         version: Version of the weights, as 1 or 2026.1.
         description: What the weights are, in a sentence.  [default: which checkpoint it was]
@@ -155,7 +175,7 @@ class WeightsExport:
         half: Store kernels in 16 bits: half of the space on disk.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
+    output: WeightsOutput
     checkpoint: Literal["best", "last"] = "best"
     version: str = ""
     description: str = ""
@@ -171,13 +191,12 @@ class NetworkExport:
     Attributes:
         output: File to write: *.onnx or *.stablehlo.
         format: onnx: any ONNX engine, any size. stablehlo: `jax.export`, 432 x 432.
-        weights: Bundled weights (see `musclejax weights list`) or a weights folder.
         task: Which network; needed if the weights hold several.
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
+    output: Output
     format: Literal["onnx", "stablehlo"]
-    weights: str = field(default=DEFAULT_WEIGHTS, metadata={"metavar": "NAME_OR_DIR"})
+    weights: WeightsName = DEFAULT_WEIGHTS
     task: Literal["thigh", "leg", "region"] | None = None
 
 
@@ -186,13 +205,12 @@ class KerasFiles:
     """The files of the 2021 release, and where their weights go.
 
     Attributes:
-        output: Weights folder to make.
         thigh: weights_thigh.hdf5
         leg: weights_leg.hdf5
         region: weights_thighleg.hdf5
     """
 
-    output: Path = field(metadata={"flags": ("-o",)})
-    thigh: Path | None = field(default=None, metadata={"metavar": "FILE"})
-    leg: Path | None = field(default=None, metadata={"metavar": "FILE"})
-    region: Path | None = field(default=None, metadata={"metavar": "FILE"})
+    output: WeightsOutput
+    thigh: KerasFile = None
+    leg: KerasFile = None
+    region: KerasFile = None

@@ -1,13 +1,30 @@
 """Options of the commands that prepare data, train and tune, one record per command."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from musclejax.config.folder import recipe_names
 from musclejax.errors import InputError
+from musclejax.options import (
+    Folder,
+    Option,
+    Output,
+    Scheduler,
+    Threads,
+    WeightsName,
+    Workdir,
+    check_workers,
+)
 
-_CONFIG = {"metavar": "NAME_OR_FILE"}
-_OUTPUT = {"flags": ("-o",)}
+Recipe = Annotated[
+    str,
+    Option(
+        f"Recipe: {', '.join(recipe_names())} (`musclejax train --help` ends with a line on each), "
+        "or a Python file with get_config(). The file is executed: give only files that you trust.",
+        metavar="NAME_OR_FILE",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,9 +32,6 @@ class RecipeOptions:
     """A recipe, its data, and changes to it; several commands share these options.
 
     Attributes:
-        config: Recipe: thigh, leg, region (the paper's networks), phantom, phantom_gpu,
-            phantom_region (synthetic slices), tiny, tune, or a Python file with get_config(). The
-            file is executed: give only files that you trust.
         data: Dataset in nnU-Net's raw layout (see `musclejax dataset --help`); may be given more
             than once. Recipes with synthetic slices need none.
         set: Change a setting of the recipe, such as optim.learning_rate=0.001; may be given more
@@ -27,9 +41,9 @@ class RecipeOptions:
         InputError: If a dataset is no folder.
     """
 
-    config: str = field(default="thigh", metadata=_CONFIG)
-    data: tuple[Path, ...] = field(default=(), metadata={"metavar": "DIR"})
-    set: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUE"})
+    config: Recipe = "thigh"
+    data: tuple[Folder, ...] = ()
+    set: tuple[Annotated[str, Option(metavar="NAME=VALUE")], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the datasets exist."""
@@ -43,12 +57,10 @@ class TrainOptions(RecipeOptions):
     """Start, folder and processes of a training run.
 
     Attributes:
-        workdir: Folder of the run.
         init: Weights to fine-tune, instead of random ones.
         resume: Resume the run in --workdir.
         early_stopping: Stop after train.early_stopping_patience epochs without a better validation
             figure.
-        threads: Processors to use.  [default: all]
         coordinator: Train on several processes: address of process 0, the same for all.
         processes: Number of processes, with --coordinator.
         process: Number of this process, from 0.
@@ -57,12 +69,12 @@ class TrainOptions(RecipeOptions):
         InputError: If only some of the options of several processes are given.
     """
 
-    workdir: Path = field(metadata={"metavar": "RUN"})
-    init: str | None = field(default=None, metadata={"metavar": "NAME_OR_DIR"})
+    workdir: Workdir
+    init: WeightsName | None = None
     resume: bool = False
     early_stopping: bool = False
-    threads: int | None = None
-    coordinator: str | None = field(default=None, metadata={"metavar": "HOST:PORT"})
+    threads: Threads = None
+    coordinator: Annotated[str | None, Option(metavar="HOST:PORT")] = None
     processes: int | None = None
     process: int | None = None
 
@@ -86,25 +98,20 @@ class TuneOptions(RecipeOptions):
 
     Attributes:
         workdir: Folder of the search.
-        scheduler: Train on the workers of this Dask cluster: its address, or its scheduler file
-            (.json).  [default: here, one trial at a time]
-        threads: Processors to use, without --scheduler.  [default: all]
 
     Raises:
         InputError: If two options exclude each other.
     """
 
-    config: str = field(default="tune", metadata=_CONFIG)
-    workdir: Path = field(metadata={"metavar": "RUN"})
-    scheduler: str | None = field(default=None, metadata={"metavar": "ADDRESS"})
-    threads: int | None = None
+    config: Recipe = "tune"
+    workdir: Workdir
+    scheduler: Scheduler = None
+    threads: Threads = None
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
         super().__post_init__()
-        if self.scheduler and self.threads:
-            remedy = "Give --nthreads to `dask worker`."
-            raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+        check_workers(self.scheduler, self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +121,14 @@ class AugmentOptions(RecipeOptions):
     Attributes:
         n: Augmented slices in all.
         output: Dataset to write.
-        threads: Processors to use.  [default: all]
 
     Raises:
         InputError: If there are too few slices, or the output is the data.
     """
 
     n: int = 5000
-    output: Path = field(metadata=_OUTPUT)
-    threads: int | None = None
+    output: Output
+    threads: Threads = None
 
     def __post_init__(self) -> None:
         """Check number and folder."""
@@ -145,7 +151,7 @@ class SamplesOptions(RecipeOptions):
 
     slices: int = 4
     augmented: int = 2
-    output: Path = field(metadata=_OUTPUT)
+    output: Output
 
 
 @dataclass(frozen=True)
@@ -158,9 +164,9 @@ class DatasetOptions:
         output: Write the table as CSV too.
     """
 
-    folder: Path = field(metadata={"argument": True})
+    folder: Annotated[Path, Option(argument=True)]
     channel: int = 0
-    output: Path | None = field(default=None, metadata=_OUTPUT)
+    output: Output | None = None
 
 
 @dataclass(frozen=True)
@@ -172,5 +178,5 @@ class PhantomJob:
         region: Region of the scans.
     """
 
-    output: Path = field(metadata=_OUTPUT)
+    output: Output
     region: Literal["thigh", "leg", "both"] = "thigh"

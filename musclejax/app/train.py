@@ -1,5 +1,6 @@
 """`musclejax train`: run a training, show its events, stop it on a signal."""
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from musclejax.app import console
+from musclejax.app.convolutions import warn_without_onednn
 from musclejax.app.devices import check_devices
 from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import TrainOptions
@@ -49,6 +51,8 @@ def run(options: TrainOptions) -> int:
         weights = load_weights(options.init) if options.init else None
         variables, start = initial_variables(config, weights)
         library = convolutions(config)
+        if _leads():
+            warn_without_onednn(config)
         check_batch_size(config)
     data = console.follow(load_data_steps(options.data, config), "cases")
     data = start_from(data, config, weights)
@@ -90,7 +94,15 @@ def _train(
     record: Mapping[str, Any],
 ) -> int:
     run = options.workdir
-    steps = train_steps(config, data, run, variables, resume=options.resume, record=record)
+    steps = train_steps(
+        config,
+        data,
+        run,
+        variables,
+        clock=time.perf_counter,
+        resume=options.resume,
+        record=record,
+    )
     stopped = None
     try:
         with (

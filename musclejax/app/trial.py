@@ -1,5 +1,6 @@
 """A trial of `musclejax tune` in this process."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,8 @@ def run_trial(
     stop: Callable[[], bool],
 ) -> Mapping[str, float]:
     """Train a trial in this process; see `app.trial_worker.train_trial`."""
-    steps = trial_steps(config, epochs, workdir, data_folders=data_folders)
+    clock = time.perf_counter
+    steps = trial_steps(config, epochs, workdir, data_folders=data_folders, clock=clock)
     with closing(until(steps, stop)) as events:
         while True:
             try:

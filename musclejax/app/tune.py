@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from musclejax.app import console
 from musclejax.app.cluster import join_cluster
+from musclejax.app.convolutions import warn_without_onednn
 from musclejax.app.process import BadUsage, check_output, usage
 from musclejax.app.recipe_options import TuneOptions
 from musclejax.app.stop import STOPPED, stopping
@@ -60,6 +61,7 @@ def run(options: TuneOptions) -> int:
                 check_data(data, config)
                 _open(workdir, config, data)
             if not options.scheduler:
+                warn_without_onednn(config)
                 check_batch_size(config)
             with locked(workdir / f".{LOG}.lock", wait=False):
                 entries = _search(config, workdir, train, runner)
@@ -136,7 +138,9 @@ def _search(config: ConfigDict, workdir: Path, train: RunTrial, runner: Runner) 
     session = _Session(rungs, [*finished], left)
     with (
         console.progress() as bars,
-        closing(search_steps(config, workdir, train, finished, runner)) as steps,
+        closing(
+            search_steps(config, workdir, train, finished, runner, clock=time.perf_counter)
+        ) as steps,
     ):
         bar = console.Bar(bars, "epochs", total)
         while True:

@@ -8,7 +8,7 @@ import click
 
 from musclejax.anatomy import TASKS
 from musclejax.app import console
-from musclejax.app.options import RandomWeights, WeightsExport
+from musclejax.app.options import ListOptions, RandomWeights, ShowOptions, WeightsExport
 from musclejax.app.process import check_output, usage, writing
 from musclejax.models.initialization import initialize
 from musclejax.models.provenance import Provenance, summary
@@ -19,10 +19,10 @@ from musclejax.system import versions
 from musclejax.training.to_weights import export_runs
 
 
-def show_bundled(*, as_json: bool) -> None:
+def show_bundled(options: ListOptions) -> None:
     """Print a line about each set of weights that ships with the package."""
     bundled = list_weights()
-    if as_json:
+    if options.json:
         records = {name: weights_record(weights) for name, weights in bundled.items()}
         click.echo(json.dumps(records, indent=2))
         return
@@ -30,15 +30,15 @@ def show_bundled(*, as_json: bool) -> None:
         click.echo(weights.summary)
 
 
-def show_weights(name_or_folder: str, *, as_json: bool) -> None:
+def show_weights(options: ShowOptions) -> None:
     """Print all details of some weights.
 
     Raises:
         BadUsage: If there are no such weights.
     """
     with usage():
-        weights = load_weights(name_or_folder)
-    if as_json:
+        weights = load_weights(options.name_or_dir)
+    if options.json:
         click.echo(json.dumps(weights_record(weights), indent=2))
         return
     click.echo(weights.summary)

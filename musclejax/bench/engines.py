@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from musclejax.models.cpu import onednn_library
-from musclejax.prediction.engines import OFFERED, PACKAGES, PRECISIONS
+from musclejax.models.spec import PRECISIONS
+from musclejax.prediction import engines
 
 REFERENCE = "jax"
 """The engine that ratios are relative to."""
@@ -22,6 +23,10 @@ class Engine:
             `musclejax segment` or `train`; rivals get the system's defaults.
         versioned: Distributions that a result depends on.
         extra: Extra of musclejax that installs it.
+        training_mib: MiB of its process, libraries and compilation included, and MiB of activations
+            per slice of 432 x 432 at the paper's width, while training. Source: ours; at batch 5
+            the paper's network took 6.1 (jax and onednn), 5.3 (torch), 6.5 (keras) and 9 GB (flax).
+            Processes keep most of it between turns.
     """
 
     precisions: dict[str, tuple[str, ...]]
@@ -29,27 +34,37 @@ class Engine:
     ours: bool = False
     versioned: tuple[str, ...] = ("jax", "jaxlib", "flax")
     extra: str = "bench"
+    training_mib: tuple[int, int] = (0, 0)
 
 
-def _own(name: str, *versioned: str, **also: tuple[str, ...]) -> Engine:
+def _own(
+    name: str, *versioned: str, mib: tuple[int, int] = (0, 0), **also: tuple[str, ...]
+) -> Engine:
     """Return the row of an engine of `segment`; `also` gives precisions of other kinds."""
-    kinds = {"infer": OFFERED[name], "segment": OFFERED[name], **also}
-    return Engine(kinds, PACKAGES[name], True, versioned)
+    facts = engines.ENGINES[name]
+    kinds = {"infer": facts.precisions, "segment": facts.precisions, **also}
+    return Engine(kinds, facts.packages, True, versioned, training_mib=mib)
 
 
 _JAX = ("jax", "jaxlib", "flax")
 _F32 = ("float32",)
 ENGINES: dict[str, Engine] = {
-    "jax": _own("jax", *_JAX, train=_F32, data=_F32),
-    "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, train=_F32),
+    "jax": _own("jax", *_JAX, mib=(1500, 620), train=_F32, data=_F32),
+    "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, mib=(1500, 580), train=_F32),
     "onnxruntime": _own("onnxruntime", "onnxruntime"),
     "openvino": _own("openvino", "openvino"),
-    "flax": Engine({"infer": _F32, "train": _F32}),
-    "torch": Engine({"infer": PRECISIONS, "train": PRECISIONS}, ("torch",), versioned=("torch",)),
+    "flax": Engine({"infer": _F32, "train": _F32}, training_mib=(1500, 1150)),
+    "torch": Engine(
+        {"infer": PRECISIONS, "train": PRECISIONS},
+        ("torch",),
+        versioned=("torch",),
+        training_mib=(700, 700),
+    ),
     "keras": Engine(
         {"infer": _F32, "train": _F32},
         ("tensorflow", "keras"),
         versioned=("keras", "tensorflow", "tensorflow-cpu"),
+        training_mib=(1200, 850),
     ),
     "imgaug": Engine(
         {"data": _F32}, ("imgaug",), versioned=("imgaug", "opencv-python"), extra="imgaug"

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from musclejax.anatomy import SLICE_PX
-from musclejax.bench.engines import REFERENCE
-from musclejax.models.description import Description, describe
+from musclejax.bench.engines import ENGINES, REFERENCE
+from musclejax.models.counts import describe
+from musclejax.models.description import Description
 from musclejax.models.variants import find
 
 TASK = "thigh"
@@ -76,18 +77,6 @@ def _description(variant: str) -> Description:
     return describe(find(variant), TASK)
 
 
-TRAINING_MIB = {
-    "jax": (1500, 620),
-    "onednn": (1500, 580),
-    "torch": (700, 700),
-    "keras": (1200, 850),
-    "flax": (1500, 1150),
-}
-"""Engine -> MiB of its process, libraries and compilation included, and MiB of activations per
-slice of 432 x 432 at the paper's width, while training. Source: ours; at batch 5 the paper's
-network took 6.1 (jax and onednn), 5.3, 6.5 and 9 GB. Processes keep most of it between turns."""
-
-
 def memory_mib(job: Job) -> float:
     """Estimate the peak memory of a job's process before anything ran.
 
@@ -101,7 +90,7 @@ def memory_mib(job: Job) -> float:
     volume = job.slices * job.height * job.width * 6 / 2**20
     if job.kind == "train":
         # Parameters, gradients, three arrays of AMSGrad's state, and copies on the way.
-        base, activations = TRAINING_MIB[job.engine]
+        base, activations = ENGINES[job.engine].training_mib
         return base + 7 * parameters + activations * work
     return 700 + 3 * parameters + 350 * work + volume
 

@@ -1,10 +1,10 @@
 """What `musclejax bench` measures: one record, made once and passed whole."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from musclejax.errors import InputError
-from musclejax.options import check_choices
+from musclejax.options import Option, check_choices
 
 Kind = Literal["infer", "train", "segment", "data"]
 
@@ -30,14 +30,14 @@ class BenchOptions:
         InputError: If `kind` is none of its choices or `repeats` is less than 1.
     """
 
-    kind: Kind = field(metadata={"argument": True})
-    variant: str = field(default="paper", metadata={"metavar": "V,..."})
-    batch_size: str | None = field(default=None, metadata={"metavar": "N,..."})
-    threads: str | None = field(default=None, metadata={"metavar": "N,..."})
-    engine: str | None = field(default=None, metadata={"metavar": "E,..."})
-    precision: str = field(default="float32", metadata={"metavar": "P,..."})
-    slices: str | None = field(default=None, metadata={"metavar": "N,..."})
-    size: str = field(default="432", metadata={"metavar": "PX"})
+    kind: Annotated[Kind, Option(argument=True)]
+    variant: Annotated[str, Option(metavar="V,...")] = "paper"
+    batch_size: Annotated[str | None, Option(metavar="N,...")] = None
+    threads: Annotated[str | None, Option(metavar="N,...")] = None
+    engine: Annotated[str | None, Option(metavar="E,...")] = None
+    precision: Annotated[str, Option(metavar="P,...")] = "float32"
+    slices: Annotated[str | None, Option(metavar="N,...")] = None
+    size: Annotated[str, Option(metavar="PX")] = "432"
     repeats: int = 10
 
     def __post_init__(self) -> None:

@@ -10,8 +10,8 @@ from musclejax.bench.engines import ENGINES, REFERENCE, engines_of, unavailable_
 from musclejax.bench.job import Job
 from musclejax.bench.options import BenchOptions
 from musclejax.errors import InputError
+from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS, find
-from musclejax.prediction.engines import PRECISIONS
 from musclejax.system import available_threads
 
 DATA: dict[str, tuple[str, ...]] = {

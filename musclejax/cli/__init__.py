@@ -1,1 +1,1 @@
-"""The command line: the only place that prints, reads the clock and sets up the process."""
+"""The command line: options and help, a file per command; `app` has the programs."""

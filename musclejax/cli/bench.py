@@ -1,16 +1,13 @@
 """`musclejax bench`: how fast, on this machine, and against which rivals."""
 
-from typing import get_args
-
 import click
 
 from musclejax.app.options import BenchJob
-from musclejax.bench.options import BenchOptions, Kind
+from musclejax.bench.options import BenchOptions
 from musclejax.cli.options import Command, record_options
 
 
 @click.command(cls=Command)
-@click.argument("kind", type=click.Choice(get_args(Kind)))
 @record_options(job=BenchJob, options=BenchOptions)
 def bench(job: BenchJob, options: BenchOptions) -> None:
     """Measure speed and memory on this machine.

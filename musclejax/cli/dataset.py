@@ -1,7 +1,5 @@
 """`musclejax dataset`: contents and errors of a dataset, and the samples that training makes."""
 
-from pathlib import Path
-
 import click
 
 from musclejax.app.process import configure
@@ -30,7 +28,6 @@ def dataset() -> None:
 
 
 @dataset.command("check")
-@click.argument("folder", type=click.Path(path_type=Path))
 @record_options(options=DatasetOptions)
 def check_command(options: DatasetOptions) -> None:
     """Report contents, warnings and errors of the dataset in FOLDER.

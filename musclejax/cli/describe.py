@@ -2,13 +2,13 @@
 
 import click
 
-from musclejax.cli.options import Command
+from musclejax.app.options import DescribeOptions
+from musclejax.cli.options import Command, record_options
 
 
 @click.command(cls=Command)
-@click.option("--variant", default="paper", show_default=True, help="Name of a variant, or 'all'.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def describe(variant: str, as_json: bool) -> None:
+@record_options(options=DescribeOptions)
+def describe(options: DescribeOptions) -> None:
     """Show parameters, receptive fields and cost of the three networks.
 
     \b
@@ -19,4 +19,4 @@ def describe(variant: str, as_json: bool) -> None:
     """
     from musclejax.app.describe import show_variants
 
-    show_variants(variant, as_json=as_json)
+    show_variants(options)

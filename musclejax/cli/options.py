@@ -5,13 +5,13 @@ from dataclasses import MISSING, Field, fields
 from functools import wraps
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
 from musclejax.app import console
 from musclejax.app.process import usage
-from musclejax.options import flag, texts
+from musclejax.options import flag, hints_of, option_in, texts
 
 _TYPES: dict[type, Any] = {Path: click.Path(path_type=Path), int: int, float: float, str: str}
 
@@ -67,9 +67,8 @@ def record_options(
     Args:
         *left_out: ARGUMENT.FIELD of fields that are no options here and keep their defaults.
         **records: Argument of the command's function -> class of the record that it gets. A field
-            is an option under its own name; its metadata may have "flags" (short forms) and
-            "metavar". An annotation `Literal` becomes choices, a tuple an option that may be
-            repeated; a field with the metadata "argument" is left to the command's own decorators.
+            is an option under its own name, with what `musclejax.options.Option` adds. An
+            annotation `Literal` becomes choices, a tuple an option that may be repeated.
 
     The records are made before the function is called: an error in them is exit code 2.
     """
@@ -90,21 +89,23 @@ def record_options(
 
         wrapped: Callable[..., Any] = call
         for name, record in reversed(records.items()):
-            hints = get_type_hints(record)
             for field in reversed(used[name]):
-                if not field.metadata.get("argument"):
-                    help_text = texts(record).get(field.name, "")
-                    wrapped = _option(field, hints[field.name], help_text)(wrapped)
+                hint, help_text = hints_of(record)[field.name], texts(record)[field.name]
+                wrapped = _parameter(field, hint, help_text)(wrapped)
         return wrapped
 
     return add
 
 
-def _option(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
+def _parameter(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
     """Return click's decorator for one field."""
-    kind, repeated = _kind(hint)
+    option, (kind, repeated) = option_in(hint), _kind(hint)
     default = field.default
-    names = [*field.metadata.get("flags", ()), flag(field.name)]
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    type_ = click.Choice(choices) if choices else _TYPES.get(kind)
+    if option.argument:
+        return click.argument(field.name, type=type_)
+    names = [*option.flags, flag(field.name)]
     settings: dict[str, Any] = {"help": help_text}
     if kind is bool:
         if default is True:
@@ -112,12 +113,7 @@ def _option(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
         else:
             settings["is_flag"] = True
         return click.option(*names, field.name, default=default, show_default=default, **settings)
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    settings["type"] = click.Choice(choices) if choices else _TYPES[kind]
-    if "metavar" in field.metadata:
-        settings["metavar"] = field.metadata["metavar"]
-    if repeated:
-        settings["multiple"] = True
+    settings |= {"type": type_, "metavar": option.metavar, "multiple": repeated}
     if default is MISSING:
         settings["required"] = not repeated
     elif default not in (None, ()):
@@ -127,8 +123,11 @@ def _option(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
 
 def _kind(hint: Any) -> tuple[Any, bool]:
     """Return the type of one value, and whether there may be several."""
-    if get_origin(hint) in (Union, UnionType):
-        (hint,) = (part for part in get_args(hint) if part is not type(None))
-    if get_origin(hint) is tuple:
-        return get_args(hint)[0], True
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _kind(next(part for part in parts if part is not type(None)))
+    if origin is Annotated:
+        return _kind(parts[0])
+    if origin is tuple:
+        return _kind(parts[0])[0], True
     return hint, False

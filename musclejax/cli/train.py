@@ -5,9 +5,18 @@ import click
 from musclejax.app.process import configure
 from musclejax.app.recipe_options import TrainOptions
 from musclejax.cli.options import Command, record_options
+from musclejax.config.folder import recipe_titles
 
 
-@click.command(cls=Command)
+class _Command(Command):
+    """Ends its help with the recipes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Recipes"):
+            formatter.write_dl([*recipe_titles().items()])
+
+
+@click.command(cls=_Command)
 @record_options(options=TrainOptions)
 def train(options: TrainOptions) -> None:
     """Train one network: the thigh, the leg, or the thigh-or-leg classifier.

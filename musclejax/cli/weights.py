@@ -4,10 +4,8 @@ from pathlib import Path
 
 import click
 
-from musclejax.app.options import RandomWeights, WeightsExport
+from musclejax.app.options import ListOptions, RandomWeights, ShowOptions, WeightsExport
 from musclejax.cli.options import Group, record_options
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
 @click.group(cls=Group)
@@ -16,21 +14,20 @@ def weights() -> None:
 
 
 @weights.command("list")
-@_json
-def list_command(as_json: bool) -> None:
+@record_options(options=ListOptions)
+def list_command(options: ListOptions) -> None:
     """List the weights that ship with the package, one line each.
 
     Their names go to `musclejax segment --weights NAME`; a folder of your own goes there too.
     """
     from musclejax.app.weights import show_bundled
 
-    show_bundled(as_json=as_json)
+    show_bundled(options)
 
 
 @weights.command("show")
-@click.argument("name_or_dir")
-@_json
-def show(name_or_dir: str, as_json: bool) -> None:
+@record_options(options=ShowOptions)
+def show(options: ShowOptions) -> None:
     """Show all details of bundled weights or of a weights folder.
 
     License, training data, metrics, specification of the networks, versions and checksums.
@@ -42,7 +39,7 @@ def show(name_or_dir: str, as_json: bool) -> None:
     """
     from musclejax.app.weights import show_weights
 
-    show_weights(name_or_dir, as_json=as_json)
+    show_weights(options)
 
 
 @weights.command("init")

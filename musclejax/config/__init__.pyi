@@ -1,10 +1,10 @@
 from .defaults import config_hash as config_hash
 from .defaults import default_config as default_config
 from .defaults import from_dict as from_dict
+from .folder import recipe_names as recipe_names
 from .ranges import RANGES as RANGES
 from .ranges import Range as Range
 from .ranges import check_setting as check_setting
 from .ranges import check_settings as check_settings
 from .recipe import apply_settings as apply_settings
 from .recipe import load_recipe as load_recipe
-from .recipe import recipe_names as recipe_names

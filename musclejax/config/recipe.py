@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from musclejax.config.defaults import default_config
+from musclejax.config.folder import recipe_folder, recipe_names
 from musclejax.config.ranges import check_settings
 from musclejax.errors import InputError, did_you_mean
 from musclejax.files import flatten
@@ -18,11 +19,6 @@ from musclejax.files import flatten
 _TRUE, _FALSE, _NONE = ("true", "t", "1"), ("false", "f", "0"), ("none", "null")
 """As `ml_collections.config_flags` reads them, in any case."""
 _ACCEPTED = "a Python file whose get_config() returns default_config(), changed"
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship with the package."""
-    return sorted(path.stem for path in _recipe_folder().glob("[!_]*.py"))
 
 
 def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> ConfigDict:
@@ -35,16 +31,25 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Config
 
     Raises:
         InputError: If there is no such recipe; if it fails, with file and line; or if a setting
-            does not exist or is out of range.
+            does not exist or is out of range, with file and, if found, line.
     """
     file = Path(name_or_file)
     if file.suffix != ".py":
-        file = _recipe_folder() / f"{name_or_file}.py"
+        file = recipe_folder() / f"{name_or_file}.py"
     if not file.is_file():
         names = recipe_names()
         accepted, hint = f"a file, or {', '.join(names)}", did_you_mean(str(name_or_file), names)
         raise InputError("recipe", str(name_or_file), accepted, hint)
-    return apply_settings(_execute(file), changes)
+    config = _execute(file)
+    try:
+        return apply_settings(config, changes)
+    except InputError as error:
+        if error.subject not in flatten(config):  # a change that cannot be, which is named
+            raise
+        line = _line_of(file, error.subject)
+        where = f"{file}, line {line}" if line else str(file)
+        subject = f"{where}: {error.subject}"
+        raise InputError(subject, error.found, error.accepted, error.remedy) from None
 
 
 def apply_settings(config: ConfigDict, changes: Iterable[str]) -> ConfigDict:
@@ -58,7 +63,7 @@ def apply_settings(config: ConfigDict, changes: Iterable[str]) -> ConfigDict:
         InputError: If a setting does not exist, has another type, or is out of range.
     """
     config = config.copy_and_resolve_references()
-    names = flatten(config)
+    names, changed = flatten(config), set()
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals or name not in names:
@@ -69,7 +74,12 @@ def apply_settings(config: ConfigDict, changes: Iterable[str]) -> ConfigDict:
         except (TypeError, ValueError, SyntaxError):
             accepted = f"a value like the default, {names[name]!r}"
             raise InputError(f"--set {name}", repr(text), accepted) from None
-    check_settings(config)
+        changed.add(name)
+    try:
+        check_settings(config)
+    except InputError as error:
+        option = "--set " if error.subject in changed else ""
+        raise InputError(f"{option}{error.subject}", error.found, error.accepted) from None
     return config
 
 
@@ -146,8 +156,9 @@ def _failure(file: Path, error: BaseException) -> InputError:
     return InputError(where, found[:300], _ACCEPTED)
 
 
-def _recipe_folder() -> Path:
-    """Return `configs/`: inside an installed package, beside it in a source tree."""
-    package = Path(__file__).parents[1]
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
+def _line_of(file: Path, setting: str) -> int | None:
+    """Return the last line of a recipe that assigns a setting under its full name, if any does."""
+    nodes = [*ast.walk(ast.parse(file.read_bytes()))]
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    named = [t.lineno for t in targets if f".{ast.unparse(t)}".endswith(f".{setting}")]
+    return max(named, default=None)

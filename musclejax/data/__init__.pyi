@@ -3,14 +3,14 @@ from .augment import Limbs as Limbs
 from .batches import Batch as Batch
 from .batches import make_batch as make_batch
 from .batches import prefetch as prefetch
-from .check import CaseReport as CaseReport
-from .check import DatasetReport as DatasetReport
 from .check import check_dataset_steps as check_dataset_steps
 from .dataset import IGNORE as IGNORE
 from .dataset import Case as Case
 from .dataset import Dataset as Dataset
 from .dataset import read_case as read_case
 from .dataset import read_dataset as read_dataset
+from .report import CaseReport as CaseReport
+from .report import DatasetReport as DatasetReport
 from .sampler import Sampler as Sampler
 from .sampler import SliceSampler as SliceSampler
 from .sampler import make_samplers as make_samplers

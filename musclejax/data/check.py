@@ -1,59 +1,17 @@
 """All errors of a dataset at once, before anything is trained on it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from musclejax import anatomy
 from musclejax.data.dataset import IGNORE, Case, Dataset, content_of, read_case
+from musclejax.data.report import CaseReport, DatasetReport
 from musclejax.data.scan_warnings import scan_warnings
 from musclejax.data.split import given_splits
 from musclejax.errors import InputError
 from musclejax.loops import Advance
 from musclejax.scan.volume import check
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """Contents of one case.
-
-    Attributes:
-        case: The case.
-        region: Region of its muscles; "" if it is unusable.
-        shape: Size of the array.
-        spacing_mm: Distance between voxels.
-        annotated: Indices of the slices that show any muscle, counted from the feet.
-        slices: Number of all slices.
-        muscles: Abbreviation -> voxels.
-        content: Of the intensities; the same for copies of a scan.
-        warnings: See `scan_warnings`.
-    """
-
-    case: Case
-    region: str = ""
-    shape: tuple[int, ...] = ()
-    spacing_mm: tuple[float, ...] = ()
-    annotated: tuple[int, ...] = ()
-    slices: int = 0
-    muscles: dict[str, int] | None = None
-    content: str = ""
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass
-class DatasetReport:
-    """Contents and faults of a dataset.
-
-    Attributes:
-        cases: A report per case.
-        errors: Faults that training must not begin with, one line each.
-        warnings: Peculiarities that training can live with, one line each.
-    """
-
-    cases: list[CaseReport] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def check_dataset_steps(dataset: Dataset) -> Generator[Advance, None, DatasetReport]:

@@ -16,6 +16,8 @@ from .result import Decision as Decision
 from .result import Evaluation as Evaluation
 from .run import CaseDone as CaseDone
 from .run import CaseFailed as CaseFailed
+from .run import CaseRead as CaseRead
+from .run import CaseSegmented as CaseSegmented
 from .run import Source as Source
 from .run import evaluate as evaluate
 from .run import evaluate_steps as evaluate_steps

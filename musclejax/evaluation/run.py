@@ -35,6 +35,27 @@ from musclejax.scan.grid import to_model_grid
 from musclejax.scan.volume import check
 
 
+class CaseRead(NamedTuple):
+    """The reference of a case and its prediction.
+
+    Attributes:
+        pair: Both.
+        decision: The classifier's; None if there is none.
+        found: The segmentation, if weights have made it.
+    """
+
+    pair: Pair
+    decision: Decision | None = None
+    found: Segmentation | None = None
+
+
+class CaseSegmented(NamedTuple):
+    """Weights have segmented a case, which is compared next; an error thrown in fails the case."""
+
+    case: Case
+    found: Segmentation
+
+
 class CaseDone(NamedTuple):
     """A case is compared."""
 
@@ -53,8 +74,7 @@ class CaseFailed(NamedTuple):
         return describe_error(self.error)
 
 
-Event = Advance | CaseDone | CaseFailed
-Save = Callable[[Case, Segmentation], None]
+Event = Advance | CaseSegmented | CaseDone | CaseFailed
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +84,13 @@ class Source:
     Attributes:
         what: Both, in one line.
         dataset: The references.
-        read: Reads the reference of a case and makes or reads its prediction; also returns the
-            classifier's decision, None if there is none.
+        read: Reads the reference of a case and makes or reads its prediction.
         warnings: What a reader must know before relying on the numbers.
     """
 
     what: str
     dataset: Dataset
-    read: Callable[[Case], tuple[Pair, Decision | None]]
+    read: Callable[[Case], CaseRead]
     warnings: tuple[str, ...] = ()
 
 
@@ -93,34 +112,28 @@ def from_folders(
     dataset = read_references(reference, region)
     numbers = read_numbers(prediction, dataset, whose_numbers)
 
-    def read(case: Case) -> tuple[Pair, None]:
-        return read_pair(case, dataset, find_prediction(prediction, case), numbers), None
+    def read(case: Case) -> CaseRead:
+        return CaseRead(read_pair(case, dataset, find_prediction(prediction, case), numbers))
 
     what = f"Predictions in {prediction} against references in {reference}{numbers.source}"
     return Source(what, dataset, read)
 
 
-def from_weights(
-    weights: Weights,
-    data: Path,
-    options: SegmentOptions = DEFAULTS,
-    save: Save | None = None,
-) -> Source:
+def from_weights(weights: Weights, data: Path, options: SegmentOptions = DEFAULTS) -> Source:
     """Segment the scans of a dataset and compare with its labels.
 
     Args:
         weights: The networks.
         data: The dataset.
         options: How the scans are segmented; their region is that of their labels.
-        save: Called with each case and its segmentation.
 
     Raises:
         InputError: If the dataset cannot be evaluated with these weights.
     """
     dataset = read_scans(data, weights)
 
-    def read(case: Case) -> tuple[Pair, Decision | None]:
-        return _predict(case, dataset, weights, options, save)
+    def read(case: Case) -> CaseRead:
+        return _predict(case, dataset, weights, options)
 
     what = f"Weights {weights.name} ({weights.hash}) on the dataset {data}"
     warnings = [weights.warning] if weights.warning else []
@@ -139,7 +152,8 @@ def evaluate_steps(
             Without one there are no pictures.
 
     Yields:
-        After each case `CaseDone` or `CaseFailed`, and `Advance` by cases.
+        `CaseSegmented` for each case that weights have segmented. After each case `CaseDone` or
+        `CaseFailed`, and `Advance` by cases.
 
     Returns:
         The evaluation; None if no case is left.
@@ -149,7 +163,10 @@ def evaluate_steps(
     for number, case in enumerate(cases, 1):
         event: Event
         try:
-            event = CaseDone(_compare(case, source, all_slices, scenes))
+            read = source.read(case)
+            if read.found is not None:
+                yield CaseSegmented(case, read.found)
+            event = CaseDone(_compare(case, read, all_slices, scenes))
             found.append(event.comparison)
         except Exception as error:
             # One case's surprise must not cost the rest.
@@ -210,13 +227,7 @@ def read_scans(folder: Path, weights: Weights) -> Dataset:
     return dataset
 
 
-def _predict(
-    case: Case,
-    dataset: Dataset,
-    weights: Weights,
-    options: SegmentOptions,
-    save: Save | None,
-) -> tuple[Pair, Decision | None]:
+def _predict(case: Case, dataset: Dataset, weights: Weights, options: SegmentOptions) -> CaseRead:
     """Segment a case with the network of its own region; the classifier only adds its decision."""
     volume, reference, region = read_case(case, dataset)
     check(volume, case.image)
@@ -232,17 +243,15 @@ def _predict(
         probabilities = classify(weights.networks[CLASSIFIER], scan.slices, options.geometry)
         best = max(probabilities, key=lambda name: probabilities[name])
         decision = Decision(best, probabilities[best], split(CLASSIFIER))
-    if save is not None:
-        save(case, found)
     final = replace(case, split=split(region))
-    return make_pair(final, dataset, volume, reference, found.labels), decision
+    pair = make_pair(final, dataset, volume, reference, found.labels)
+    return CaseRead(pair, decision, found)
 
 
-def _compare(case: Case, source: Source, all_slices: bool, scenes: Path | None) -> Comparison:
-    pair, decision = source.read(case)
-    comparison = compare(pair, all_slices=all_slices, decision=decision)
+def _compare(case: Case, read: CaseRead, all_slices: bool, scenes: Path | None) -> Comparison:
+    comparison = compare(read.pair, all_slices=all_slices, decision=read.decision)
     if scenes is not None:
-        save_scene(make_scene(pair), scenes / f"{case.name}.npz")
+        save_scene(make_scene(read.pair), scenes / f"{case.name}.npz")
     return comparison
 
 

@@ -1,7 +1,6 @@
 """An exported network against the network in JAX, on slices of real scans."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -9,17 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from musclejax.anatomy import TASKS
+from musclejax.export.result import Check
 from musclejax.models.network import Network
 from musclejax.samples import SAMPLES
 from musclejax.scan.grid import to_model_grid, to_thumbnails
 from musclejax.scan.intensity import normalize
 from musclejax.scan.study import load
 
-MIN_AGREEMENT = 0.9999
-"""Share of pixels (of slices, for the classifier) that must get the label that JAX gives."""
-MAX_DIFFERENCE = 1e-4
-"""Largest difference of a logit, as a share of the largest logit. Source: ours; rounding makes
-1e-6 to 1e-5."""
 SLICES = 4
 """Slices compared, from all sample scans of the network's regions together."""
 _SAMPLE_OF = {"thigh": "test_up", "leg": "test_low"}
@@ -28,26 +23,6 @@ _MARGIN = 3
 
 Outputs = Mapping[str, np.ndarray]
 """An exported network's "logits", classes last, and "labels"."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """How an exported network compares with JAX on real slices.
-
-    Attributes:
-        slices: Slices compared.
-        agreement: Share of equal labels.
-        difference: Largest difference of a logit, as a share of the largest logit.
-    """
-
-    slices: int
-    agreement: float
-    difference: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the two agree; NaN is no agreement."""
-        return self.agreement >= MIN_AGREEMENT and self.difference <= MAX_DIFFERENCE
 
 
 def compare(network: Network, run: Callable[[np.ndarray], Outputs]) -> Check:

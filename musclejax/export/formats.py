@@ -13,8 +13,9 @@ import numpy as np
 from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
 from musclejax.export import onnx, stablehlo
-from musclejax.export.check import MAX_DIFFERENCE, MIN_AGREEMENT, Check, Outputs, compare
+from musclejax.export.check import Outputs, compare
 from musclejax.export.metadata import network_metadata
+from musclejax.export.result import MAX_DIFFERENCE, MIN_AGREEMENT, Check
 from musclejax.files import staging_folder, write_json
 from musclejax.models.network import Network
 from musclejax.models.weights import Weights

@@ -1,6 +1,6 @@
+from .counts import describe as describe
+from .counts import receptive_fields as receptive_fields
 from .description import Description as Description
-from .description import describe as describe
-from .description import receptive_fields as receptive_fields
 from .fold import fold_batch_norm as fold_batch_norm
 from .initialization import draw_variables as draw_variables
 from .initialization import initialize as initialize

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from musclejax.errors import InputError
+from musclejax.options import Precision
 
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "nearest")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CONVOLUTIONS = ("xla", "onednn")
 _CHOICES = {
     "norm": NORMS,

@@ -2,7 +2,6 @@ from .batches import Prediction as Prediction
 from .batches import predict_labels as predict_labels
 from .batches import predict_regions as predict_regions
 from .engines import ENGINES as ENGINES
-from .engines import PRECISIONS as PRECISIONS
 from .engines import predict_function as predict_function
 from .engines import resolve as resolve
 from .engines import unavailable_reason as unavailable_reason

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, get_args
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,27 +20,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from musclejax.errors import InputError
+from musclejax.models import onnx_graph
 from musclejax.models.cpu import onednn, onednn_library
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
-from musclejax.prediction.options import Engine, Precision
+from musclejax.models.spec import PRECISIONS
+from musclejax.options import Precision
+from musclejax.prediction.options import Engine
 from musclejax.system import available_threads
 
-ENGINES: tuple[Engine, ...] = tuple(name for name in get_args(Engine) if name != "auto")
-"""onednn: JAX, its 3x3 convolutions computed by oneDNN."""
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-FASTEST_FIRST: tuple[Engine, ...] = ("openvino", "onnxruntime", "onednn", "jax")
-"""The order in which "auto" looks. Source: ours; benchmarks/bench_infer.csv, and threads/ there for
-onednn against jax."""
-_F32 = ("float32",)
-OFFERED = {"jax": PRECISIONS, "onednn": _F32, "onnxruntime": _F32, "openvino": PRECISIONS}
-"""Engine -> precisions. ONNX Runtime has no bfloat16 convolution for CPUs."""
-PACKAGES: dict[str, tuple[str, ...]] = {
-    "jax": (),
-    "onednn": (),  # a library, no module
-    "onnxruntime": ("onnx", "onnxruntime"),
-    "openvino": ("onnx", "openvino"),
-}
 INSTALL = "pip install 'musclejax[engines]'"
 STEPS = 255
 """Probabilities leave the engine as uint8 in steps of 1/255: four times less memory."""
@@ -48,6 +36,20 @@ STEPS = 255
 Images = Float[np.ndarray, "b h w 1"]
 Outputs = tuple[UInt8[Any, "b h w *classes"], ...]
 PredictFunction = Callable[[Images], Outputs]
+
+
+class Facts(NamedTuple):
+    """What distinguishes an engine; a row of `ENGINES`.
+
+    Attributes:
+        make: Makes the predict function: of a network, a precision, with or without probabilities.
+        precisions: Those that it computes in.
+        packages: Python packages that it needs beyond those that musclejax requires.
+    """
+
+    make: Callable[[Network, str, bool], PredictFunction]
+    precisions: tuple[Precision, ...] = ("float32",)
+    packages: tuple[str, ...] = ()
 
 
 def resolve(engine: str = "auto", precision: str = "float32") -> Engine:
@@ -65,26 +67,24 @@ def resolve(engine: str = "auto", precision: str = "float32") -> Engine:
     if precision not in PRECISIONS:
         raise InputError.choice("precision", precision, PRECISIONS)
     if engine == "auto":
-        return next(e for e in FASTEST_FIRST if not unavailable_reason(e, precision))
-    known = next((e for e in ENGINES if e == engine), None)
-    if known is None:
+        engine = next(e for e in reversed(ENGINES) if not unavailable_reason(e, precision))
+    elif engine not in ENGINES:
         raise InputError.choice("engine", engine, ("auto", *ENGINES))
-    reason = unavailable_reason(known, precision)
-    if reason:
+    elif reason := unavailable_reason(engine, precision):
         raise reason
-    return known
+    return cast(Engine, engine)
 
 
 def missing_packages(engine: str) -> list[str]:
     """Return the packages that the engine needs and that are not installed."""
-    return [package for package in PACKAGES[engine] if find_spec(package) is None]
+    return [package for package in ENGINES[engine].packages if find_spec(package) is None]
 
 
 def library_versions(engine: str) -> dict[str, str]:
     """Return the versions of the libraries that an engine adds to JAX."""
     if engine == "onednn":
         return {"onednn": onednn_library.version()}
-    return {package: version(package) for package in PACKAGES[engine]}
+    return {package: version(package) for package in ENGINES[engine].packages}
 
 
 @lru_cache(maxsize=8)
@@ -106,15 +106,16 @@ def predict_function(
     Raises:
         InputError: As `resolve`.
     """
-    return _MAKERS[resolve(engine, precision)](network, precision, probabilities)
+    return ENGINES[resolve(engine, precision)].make(network, precision, probabilities)
 
 
 def unavailable_reason(engine: str, precision: str) -> InputError | None:
     """Return why an engine cannot be used with a precision; None if it can."""
-    if precision not in OFFERED[engine]:
-        able = ", ".join(e for e, offered in OFFERED.items() if precision in offered)
+    offered = ENGINES[engine].precisions
+    if precision not in offered:
+        able = ", ".join(name for name, facts in ENGINES.items() if precision in facts.precisions)
         remedy = f"Engines with {precision}: {able}."
-        return InputError(f"engine {engine}", precision, ", ".join(OFFERED[engine]), remedy)
+        return InputError(f"engine {engine}", precision, ", ".join(offered), remedy)
     missing = missing_packages(engine)
     absent = onednn.unavailable_reason() if engine == "onednn" else ""
     if missing or absent:
@@ -201,18 +202,19 @@ def _openvino_function(network: Network, precision: str, probabilities: bool) ->
     return predict
 
 
-_MAKERS: dict[str, Callable[[Network, str, bool], PredictFunction]] = {
-    "jax": _jax_function,
-    "onednn": _onednn_function,
-    "onnxruntime": _onnxruntime_function,
-    "openvino": _openvino_function,
+ENGINES: dict[str, Facts] = {
+    "jax": Facts(_jax_function, PRECISIONS),
+    "onednn": Facts(_onednn_function),  # JAX, its 3x3 convolutions by oneDNN: a library, no package
+    "onnxruntime": Facts(_onnxruntime_function, packages=("onnx", "onnxruntime")),
+    "openvino": Facts(_openvino_function, PRECISIONS, ("onnx", "openvino")),
 }
+"""Slowest first: "auto" takes the last one that can be used. ONNX Runtime has no bfloat16
+convolution for CPUs. Source of the order: ours; benchmarks/bench_infer.csv, and threads/ there for
+onednn against jax."""
 
 
 def _graph(network: Network, probabilities: bool) -> bytes:
     """Return the network as a serialized ONNX model that ends in uint8."""
-    from musclejax.models import onnx_graph
-
     module, variables = fold_batch_norm(network)
     outputs = ["labels", "confidence"] + ["probabilities"] * probabilities
     model = onnx_graph.build(module.spec, network.task, variables["params"], outputs)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from musclejax.errors import InputError
-from musclejax.options import check_choices
+from musclejax.options import Precision, check_choices
 
 Engine = Literal["auto", "jax", "onednn", "onnxruntime", "openvino"]
-Precision = Literal["float32", "bfloat16"]
 BATCH_SIZE = 4
 """Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
 and 1.07 s per slice on two AVX2 cores."""

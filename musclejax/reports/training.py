@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from tensorboardX import SummaryWriter
 
 from musclejax.files import staging_folder
 from musclejax.reports.style import literal
 from musclejax.training.workdir import read_metrics
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
 
 CURVES = "curves.png"
 EVENTS = "tensorboard"
@@ -77,7 +75,7 @@ def draw_run(run: Path, title: str) -> None:
         draw_curves(read_metrics(run), title, stage / CURVES)
 
 
-def open_events(run: Path, epoch: int) -> "SummaryWriter":
+def open_events(run: Path, epoch: int) -> SummaryWriter:
     """Open an event file for TensorBoard; close it in the end.
 
     Args:
@@ -85,12 +83,10 @@ def open_events(run: Path, epoch: int) -> "SummaryWriter":
         epoch: First epoch to write. TensorBoard forgets events of this and later epochs that an
             earlier process wrote.
     """
-    from tensorboardX import SummaryWriter
-
     return SummaryWriter(str(run / EVENTS), purge_step=epoch)
 
 
-def write_events(writer: "SummaryWriter", metrics: Mapping[str, Any]) -> None:
+def write_events(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
     """Add the figures of an epoch: one chart per figure, training and validation as its tags."""
     for name, value in metrics.items():
         split, _, figure = name.partition("_")

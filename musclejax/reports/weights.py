@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from musclejax.anatomy import TASKS
-from musclejax.models.description import describe
+from musclejax.models.counts import describe
 from musclejax.models.provenance import Provenance
 from musclejax.models.weights import Weights
 

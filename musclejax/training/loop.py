@@ -1,7 +1,6 @@
 """The training loop: epochs of steps, validation, plateau rule, checkpoints."""
 
 import math
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -48,10 +47,10 @@ def train_steps(
     run: Path,
     variables: dict[str, Any],
     *,
+    clock: Callable[[], float],
     resume: bool = False,
     epochs: int | None = None,
     record: Mapping[str, Any] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[TrainEvent, bool | None, list[dict[str, Any]]]:
     """Train until the epochs are done; yield after each step and each epoch.
 
@@ -64,11 +63,11 @@ def train_steps(
         data: From `setup.load_data`.
         run: Folder of the run.
         variables: To start from, unless `resume` is set and a checkpoint is there.
+        clock: Seconds; only differences count. They are recorded, and rule when to save.
         resume: Resume the run in the folder; the result is the same, bit for bit, as without a
             stop.
         epochs: Epochs in all; `config.train.epochs` if None.
         record: JSON-able; goes into `run.json`.
-        clock: Seconds; only differences count.
 
     Returns:
         The metrics of every epoch.

@@ -1,7 +1,6 @@
 """Hyperband: many short trials, the best of which are promoted; learning rate, dropout, L2."""
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
@@ -191,7 +190,13 @@ def ranked(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(done, key=lambda e: (-e.value, -e.budget, e.trial))
 
 
-def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Task) -> Outcome:
+def attempt(
+    run_trial: RunTrial,
+    clock: Callable[[], float],
+    config: dict[str, Any],
+    workdir: Path,
+    task: Task,
+) -> Outcome:
     """Train one trial up to its budget; a failure is an outcome, not an error.
 
     The trial is locked meanwhile: a cluster may take a worker for lost that still runs.
@@ -204,7 +209,7 @@ def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Ta
     metric = settings.tune.metric
     folder = trial_folder(workdir, task.trial)
     folder.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
+    begin = clock()
     metrics: dict[str, float] = {}
     try:
         with locked(folder.with_suffix(".lock"), wait=True):
@@ -217,7 +222,7 @@ def attempt(run_trial: RunTrial, config: dict[str, Any], workdir: Path, task: Ta
         # One trial's surprise must not cost the others.
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         failed = " ".join(f"{kind}{error}".split())[:300]
-    return Outcome(metrics, round(time.perf_counter() - begin, 3), failed)
+    return Outcome(metrics, round(clock() - begin, 3), failed)
 
 
 def in_process(tasks: list[Task], attempt: Attempt) -> Outcomes:
@@ -235,6 +240,8 @@ def search_steps(
     run_trial: RunTrial,
     entries: Iterable[Entry],
     runner: Runner = in_process,
+    *,
+    clock: Callable[[], float],
 ) -> Generator[Entry, None, list[Entry]]:
     """Train all trials of hyperband that are not finished yet; yield each finished task.
 
@@ -247,6 +254,7 @@ def search_steps(
         run_trial: Trains a trial; see `RunTrial`.
         entries: Finished tasks of an earlier call with the same recipe.
         runner: Attempts the tasks, here or elsewhere.
+        clock: Seconds, of which each outcome has its own; a cluster gets it by pickle.
 
     Returns:
         All finished tasks, in the order of brackets, rungs and trials.
@@ -259,7 +267,7 @@ def search_steps(
     check_entries(config, finished)
     first = ready_tasks(rungs, finished)
     begun, further = set(first), None
-    attempt_task = partial(attempt, run_trial, config.to_dict(), workdir)
+    attempt_task = partial(attempt, run_trial, clock, config.to_dict(), workdir)
     with closing(runner(first, attempt_task)) as outcomes:
         while True:
             try:

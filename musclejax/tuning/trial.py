@@ -1,7 +1,7 @@
 """One trial of a search is one training run, which ends at a budget and resumes from there."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,12 @@ _FIGURES = ("train_", "validation_")
 
 
 def trial_steps(
-    config: ConfigDict, epochs: int, workdir: Path, *, data_folders: Sequence[Path]
+    config: ConfigDict,
+    epochs: int,
+    workdir: Path,
+    *,
+    data_folders: Sequence[Path],
+    clock: Callable[[], float],
 ) -> Generator[TrainEvent, bool | None, dict[str, float]]:
     """Train from the last checkpoint in the trial's folder up to `epochs` epochs in all.
 
@@ -27,6 +32,7 @@ def trial_steps(
         epochs: The budget.
         workdir: Folder of the trial.
         data_folders: Datasets.
+        clock: As for `train_steps`.
 
     Returns:
         The figures of the last epoch.
@@ -37,7 +43,14 @@ def trial_steps(
     variables, start = initial_variables(config, None)
     data = load_search_data(data_folders, config)
     history = yield from train_steps(
-        config, data, workdir, variables, resume=True, epochs=epochs, record={"start": start}
+        config,
+        data,
+        workdir,
+        variables,
+        clock=clock,
+        resume=True,
+        epochs=epochs,
+        record={"start": start},
     )
     last = history[-1] if history else {}
     # The rest of the line is about the run; a muscle that is nowhere has no figure.

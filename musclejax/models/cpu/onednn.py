@@ -31,8 +31,7 @@ def unavailable_reason() -> str:
     return onednn_library.unavailable_reason() or xla_ffi.unavailable_reason()
 
 
-@jax.custom_vjp
-def convolution(
+def _convolution(
     x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
 ) -> Float[Array, "b h w d"]:
     """Convolve 3 x 3 with zero padding that keeps height and width.
@@ -41,6 +40,9 @@ def convolution(
         OneDNNError: If the library cannot be used here.
     """
     return _call("forward", (*x.shape[:3], kernel.shape[3]), x, kernel)
+
+
+convolution: jax.custom_vjp[Array] = jax.custom_vjp(_convolution)
 
 
 def _convolution_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:

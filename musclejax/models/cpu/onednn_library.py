@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
+from musclejax.system import available_threads
+
 PACKAGE = "onednn-cpu-gomp"
 PATH_VARIABLE = "MUSCLEJAX_ONEDNN"
 MAJOR = 3
@@ -84,8 +86,7 @@ def _threads() -> int:
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal():
         return int(limit)
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return available_threads()
 
 
 @lru_cache(maxsize=1)
