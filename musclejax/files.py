@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from musclejax.errors import InputError, one_line
+from musclejax.system import newer_than_this
 
 DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Numbers of the errors that a full disk, or one's share of it, raises."""
@@ -235,7 +236,7 @@ def check_manifest(file: Path, provenance: Mapping[str, Any], option: str) -> No
 
     Raises:
         InputError: If the folder holds another dataset, or files of other settings; with the
-            differences.
+            differences, and the versions if a later musclejax has made them.
     """
     settings = json.loads(json.dumps(provenance))
     if not file.is_file():
@@ -251,8 +252,10 @@ def check_manifest(file: Path, provenance: Mapping[str, Any], option: str) -> No
     if changes:
         shown = "; ".join(changes[:3]) + ("; ..." if len(changes) > 3 else "")
         found = f"files of other settings ({shown})"
-        remedy = f"Give those settings, or another {option}."
-        raise InputError(file.parent, found, "the settings that it began with", remedy)
+        later = newer_than_this(known.get("musclejax"))
+        remedy = later or f"Give those settings, or another {option}."
+        subject = file if later else file.parent
+        raise InputError(subject, found, "the settings that it began with", remedy)
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -232,6 +232,10 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     assert json.loads((out / "evaluate.json").read_text())["what"] != "what"  # the earlier stands
     save(replace(again, scenes=None), out)
     assert not list(out.glob("*.png"))
+    record = json.loads((out / "evaluate.json").read_text())
+    (out / "evaluate.json").write_text(json.dumps({**record, "remark": "checked"}))
+    with pytest.raises(InputError, match=r"evaluate.json: found a file that was edited"):
+        save(replace(again, scenes=None), out)
 
 
 def with_segmentation(read: Callable[[Case], CaseRead], case: Case) -> CaseRead:

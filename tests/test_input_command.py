@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
+from matplotlib.image import imread
 from matplotlib.text import Text
 
 from musclejax import files
@@ -27,7 +29,7 @@ from musclejax.app import console, one_scan, process, stop
 from musclejax.app.work import Scan, failure
 from musclejax.errors import InputError
 from musclejax.files import file_sha256, read_json, staging_folder, transient_lock
-from musclejax.loops import Stage
+from musclejax.loops import Stage, result_of
 from musclejax.reports import contact_sheet, run_record, segmentation, tables
 from musclejax.reports.style import literal
 from musclejax.scan.source import read_source
@@ -251,6 +253,43 @@ def test_edited_files_are_replaced_only_on_request_and_kept(
     }
 
 
+def test_an_edited_record_is_replaced_only_on_request_and_kept(
+    segment: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Ours: a remark that a person writes into the record was lost with --overwrite."""
+    path, file = scan(tmp_path / "a.nii.gz"), tmp_path / "out" / "a_run.json"
+    segment(path)
+    known = record(file.parent, "a")
+    assert [*known][-1] == "record_sha256"
+    file.write_text(json.dumps(dict(reversed(known.items()))))  # only laid out anew
+    assert segment(path, "--overwrite").exit_code == 0
+    remark = json.dumps({**record(file.parent, "a"), "remark": "checked by RG"})
+    file.write_text(remark)
+    assert "already done" in segment(path).stdout
+    result = segment(path, "--overwrite")
+    assert result.exit_code == 1
+    assert "a_run.json: found a file that musclejax did not write" in result.stderr
+    assert file.read_text() == remark
+    assert segment(path, "--overwrite-edited").exit_code == 0
+    assert (file.parent / "a_run.json.bak").read_text() == remark
+    assert "remark" not in record(file.parent, "a")
+    assert len([*file.parent.glob("*.bak")]) == 1
+
+
+def test_a_record_of_a_later_version_names_both(
+    segment: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Ours: its checksums may be named otherwise, so that nothing vouches for the labels."""
+    path, file = scan(tmp_path / "a.nii.gz"), tmp_path / "out" / "a_run.json"
+    segment(path)
+    known = record(file.parent, "a")
+    later = {**known, "versions": {"musclejax": "9.1"}, "files": [known["files"]]}
+    file.write_text(json.dumps(run_record.seal(later)))
+    result = segment(path, "--overwrite")
+    assert result.exit_code == 1
+    assert "made by musclejax 9.1; this is 0" in result.stderr
+
+
 def test_an_edit_while_the_scan_is_segmented_stays(
     segment: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +328,7 @@ def test_files_of_an_earlier_run_that_are_not_written_again_go(
     known = record(out, "a")
     (out / "a_probabilities.nii.gz").write_bytes(b"of old")
     known["files"]["a_probabilities.nii.gz"] = file_sha256(out / "a_probabilities.nii.gz")
+    known = run_record.seal(known)
     (out / "a_run.json").write_text(json.dumps(known))
     assert segment(path, "--overwrite").exit_code == 0
     assert not (out / "a_probabilities.nii.gz").exists()
@@ -372,6 +412,35 @@ def test_a_record_that_is_no_file_is_not_read(tmp_path: Path) -> None:
 def test_what_is_no_record_is_read_as_none(damaged: bytes, tmp_path: Path) -> None:
     (tmp_path / "a_run.json").write_bytes(damaged)
     assert run_record.read_record(tmp_path, "a") is None
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
+def drawn(path: Path, *warnings: str) -> np.ndarray:
+    """Return the contact sheet of one slice with these warnings, 0 to 1."""
+    data = np.zeros((24, 8, 1), np.float32)
+    data[4:20, 2:6] = 1
+    result = result_of(pretend_steps(Volume(data, np.eye(4), "a")))
+    contact_sheet.draw(replace(result, warnings=warnings), path, panels=1)
+    return np.asarray(imread(path))[..., :3]
+
+
+def test_the_picture_shows_warnings(tmp_path: Path) -> None:
+    """Ours: a strip under the title in orange, a line more for each that finds no room."""
+    plain, one = drawn(tmp_path / "a.png"), drawn(tmp_path / "b.png", "look at it")
+    three = drawn(tmp_path / "c.png", *("look at every picture of it " * 6,) * 3)
+
+    def strip(image: np.ndarray) -> int:
+        """Return the number of rows with a text in orange, matplotlib's (255, 165, 0)."""
+        rows = np.abs(image[: image.shape[0] - len(plain) + 66] - [1, 165 / 255, 0]).max(-1) < 0.1
+        return int(rows.any(1).sum())
+
+    assert strip(plain) == 0
+    assert 0 < strip(one) < 20
+    assert one.shape == plain.shape
+    assert strip(three) > 3 * strip(one)
+    assert len(three) > len(plain)
 
 
 # Texts -------------------------------------------------------------------------------------------

@@ -90,7 +90,11 @@ def checked(folder: Path) -> DatasetReport:
 
 LABELS: list[tuple[str, dict[str, Any], str | dict[int, Any]]] = [
     # origin, contents of dataset.json, what the numbers mean or the error
-    ("nnUNet issues 2500, 2868", {"labels": {"SAR": 0, "RF": 1}}, r"label 'SAR': 0; .*background"),
+    (
+        "MIC-DKFZ/nnUNet#2500, #2868",
+        {"labels": {"SAR": 0, "RF": 1}},
+        r"label 'SAR': 0; .*background",
+    ),
     ("ours", {"labels": {"VL": 1, "ignore": 0}}, "'ignore': 0; .*0 is the background"),
     ("ours", {"labels": {"background": 5, "VL": 1}}, "label 'background': 5; accepted: 0"),
     ("PyTorch's ignore_index", {"labels": {"VL": 1, "ignore": -1}}, {1: ("thigh", 1), -1: IGNORE}),
@@ -100,7 +104,7 @@ LABELS: list[tuple[str, dict[str, Any], str | dict[int, Any]]] = [
     ("ours", {"labels": {"AM": 6, "ignore": 6}}, "number 6 for 'AM' and for 'ignore'"),
     ("ours", {"labels": {"SAR": 1, "Sartorius": 2}}, "'SAR' and 'Sartorius', which are one muscle"),
     (
-        "nnUNet issues 946, 1952: version 1",
+        "MIC-DKFZ/nnUNet#946, #1952: version 1",
         {"labels": {"0": "background", "1": "SAR", "2": "rectus femoris"}},
         {1: ("thigh", 5), 2: ("thigh", 4)},
     ),
@@ -270,7 +274,7 @@ def moved(**by: Any) -> np.ndarray:
             r"by up to 8\.7\d mm \(\d",
         ),
         ("ours: half a pixel, from resampling", moved(_0_3=0.371), "by up to 0.371 mm"),
-        ("issue 27, C2.3", moved(_1_1=np.nan), "singular or not finite"),
+        ("ours", moved(_1_1=np.nan), "singular or not finite"),
         ("ours: flat", moved() @ np.diag([1, 1, 0, 1]), "singular or not finite"),
     ],
 )
@@ -305,7 +309,7 @@ def test_labels_of_another_shape_are_refused(tiny: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["imagesTr", "labelsTr"])
 def test_hidden_files_are_no_cases(folder: str, tiny: Path) -> None:
-    """spatialdata-io issue 260, openneuro issue 2520: `._` files that macOS leaves."""
+    """scverse/spatialdata-io#260, OpenNeuroOrg/openneuro#2520: `._` files that macOS leaves."""
     for path in list((tiny / folder).iterdir()):
         (tiny / folder / f"._{path.name}").write_bytes(b"\0\5\26\7Mac OS X")
     report = checked(tiny)
@@ -437,7 +441,7 @@ def test_what_reading_decided_is_reported_once_before_training(
 
 
 def test_a_run_knows_its_scans_and_those_before_it(leg: Path, tmp_path: Path) -> None:
-    """nnUNet issue 2476: a fold continued from another."""
+    """MIC-DKFZ/nnUNet#2476: a fold continued from another."""
     config = load_recipe("tiny", ["task=leg", "data.crop_px=(48, 96)"])
     first = load_data([leg], config)
     (scan,) = first.record["train"]["scans"]
@@ -512,10 +516,10 @@ RECORD = {
     [
         ("A case_1 P1 c1", "train"),
         ("moved renamed X1 c1", "train"),  # the same voxels
-        ("A visit_2 P1 c8", "train"),  # nnUNet issue 2688: a second scan of a training subject
+        ("A visit_2 P1 c8", "train"),  # MIC-DKFZ/nnUNet#2688: a second scan of a training subject
         ("A visit_2 P3 c8", "validation"),
         ("A case_7 P7 c7", "test"),
-        ("B case_1 Q1 b1", "test"),  # nnUNet issue 1871: another hospital's case_1
+        ("B case_1 Q1 b1", "test"),  # MIC-DKFZ/nnUNet#1871: another hospital's case_1
         ("B case_1 P1 b1", "unknown"),  # perhaps another hospital's P1
         ("A case_1 P1 b1", "unknown"),  # another folder of this name: other voxels
         ("Z case_9 P9 c9", "train"),  # seen by the weights that the training began with

@@ -158,7 +158,7 @@ MOSAIC = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
 
 # Input -> words of each of its notes, in order.
 ACCEPTED: dict[str, tuple[Make, list[str]]] = {
-    # pydicom issue 150: Siemens B17 exports, implicit VR
+    # pydicom/pydicom#150: Siemens B17 exports, implicit VR
     "none has the mark": (unmarked(0, implicit=True), []),
     "three lack the mark": (unmarked(3, implicit=True), []),
     "none has the mark, explicit": (unmarked(0, implicit=False), []),
@@ -166,7 +166,7 @@ ACCEPTED: dict[str, tuple[Make, list[str]]] = {
     "deflated": (encoded(DeflatedExplicitVRLittleEndian), []),  # ours
     # pydicom pull request 2066: unused bits are to be ignored
     "overlay in the pixels": (series(overlay), []),
-    # dcm2niix issue 553: Siemens XA30 leaves the word in files that are none
+    # rordenlab/dcm2niix#553: Siemens XA30 leaves the word in files that are none
     "MOSAIC of several frames": (multi_frame(ImageType=MOSAIC), []),
     "frames counted as 0": (setting(NumberOfFrames=0), []),  # ours
     "frames of reference": (
@@ -174,7 +174,7 @@ ACCEPTED: dict[str, tuple[Make, list[str]]] = {
         ["2 frames of reference in one series"],
     ),
     "a stated step of half the step": (
-        setting(SpacingBetweenSlices=2.5, SliceThickness=2.5),  # dcm2niix issue 927
+        setting(SpacingBetweenSlices=2.5, SliceThickness=2.5),  # rordenlab/dcm2niix#927
         ["slices 5 mm apart, 2.5 mm by the header: are slices missing?"],
     ),
     "a stated gap": (setting(SpacingBetweenSlices=0.5, SliceThickness=4.5), []),  # ours
@@ -204,7 +204,7 @@ def test_what_is_accepted(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.parametrize("step_mm", [5.0, 5.05, 4.97, 1.25, 0.6])
 def test_positions_rounded_to_a_tenth(tmp_path: Path, step_mm: float) -> None:
-    """As GE rounds them (dcm2niix issue 325); 0.6 mm is the thinnest that survives five steps."""
+    """As GE rounds them (rordenlab/dcm2niix#325); 0.6 mm is the thinnest to survive five steps."""
     rounded(step_mm)(tmp_path / "s")
     volume = load(tmp_path / "s")
     assert abs(volume.spacing_mm[2] - step_mm) * 5 < ROUNDING_MM

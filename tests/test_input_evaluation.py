@@ -71,9 +71,9 @@ def with_record(labels: np.ndarray, path: Path) -> None:
 JSON = json.dumps({"labels": OWN})
 WHOSE = [
     # origin, writer, whose numbers, name, dataset.json beside it, --numbers, DSC or error
-    ("nnUNet issue 1310", plain, "own", "a", JSON, "", 1),
-    ("nnUNet issue 1310, without dataset.json", plain, "own", "a", "", "", "that may be"),
-    ("nnUNet issue 1310, without dataset.json", plain, "own", "a", "", "dataset", 1),
+    ("MIC-DKFZ/nnUNet#1310", plain, "own", "a", JSON, "", 1),
+    ("MIC-DKFZ/nnUNet#1310, without dataset.json", plain, "own", "a", "", "", "that may be"),
+    ("MIC-DKFZ/nnUNet#1310, without dataset.json", plain, "own", "a", "", "dataset", 1),
     ("ours: named as segment does", plain, "our", "a_labels", "", "", 1),
     ("ours: names in the header", with_names, "our", "a", "", "", 1),
     ("ours: a record beside it", with_record, "our", "a", "", "", 1),
@@ -114,7 +114,7 @@ def test_whose_numbers_predictions_have(
 
 
 def test_the_reference_labels_are_a_perfect_prediction(reference: Path, tmp_path: Path) -> None:
-    """Case 10 of the issue: DSC 0.13 once. The dataset lies above its label folder."""
+    """MIC-DKFZ/nnUNet#1310: DSC 0.13 once. The dataset lies above its label folder."""
     assert dsc(reference / "labelsTr", reference) == 1
     source = from_folders(reference, reference / "labelsTr")
     assert source.what.endswith(f"their numbers by {reference / 'dataset.json'}")
@@ -237,9 +237,9 @@ SPLITS: list[tuple[str, Weights, dict[str, str], str]] = [
     # origin, weights, what differs from the case that was trained on, expected split
     ("ours", TRAINED, {}, "train"),
     ("ours: cases.csv was changed since", TRAINED, {"split": "test"}, "train"),
-    ("nnUNet issue 2688", TRAINED, {"name": "a_visit2", "content": "c2"}, "train"),
-    ("nnUNet issue 1871", TRAINED, {"subject": "Q1", "content": "c2"}, "test"),
-    ("nnUNet issue 1871", TRAINED, {"content": "c2"}, "unknown"),
+    ("MIC-DKFZ/nnUNet#2688", TRAINED, {"name": "a_visit2", "content": "c2"}, "train"),
+    ("MIC-DKFZ/nnUNet#1871", TRAINED, {"subject": "Q1", "content": "c2"}, "test"),
+    ("MIC-DKFZ/nnUNet#1871", TRAINED, {"content": "c2"}, "unknown"),
     ("ours: somebody knows", TRAINED, {"content": "c2", "split": "test"}, "test"),
     ("ours: unseen slices", TRAINED, {"subject": "Q", "content": "c", "split": "unseen"}, "unseen"),
     ("the weights of 2021", weights({}), {}, "unknown"),

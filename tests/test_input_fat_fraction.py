@@ -1,8 +1,8 @@
 """Fat-fraction maps: their unit, their place, what is measured in them, and those that are refused.
 
-Origins: issue "silent wrong answers", A6, for the kinds; the figures behind the bounds come from
-IDEAL fat and water images of two patients (huashan_thigh, Apache-2.0): interquartile range over
-median of the fat around the muscles 0.08 to 0.18 in fractions, 0.30 to 0.38 in images.
+Origins: ours; the figures behind the bounds come from IDEAL fat and water images of two patients
+(huashan_thigh, Apache-2.0): interquartile range over median of the fat around the muscles 0.08 to
+0.18 in fractions, 0.30 to 0.38 in images.
 """
 
 import json

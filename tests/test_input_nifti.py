@@ -402,7 +402,7 @@ def test_a_damaged_file_is_one_line(name: str, tmp_path: Path) -> None:
 
 
 def test_every_flipped_bit_of_packed_voxels_is_found(tmp_path: Path) -> None:
-    """31 of 40 flipped bits once loaded (issue: the checksum was never read)."""
+    """Ours: 31 of 40 flipped bits once loaded, as the checksum was never read."""
     contents = packed(WHOLE)
     for at in range(10, len(contents), 7):
         path = tmp_path / "s.nii.gz"

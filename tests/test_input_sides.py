@@ -220,6 +220,28 @@ def test_sides(case: Case, name: str) -> None:
         assert found.warnings == ()
 
 
+UPPER = {
+    # The column between the limbs, by eye, on the pictures. Thigh_001 was taken for a leg.
+    "test_up": ("thigh", "gap", 79),
+    "thighB": ("thigh", "muscles", 62),
+    "Thigh_001": ("leg", "muscles", 63),
+    "Thigh_002": ("thigh", "muscles", 63),
+}
+
+
+@pytest.mark.parametrize("name", UPPER)
+def test_upper_slices_alone(name: str) -> None:
+    """`cases/scan/touching_thighs.py`: all was on one side. The labels are predictions."""
+    region, method, middle = UPPER[name]
+    image = nib.load(STORED / f"upper_{name}.nii.gz")
+    stored = np.asarray(image.dataobj)
+    body, labels = (stored > 0).astype(np.float32), np.where(stored == 255, 0, stored)
+    found = find_sides(Volume(body, image.affine), labels, anatomy.REGIONS[region])
+    assert (found.method, found.warnings) == (method, ())
+    left = np.arange(len(stored))[:, None, None] < middle  # axes run to the right
+    assert ((found.voxels == LEFT) != left).mean() < 0.02  # two columns of 128
+
+
 @pytest.mark.parametrize("name", REGION)
 def test_augmentation_parts_limbs_that_touch_by_their_labels(name: str) -> None:
     """Windows of the model grid have rows and columns; columns run to the patient's left."""

@@ -30,7 +30,7 @@ from musclejax.app import devices, process
 from musclejax.config import load_recipe
 from musclejax.data.batches import Batch
 from musclejax.errors import DiskError, InputError
-from musclejax.files import locked
+from musclejax.files import check_manifest, locked
 from musclejax.reports.search import recipe_text
 from musclejax.system import newer_than_this
 from musclejax.training import checkpoint, loop
@@ -43,7 +43,7 @@ from musclejax.training.step import StepMetrics, Steps, TrainState
 from musclejax.training.to_weights import read_network
 from musclejax.training.workdir import LOCK, METRICS, owned, read_metrics, read_run
 from musclejax.tuning.hyperband import check_entries, ranked, search_steps
-from musclejax.tuning.log import LOG, Entry, append_entry, read_log
+from musclejax.tuning.log import LOG, MANIFEST, Entry, append_entry, open_search, read_log
 
 EPOCHS, RATE, CLASSES = 3, 0.01, TASKS["thigh"].num_classes
 
@@ -308,7 +308,7 @@ def test_damaged_metrics(content: bytes, expected: list[int] | str, tmp_path: Pa
         (b"[" * 100_000, "RecursionError"),
         (b"[]", "TypeError"),
         (b'{"config": 3}', "accepted: a run's record"),
-        # A setting of a later version. Source: TotalSegmentator issue 289.
+        # A setting of a later version. Source: wasserth/TotalSegmentator#289.
         (
             b'{"config": {"optim": {"new": 1}}, "versions": {"musclejax": "9.1"}}',
             "new.*accepted: a run's record.*by musclejax 9.1; this is .*pip install",
@@ -398,7 +398,7 @@ def test_addresses_that_are_none(address: str) -> None:
 def test_devices_that_are_not_there_are_a_line(
     raised: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Source: jax issues 23208, 25315."""
+    """Source: jax-ml/jax#23208, #25315."""
 
     def none() -> None:
         raise raised
@@ -421,7 +421,7 @@ jax.jit(lambda x: x * 3 + 1)(2.0)
 
 
 def test_a_damaged_compile_cache_is_mended(tmp_path: Path) -> None:
-    """Source: jax issues 39880, 22718: entries that were cut off stay for ever, with warnings."""
+    """Source: jax-ml/jax#39880, #22718: entries that were cut off stay for ever, with warnings."""
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
@@ -568,6 +568,56 @@ def test_a_log_holds_this_search_only(
     (tmp_path / LOG).write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
     with pytest.raises(InputError, match=message):
         check_entries(search_config(), read_log(tmp_path))
+
+
+def begun_by(version: str | None, workdir: Path, **settings: Any) -> None:
+    """Write the manifest of a search that another version has begun."""
+    by = {} if version is None else {"musclejax": version}
+    config = {**search_config().to_dict(), **settings}
+    (workdir / MANIFEST).write_text(json.dumps({**by, "config": config, "data": []}))
+
+
+@pytest.mark.parametrize("version", [None, "0.0.9", "9.1"])
+def test_a_search_of_another_version_that_this_one_knows_continues(
+    version: str | None, tmp_path: Path
+) -> None:
+    begun_by(version, tmp_path)
+    open_search(tmp_path, search_config(), [])
+
+
+BOTH = "by musclejax 9.1; this is .*pip install"
+
+
+def test_a_search_of_a_later_version_names_both(tmp_path: Path) -> None:
+    """Ours: a setting, and a field of the log, that this version does not know."""
+    begun_by("9.1", tmp_path, later=1)
+    with pytest.raises(InputError, match=BOTH) as error:
+        open_search(tmp_path, search_config(), [])
+    assert str(error.value).startswith(str(tmp_path / MANIFEST))
+    search(tmp_path, lambda *arguments: {"validation_soft_dsc": 0.5})
+    lines = (tmp_path / LOG).read_text().replace('"trial"', '"later": 1, "trial"')
+    (tmp_path / LOG).write_text(lines)
+    with pytest.raises(InputError, match=BOTH) as error:
+        read_log(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / LOG))
+
+
+def test_a_manifest_of_a_later_version_names_both(tmp_path: Path) -> None:
+    """Ours: phantom.json and augment.json."""
+    check_manifest(tmp_path / "m.json", {"musclejax": "9.1", "n": 1}, "-o")
+    with pytest.raises(InputError, match=rf"m.json: found .*musclejax: '9.1' against.*{BOTH}"):
+        check_manifest(tmp_path / "m.json", {"musclejax": "0.1", "n": 1}, "-o")
+
+
+def test_a_checkpoint_of_a_later_version_names_both(tmp_path: Path) -> None:
+    """Ours: the line advised to remove it."""
+    checkpoint.save(tmp_path, "last", 1, {"a": np.ones(3, np.float32)}, {"epoch": 1})
+    like = {"b": np.ones(3, np.float32), "c": np.ones(3, np.float32)}
+    with pytest.raises(InputError, match="Remove .*best checkpoint"):
+        checkpoint.load(tmp_path, "last", like)
+    (tmp_path / "run.json").write_text('{"versions": {"musclejax": "9.1"}}')
+    with pytest.raises(InputError, match=BOTH):
+        checkpoint.load(tmp_path, "last", like)
 
 
 def test_a_recipe_quotes_what_stands_in_the_log(tmp_path: Path) -> None:

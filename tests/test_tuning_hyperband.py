@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 from ml_collections import ConfigDict
 
+import musclejax
 from musclejax.cluster import TIMEOUT_S, connect
 from musclejax.config import load_recipe
 from musclejax.errors import InputError
@@ -334,6 +335,7 @@ def test_another_search_is_refused(tmp_path: Path) -> None:
         open_search(tmp_path, changed, [Path("/data/a")])
     with pytest.raises(InputError, match=r"data: \['/data/a'\] against \['/data/b'\]"):
         open_search(tmp_path, tune_config(), [Path("/data/b")])
+    assert json.loads((tmp_path / MANIFEST).read_text())["musclejax"] == musclejax.__version__
     (tmp_path / MANIFEST).write_text("{}")
     with pytest.raises(InputError, match="files of other settings"):
         open_search(tmp_path, tune_config(), [])
@@ -482,6 +484,31 @@ def test_the_command_on_a_cluster(
     assert result.stdout.startswith("cluster: 2 worker threads\nsearch: 17 trials")
     entries = sorted(read_log(tmp_path / "run"), key=lambda e: (-e.bracket, e.rung, e.trial))
     assert results(entries) == results(reference)
+
+
+def set_devices(count: int) -> None:
+    """Let a worker believe in its devices."""
+    import jax
+
+    jax.device_count = lambda: count
+
+
+def test_a_batch_that_the_devices_of_a_worker_cannot_share_fails_no_trial(
+    scheduler: str, data: Path, tmp_path: Path
+) -> None:
+    """Ours: each trial was noted as failed for good."""
+    run = ("tune", "--data", data, "--workdir", tmp_path / "run", "--scheduler", scheduler)
+    with connect(scheduler) as client:
+        client.wait_for_workers(2)
+        client.run(set_devices, 4)
+        try:
+            result = call(*run, "--set", "train.batch_size=5", "--set", "tune.max_epochs=1")
+        finally:
+            client.run(set_devices, 1)
+    assert result.exit_code == 1, result.output
+    assert "train.batch_size, worker tcp://127.0.0.1:" in result.stderr
+    assert "found 5; accepted: a positive multiple of the number of devices, 4" in result.stderr
+    assert not read_log(tmp_path / "run")
 
 
 def test_ctrl_c(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ As in a command, the process is set up before the program, and jax with it, is i
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musclejax.app.process import configure
 
@@ -42,3 +42,16 @@ def train_trial(
     from musclejax.app.trial import run_trial
 
     return run_trial(config, epochs, workdir, data_folders, stop)
+
+
+def check_batch(config: dict[str, Any]) -> None:
+    """Check that the devices of this worker can share a batch.
+
+    Raises:
+        InputError: If they cannot: each of its trials would fail.
+    """
+    configure(None)
+    from musclejax.config import from_dict
+    from musclejax.training.loop import check_batch_size
+
+    check_batch_size(from_dict(config))

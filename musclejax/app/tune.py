@@ -17,7 +17,7 @@ from musclejax.app.process import BadUsage, check_output, usage
 from musclejax.app.recipe_options import TuneOptions
 from musclejax.app.stop import STOPPED, stopping
 from musclejax.app.train import duration
-from musclejax.app.trial_worker import never, train_trial
+from musclejax.app.trial_worker import check_batch, never, train_trial
 from musclejax.config import load_recipe
 from musclejax.files import locked
 from musclejax.loops import Advance
@@ -54,7 +54,7 @@ def run(options: TuneOptions) -> int:
     with usage():
         config = load_recipe(options.config, options.set)
         check_search(config)
-    with _runner(options.scheduler, workdir) as runner, _how_to_stop(options) as stop:
+    with _runner(options.scheduler, workdir, config) as runner, _how_to_stop(options) as stop:
         train = partial(train_trial, data_folders=data, stop=stop)
         try:
             with usage():
@@ -89,13 +89,14 @@ def _open(workdir: Path, config: ConfigDict, data: list[Path]) -> None:
 
 
 @contextmanager
-def _runner(scheduler: str | None, workdir: Path) -> Iterator[Runner]:
+def _runner(scheduler: str | None, workdir: Path, config: ConfigDict) -> Iterator[Runner]:
     """Yield the runner of trials: this process, or the cluster."""
     if not scheduler:
         yield in_process
         return
     with join_cluster(scheduler) as client:
-        yield partial(run_on, client, workdir / MANIFEST)
+        check = partial(check_batch, config.to_dict())
+        yield partial(run_on, client, workdir / MANIFEST, check=check)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ The unit is decided in labeled muscle and in the body around it, never over air,
 two noises takes any value.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +41,6 @@ _FAT_SEEN = 0.5
 _JUDGED = 0.3
 """From this share on, what is bright around the muscles is judged by its spread: above muscle,
 below the fat of an image that was divided by its maximum."""
-_NEAR_MM = 15.0
 _FEWEST = 100
 """Fewer known voxels around the muscles tell nothing."""
 _MASKED = 0.25
@@ -147,9 +145,8 @@ def to_fractions(fat_map: FatMap, result: Segmentation) -> FatFraction:
         return FatFraction(values, "fraction", 0.0, ("no muscle is labeled: no fat is measured",))
     body = result.volume.lps.to_file(result.volume.lps.body)
     _check_place(fat_map, muscle, body, result)
-    inner = values[known & body] if (known & body).any() else values[known]
-    around = _around(values, muscle, body, result.volume)
-    unit = _find_unit(inner, around[0], fat_map.source)
+    inner, around = values[known], _known_values(values[body & ~muscle])
+    unit = _find_unit(inner, around, fat_map.source)
     warnings = [*fat_map.warnings, *_check_fat(inner, around, unit, fat_map.source)]
     scaled = values / np.float32(UNITS[unit])
     scaled[(scaled < _BOTTOM) | (scaled > _TOP)] = np.nan
@@ -251,28 +248,10 @@ def _by_limb_and_slice(
     return np.stack([(mask & (sides == side)).sum(planes) for side in (1, 2)])
 
 
-def _around(
-    values: Float[np.ndarray, "i j k"],
-    muscle: Bool[np.ndarray, "i j k"],
-    body: Bool[np.ndarray, "i j k"],
-    volume: Volume,
-) -> tuple[Sample, Sample]:
-    """Return known values in the body around the muscles, and in all that is near them.
-
-    Two places: some scans have no signal from fat, and near the muscles of a lean limb is air.
-    Exact zeros are a mask. Either is empty if the map knows too little there.
-    """
-    near = muscle.astype(np.uint8)
-    for axis, spacing in enumerate(volume.spacing_mm):
-        if axis != volume.axial_axis:
-            size = 2 * round(_NEAR_MM / spacing) + 1
-            near = ndimage.maximum_filter1d(near, size, axis, mode="constant")
-    found = []
-    for place in (body & ~muscle, (near > 0) & ~muscle):
-        here = values[place]
-        known = here[np.isfinite(here) & (here != 0)]
-        found.append(known if known.size >= max(_FEWEST, _MASKED * here.size) else known[:0])
-    return found[0], found[1]
+def _known_values(values: Sample) -> Sample:
+    """Return the known values of a place; none if the map knows too little there."""
+    known = values[np.isfinite(values)]
+    return known if known.size >= max(_FEWEST, _MASKED * values.size) else known[:0]
 
 
 def _find_unit(inner: Sample, around: Sample, source: Path) -> str:
@@ -288,24 +267,21 @@ def _find_unit(inner: Sample, around: Sample, source: Path) -> str:
 
 
 class _Fat(NamedTuple):
-    """The fat in a sample of voxels: its median, and its interquartile range over that."""
+    """The fat in a sample of voxels: its median, and its interquartile range over that; else 0."""
 
     level: float
     spread: float
 
 
 def _fat_of(values: Sample) -> _Fat:
+    if not values.size:
+        return _Fat(0.0, 0.0)
     fat = values[values > 0.5 * np.percentile(values, 95)]
     low, level, high = np.percentile(fat if fat.size else values, (25, 50, 75))
     return _Fat(float(level), float((high - low) / max(level, 1e-9)))
 
 
-def _check_fat(
-    inner: Sample,
-    around: Iterable[Sample],
-    unit: str,
-    source: Path,
-) -> list[str]:
+def _check_fat(inner: Sample, around: Sample, unit: str, source: Path) -> list[str]:
     """Check that pure fat looks like it in the map: one value, near that of its unit.
 
     Returns:
@@ -315,17 +291,19 @@ def _check_fat(
         InputError: If the map looks like an image, or like a water fraction.
     """
     pure = UNITS[unit]
-    samples = [_fat_of(values) for values in around if values.size]
-    judged = [sample for sample in samples if _JUDGED * pure <= sample.level <= _TOP * pure]
-    if judged and min(sample.spread for sample in judged) > _FAT_SPREAD:
-        found = "uneven fat around the muscles, as in an image, or in a map of another place"
-        raise InputError(source, found, _ACCEPTED, _REMEDY)
-    if judged and min(sample.spread for sample in judged) > _FAT_SPREAD_SEEN:
-        return ["the fat around the muscles is uneven in the fat-fraction map: see that it fits"]
-    fat = [sample for sample in judged if sample.level >= _FAT_SEEN * pure]
-    if unit == "per mille" and not fat:
+    fat = _fat_of(around)
+    if fat.level >= _JUDGED * pure:
+        if fat.spread > _FAT_SPREAD:
+            found = "uneven fat around the muscles, as in an image, or in a map of another place"
+            raise InputError(source, found, _ACCEPTED, _REMEDY)
+        if fat.spread > _FAT_SPREAD_SEEN:
+            uneven = "the fat around the muscles is uneven in the fat-fraction map"
+            return [f"{uneven}: see that it fits"]
+    if fat.level >= _FAT_SEEN * pure:
+        return []
+    if unit == "per mille":
         found = f"values up to {np.percentile(inner, 95):.3g} in muscle and no fat around it"
         raise InputError(source, found, _ACCEPTED, "Give percent.")
-    if samples and not fat:
+    if around.size:
         return ["the fat-fraction map shows no fat around the muscles: is it a fat fraction?"]
     return []

@@ -22,11 +22,13 @@ from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.upright import (
+    UNDECIDED,
+    Judgement,
     choose_slices,
     exchange_back,
     exchange_front_and_back,
     is_uncertain,
-    is_upside_down,
+    judge,
     measure_coherence,
 )
 from musclejax.prediction.windows import SlicePrediction, predict_in_windows_steps
@@ -92,10 +94,13 @@ def segment_steps(
     result, slices = yield from _tree_steps(volume, weights, options)
     if is_uncertain(result, options):
         yield Stage("check")
-        if _lies_upside_down(result, slices, weights, options):
+        judgement = _judge(result, slices, weights, options)
+        if judgement == "upside down":
             turned = exchange_front_and_back(volume)
             result, _ = yield from _tree_steps(turned, weights, options)
             return exchange_back(result, volume)
+        if judgement == "undecided":
+            result = replace(result, warnings=(UNDECIDED, *result.warnings))
     return result
 
 
@@ -111,13 +116,13 @@ def _tree_steps(
     return result, on_grid.slices
 
 
-def _lies_upside_down(
+def _judge(
     result: Segmentation,
     slices: Float[np.ndarray, "z r c"],
     weights: Weights,
     options: SegmentOptions,
-) -> bool:
-    """Return whether the mirror image of front and back is more coherent than the scan."""
+) -> Judgement:
+    """Compare a scan with its mirror image of front and back."""
     chosen = choose_slices(slices)
     mirrored = chosen[:, ::-1]
     region, _ = _choose_region(weights, mirrored, options)
@@ -125,7 +130,7 @@ def _lies_upside_down(
         measure_coherence(find_network(weights, name), shown, options)
         for name, shown in ((result.region, chosen), (region, mirrored))
     )
-    return is_upside_down(given, turned, len(chosen))
+    return judge(given, turned, len(slices))
 
 
 class ModelGrid(NamedTuple):

@@ -3,9 +3,14 @@
 Networks have learned from people whose front is in front. Where it is not, they still find limbs
 full of muscle, but scatter the muscles over them, and are less certain. So a few slices are
 predicted again as a mirror of front and back shows them, and the two outcomes are compared.
+
+Scans that the network is certain of (0.94) are not checked, as none of them lies upside down: of
+twelve real scans of limbs, front and back exchanged or turned by 180 degrees, whole ones reach a
+confidence of 0.88 at most, and 1,680 stacks of one to four of their slices 0.93.
 """
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,11 +27,15 @@ from musclejax.scan.volume import Volume
 
 SLICES = 4
 """Number of slices that are compared, evenly over the scan."""
-CLEARLY_BETTER = {True: 0.05, False: 0.1}
-MIN_COHERENCE = {True: 0.75, False: 0.85}
+FEW = 7
+"""Scans of fewer slices are short: they may all be of a level that no network knows."""
+CLEARLY_BETTER = {"short": 0.1, "long": 0.05}
+MIN_COHERENCE = {"short": 0.85, "long": 0.75}
 """A scan lies upside down if its mirror image is more coherent than the scan by the first, and at
-least as coherent as the second; of `SLICES` slices (True) or of fewer (False), which may all be of
-a level that no network knows. Source: ours, chosen on real scans: tests/test_input_upright.py."""
+least as coherent as the second. Source of all three: ours, chosen on twelve real scans of limbs and
+on all stacks of one to ten of their slices, upright and upside down (tests/test_input_upright.py):
+no upright one is taken for upside down. From seven slices on, none that lies upside down is left
+without a warning; of one to six slices 7, 5, 4, 2, 1 and 1 % are, most of them near the hip."""
 PARTS = 2
 """A muscle has one part per limb in a slice."""
 
@@ -34,6 +43,11 @@ WARNING = (
     "the scan lies upside down: its labels were made with front and back exchanged, and left and "
     "right may be exchanged too; correct the orientation in its header"
 )
+UNDECIDED = (
+    "front and back may be exchanged: the labels do not tell; see on the picture that the front "
+    "lies on top, and correct the orientation in the header if it does not"
+)
+Judgement = Literal["upright", "upside down", "undecided"]
 
 
 def is_uncertain(result: Segmentation, options: SegmentOptions) -> bool:
@@ -45,16 +59,22 @@ def is_uncertain(result: Segmentation, options: SegmentOptions) -> bool:
     return options.geometry == "world" and result.trained and not certain
 
 
-def is_upside_down(given: float, mirrored: float, slices: int = SLICES) -> bool:
-    """Return whether a scan lies upside down.
+def judge(given: float, mirrored: float, slices: int) -> Judgement:
+    """Return whether a scan lies upright, upside down, or whether that remains open.
+
+    Open is a mirror image that is more coherent, but not clearly, and a scan that is incoherent
+    either way.
 
     Args:
         given: Coherence of the scan as it is.
         mirrored: Of its mirror image.
-        slices: Number of slices that were compared.
+        slices: Number of slices of the scan.
     """
-    enough = slices >= SLICES
-    return mirrored >= max(given + CLEARLY_BETTER[enough], MIN_COHERENCE[enough])
+    length = "short" if slices < FEW else "long"
+    if mirrored >= max(given + CLEARLY_BETTER[length], MIN_COHERENCE[length]):
+        return "upside down"
+    coherent = max(given, mirrored) >= MIN_COHERENCE["long"]
+    return "upright" if given >= mirrored and coherent else "undecided"
 
 
 def exchange_front_and_back(volume: Volume) -> Volume:

@@ -15,7 +15,7 @@ from musclejax.evaluation.scene import Scene, load_scene, select
 from musclejax.files import file_sha256, read_json, staging_folder, write_json, write_text
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
-from musclejax.reports.run_record import checksums
+from musclejax.reports.run_record import checksums, is_edited, seal
 from musclejax.reports.tables import markdown, write_table
 
 _TABLES = ("cases.csv", "muscles.csv", "slices.csv", "summary.csv", "report.md")
@@ -76,7 +76,7 @@ def save(
             "warnings": list(evaluation.warnings),
             "files": files,
         }
-        write_json(stage / RECORD, {**about, **record()})
+        write_json(stage / RECORD, seal({**about, **record()}))
     for name in set(earlier) - {*files, RECORD}:
         (folder / name).unlink(missing_ok=True)
     return [folder / name for name in [*files, RECORD]]
@@ -92,10 +92,12 @@ def check_folder(folder: Path) -> None:
     if (folder / "dataset.json").exists():
         raise InputError(folder, "a dataset", "a folder for results", remedy)
     known = _checksums_of(folder)
-    for path in (folder / name for name in (*known, *_TABLES)):
-        if path.is_file() and file_sha256(path) != known.get(path.name):
-            found = "a file that was edited, or that evaluate did not write"
-            raise InputError(path, found, "a folder for results", remedy)
+    paths = [folder / name for name in (*known, *_TABLES)]
+    edited = [p for p in paths if p.is_file() and file_sha256(p) != known.get(p.name)]
+    edited += [folder / RECORD] * is_edited(read_json(folder / RECORD) or {})
+    if edited:
+        found = "a file that was edited, or that evaluate did not write"
+        raise InputError(edited[0], found, "a folder for results", remedy)
 
 
 def _save_tables(evaluation: Evaluation, stage: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The run record of a scan, and which of its files it vouches for: no other is ever replaced."""
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +15,18 @@ from musclejax.files import (
     file_sha256,
     publish,
     read_json,
+    sha256,
     staging_folder,
     write_json,
 )
 from musclejax.scan.source import OUTPUT_KINDS
+from musclejax.system import newer_than_this
 
 RECORD = "{name}_run.json"
 """Written last: a scan with a record is done."""
 BACKUP = ".bak"
+_OWN_CHECKSUM = "record_sha256"
+"""Key of the checksum of a record's own contents, its last entry. Records before it have none."""
 _LONGEST_NAME = 255
 """Bytes of a file name that all systems take."""
 Overwrite = Literal["same scan", "any scan", "edited"]
@@ -56,7 +61,7 @@ def staged_results(
     with staging_folder(folder, name, last=last) as stage:
         yield stage
         files = _make_checksums(stage)
-        write_json(stage / last, {**about(), "scan_sha256": scan_sha256, "files": files})
+        write_json(stage / last, seal({**about(), "scan_sha256": scan_sha256, "files": files}))
         check_replaceable(folder, name, overwrite, scan_sha256)  # edited in the meantime?
         _make_place(folder, name, files)
 
@@ -65,6 +70,23 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
     """Return the run record of a scan that is done; None if there is none or it is damaged."""
     record = read_json(folder / RECORD.format(name=name))
     return record if record and "scan" in record else None
+
+
+def seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the checksum of its contents as its last entry."""
+    written = json.loads(json.dumps(record))  # as it will be read
+    return {**written, _OWN_CHECKSUM: _contents_sha256(written)}
+
+
+def is_edited(record: Mapping[str, Any]) -> bool:
+    """Return whether the contents of a record were changed; order and line breaks do not count."""
+    stated = record.get(_OWN_CHECKSUM)
+    return stated is not None and stated != _contents_sha256(record)
+
+
+def _contents_sha256(record: Mapping[str, Any]) -> str:
+    contents = {key: value for key, value in record.items() if key != _OWN_CHECKSUM}
+    return sha256(json.dumps(contents, sort_keys=True).encode())
 
 
 def is_complete(record: Mapping[str, Any], folder: Path, name: str) -> bool:
@@ -94,11 +116,14 @@ def _make_checksums(folder: Path) -> dict[str, str]:
 def foreign_files(folder: Path, name: str, *records: Mapping[str, Any] | None) -> list[Path]:
     """Return the files in the places of a scan's results that none of the records vouches for.
 
-    They were edited since, or written by somebody else.
+    They were edited since, or written by somebody else. So is the record in the folder if it was
+    edited; whether it can be read at all is not asked here.
     """
     known = {(n, s) for record in records for n, s in checksums(record).items()}
     paths = (folder / f"{name}_{kind}" for kind in OUTPUT_KINDS[:-1])
-    return [p for p in paths if _exists(p) and (p.name, _checksum(p)) not in known]
+    foreign = [p for p in paths if _exists(p) and (p.name, _checksum(p)) not in known]
+    own = folder / RECORD.format(name=name)
+    return [*foreign, own] if is_edited(read_json(own) or {}) else foreign
 
 
 def check_replaceable(
@@ -129,8 +154,15 @@ def check_replaceable(
             f"{foreign[0]}{more}",
             "a file that musclejax did not write, or that was edited since",
             "results of this scan as they were written",
-            f"Take another -o; segment --overwrite-edited keeps the file as {BACKUP}.",
+            _later(record)
+            or f"Take another -o; segment --overwrite-edited keeps the file as {BACKUP}.",
         )
+
+
+def _later(record: Mapping[str, Any] | None) -> str:
+    """Return what to do about a record of a later version; empty if it is of none."""
+    by = (record or {}).get("versions")
+    return newer_than_this(by.get("musclejax")) if isinstance(by, dict) else ""
 
 
 def _make_place(folder: Path, name: str, written: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from musclejax.errors import DiskError, InputError, one_line
+from musclejax.training.workdir import of_later_version
 
 _FOLDER = "checkpoints"
 _CHECKSUM = "checksum"
@@ -82,7 +83,7 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
                 if manager.latest_step() != step and attempt < _ATTEMPTS:
                     continue  # the run has replaced it
                 reason = one_line(error, 160)
-        raise _damaged(run / _FOLDER / kind / str(step), f"no readable checkpoint ({reason})", kind)
+        raise _damaged(run, kind, step, f"no readable checkpoint ({reason})")
     return None
 
 
@@ -172,9 +173,11 @@ def _manager(run: Path, kind: str, *, writes: bool = True) -> ocp.CheckpointMana
     return ocp.CheckpointManager(folder, options=options, handler_registry=registry)
 
 
-def _damaged(folder: Path, found: str, kind: str) -> InputError:
-    remedy = {
+def _damaged(run: Path, kind: str, step: int, found: str) -> InputError:
+    folder = run / _FOLDER / kind / str(step)
+    remedies = {
         "last": f"Remove {folder}: --resume then continues from the best checkpoint.",
         "best": "Export the last one: --checkpoint last.",
     }
-    return InputError(folder, found, "the checkpoint as it was written", remedy[kind])
+    remedy = of_later_version(run) or remedies[kind]
+    return InputError(folder, found, "the checkpoint as it was written", remedy)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from musclejax.config import from_dict
 from musclejax.errors import DiskError, InputError
-from musclejax.files import differences, json_text, locked, write_json, write_text
+from musclejax.files import differences, json_text, locked, read_json, write_json, write_text
 from musclejax.system import newer_than_this
 
 RECORD = "run.json"
@@ -94,6 +94,11 @@ def read_run(run: Path) -> dict[str, Any] | None:
         remedy = _later(record) or "Put it back from a copy, or begin anew in another --workdir."
         raise InputError(path, reason, "a run's record", remedy) from None
     return record
+
+
+def of_later_version(run: Path) -> str:
+    """Return what to do about a run of a later version; empty if it is of none."""
+    return _later(read_json(run / RECORD))
 
 
 def _later(record: object) -> str:

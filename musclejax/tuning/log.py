@@ -10,8 +10,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from musclejax import __version__
 from musclejax.errors import InputError
-from musclejax.files import check_manifest
+from musclejax.files import check_manifest, read_json
+from musclejax.system import newer_than_this
 
 LOG = "trials.jsonl"
 MANIFEST = "config.json"
@@ -52,13 +54,18 @@ def open_search(workdir: Path, config: ConfigDict, data_folders: list[Path]) -> 
     """Make the folder of a search, or check that it is of this very search.
 
     Raises:
-        InputError: If it is of another recipe or other data, with the differences.
+        InputError: If it is of another recipe or other data, with the differences, and the
+            versions if a later musclejax has begun it.
     """
     file = workdir / MANIFEST
     if (workdir / LOG).is_file() and not file.is_file():
         raise InputError(workdir, f"{LOG} without {MANIFEST}", "both or none")
     data = [str(folder) for folder in data_folders]
-    check_manifest(file, {"config": config.to_dict(), "data": data}, "--workdir")
+    provenance = {"config": config.to_dict(), "data": data}
+    known = read_json(file) or {"musclejax": __version__}
+    # Another version may continue a search; manifests of before November 2026 state none.
+    began = {name: known[name] for name in ("musclejax",) if name in known}
+    check_manifest(file, {**began, **provenance}, "--workdir")
 
 
 def read_log(workdir: Path) -> list[Entry]:
@@ -84,7 +91,8 @@ def read_log(workdir: Path) -> list[Entry]:
             cut = number > 1 or not line.endswith(b"\n")  # a first line that ends is not cut off
             if not cut or line.endswith(b"}\n") or any(map(_is_entry, lines[number:])):
                 found = f"line {number} that is no entry ({' '.join(str(error).split())[:100]})"
-                remedy = "If a later musclejax wrote it, use that; else remove this line."
+                began = (read_json(workdir / MANIFEST) or {}).get("musclejax")
+                remedy = newer_than_this(began) or "Remove this line: it is trained again."
                 raise InputError(file, found, "one finished trial per line", remedy) from None
             os.truncate(file, sum(map(len, lines[: number - 1])))
             break
