@@ -26,6 +26,7 @@ from matplotlib.text import Text
 
 from musclejax import files
 from musclejax.app import console, one_scan, process, stop
+from musclejax.app.names import is_of
 from musclejax.app.work import Scan, failure
 from musclejax.errors import InputError
 from musclejax.files import file_sha256, read_json, staging_folder, transient_lock
@@ -317,6 +318,14 @@ def test_results_of_a_record_without_checksums_are_not_vouched_for(
     assert segment(path, "--overwrite").exit_code == 1
     assert segment(path, "--overwrite-edited").exit_code == 0
     assert json.loads((out / "a_run.json.bak").read_text()) == old
+
+
+@pytest.mark.parametrize("about", [None, [], "x", {}, {"path": 5}])
+def test_a_damaged_source_vouches_for_no_scan(about: object, tmp_path: Path) -> None:
+    """Ours, tests.fuzz: the path alone vouched, whatever the scan had become."""
+    path = scan(tmp_path / "a.nii.gz")
+    assert is_of({"source": str(path)}, path)  # of earlier versions
+    assert not is_of({"source": str(path), "source_files": about}, path)
 
 
 def test_files_of_an_earlier_run_that_are_not_written_again_go(

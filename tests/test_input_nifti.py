@@ -511,6 +511,9 @@ def test_formats_of_itk(name: str, contents: bytes, tmp_path: Path) -> None:
         ("s.nrrd", NRRD % (BIG, b"gzip", b"") + packed(RAW), "declares 8e[+]12 voxels"),
         ("s.nrrd", NRRD % (b"600 5 4", b"raw", b"") + RAW, "where the header declares 12000"),
         ("s.nrrd", NRRD % (b"6 5 4", b"bzip2", b"") + RAW, "bzip2"),
+        ("s.nrrd", NRRD % (b"6 5 4", b"raw", b"byte skip: 8\n") + RAW, "that do not follow"),
+        ("s.nrrd", NRRD % (b"6 5 4", b"raw", b"x" * 5000) + RAW, "a line that is too long"),
+        ("s.mha", b"HeaderSize = 8\n" + META % (b"6 5 4", b"False", b"LOCAL") + RAW, "not follow"),
         ("s.nrrd", NRRD % (b"6 -5 4", b"raw", b"") + RAW, "a shape of 6 -5 4"),
         ("s.nrrd", NRRD % (b"6 x 4", b"raw", b"") + RAW, "no readable .nrrd"),
         ("s.mha", META % (b"6 5 4", b"False", b"/etc/passwd"), "in another file"),
@@ -526,6 +529,26 @@ def test_bad_files_of_itk_are_refused_before_it_reads_them(
     (tmp_path / name).write_bytes(contents)
     with pytest.raises(InputError, match=words):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "words"),
+    [
+        ("s.mha", META % (b"6 5 4", b"False", b"LOCAL") + RAW + b"\0", "1 bytes behind"),
+        ("s.nrrd", NRRD % (b"6 5 2", b"gzip", b"") + packed(RAW), "120 bytes behind"),
+        ("s.mha", META.replace(b"Offset", b"Offsex") % (b"6 5 4", b"False", b"LOCAL") + RAW,
+         "no Offset, TransformMatrix"),
+        ("s.nrrd", NRRD.replace(b"space origin", b"# origin") % (b"6 5 4", b"raw", b"") + RAW,
+         "no space origin"),
+    ],
+)  # fmt: skip
+def test_files_of_itk_that_say_too_little_carry_a_warning(
+    name: str, contents: bytes, words: str, tmp_path: Path
+) -> None:
+    """Source: ours, tests.fuzz; nothing was said."""
+    pytest.importorskip("SimpleITK")
+    (tmp_path / name).write_bytes(contents)
+    assert words in " ".join(load(tmp_path / name).warnings)
 
 
 def test_without_simpleitk_its_files_name_the_extra(

@@ -7,8 +7,10 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import jax
@@ -190,6 +192,28 @@ def test_killed_between_any_two_steps_a_set_is_the_old_or_the_new(
         save_weights(folder, {"thigh": networks["thigh"]}, Provenance(version="last"))
         assert [p.name for p in folder.iterdir()] == ["thigh.safetensors"]
     assert outcomes == {("old", True), ("new", True), ("new", False)}
+
+
+def test_of_two_exports_at_once_one_wins_whole(
+    networks: dict[str, Network], tmp_path: Path
+) -> None:
+    """Source: ours; a folder with one network of each would segment without a word."""
+    sets = {"a": networks, "b": {"leg": networks["leg"]}}
+    whole = {(name, tuple(sorted(tasks))) for name, tasks in sets.items()}
+    both = Barrier(len(sets))
+
+    def export(name: str) -> None:
+        both.wait()
+        save_weights(tmp_path / "w", sets[name], Provenance(version=name))
+
+    with ThreadPoolExecutor(len(sets)) as pool:
+        for _ in range(4):
+            list(pool.map(export, sets))
+            weights = load_weights(tmp_path / "w")
+            tasks = tuple(sorted(read_all(tmp_path / "w")))
+            assert (weights.version, tasks) in whole
+            names = [path.name for path in (tmp_path / "w").iterdir()]
+            assert sorted(names) == [f"{task}.safetensors" for task in tasks]
 
 
 def dying(operation: Callable[..., Any], left: list[int]) -> Callable[..., Any]:

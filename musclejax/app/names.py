@@ -41,10 +41,10 @@ def name_scans(paths: Sequence[Path], folder: Path) -> tuple[list[Scan], list[In
 
 def is_of(record: Mapping[str, Any], path: Path) -> bool:
     """Return whether a run record is that of a scan as it is now."""
-    about = record.get("source_files")
-    if isinstance(about, dict):
-        return is_source(path, about)
-    return is_at(record, path)
+    if "source_files" not in record:  # as earlier versions wrote it
+        return is_at(record, path)
+    about = record["source_files"]
+    return isinstance(about, dict) and is_source(path, about)
 
 
 def is_at(record: Mapping[str, Any], path: Path) -> bool:

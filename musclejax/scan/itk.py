@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 import zlib
+from collections.abc import Mapping, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,21 @@ import numpy as np
 from musclejax.errors import InputError
 from musclejax.files import reading
 from musclejax.scan.header import check_size, shear_warnings
-from musclejax.scan.volume import Volume, check_affine, image_suffix, scan_name
+from musclejax.scan.volume import Volume, behind_warning, check_affine, image_suffix, scan_name
 
 INSTALL = "`pip install 'musclejax[formats]'` adds SimpleITK, which reads it."
 _HEADER_BYTES = 2**16
+_NRRD_GEOMETRY = (("space", "space dimension"), ("space directions", "spacings"), ("space origin",))
+_META_GEOMETRY = (
+    *(("Offset", "Position", "Origin"), ("ElementSpacing", "ElementSize")),
+    ("TransformMatrix", "Rotation", "Orientation"),
+)
+"""Fields that place the voxels, each with its other names."""
+_LONGEST_FIELD = 1000
+"""Characters of a field of NRRD: ITK 5.4 dies of a line of 5000. Source: ours, tests.fuzz."""
+_NO_SKIP = ("", "0", "-1")
+_TEXTS = ("ascii", "text", "txt", "hex")
+"""Encodings of NRRD without a fixed size."""
 _LARGEST = 16
 """Bytes of the largest voxel type."""
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -36,12 +48,16 @@ class _Fields(NamedTuple):
         place: File that holds them; "" or "LOCAL" for this one.
         packing: "gzip" and the like, or "True".
         start: First byte of the voxels.
+        lacking: Fields of the geometry that are not there; ITK then assumes a value.
+        skip: Bytes or lines to skip; "", "0" and "-1" skip nothing that matters.
     """
 
     sizes: str
     place: str
     packing: str
     start: int
+    skip: str
+    lacking: tuple[str, ...]
 
 
 def can_read_itk() -> bool:
@@ -62,7 +78,7 @@ def load_itk(path: Path) -> Volume:
             raise InputError(path, "no such file", "a NIfTI file or a DICOM folder")
         if not can_read_itk():
             raise InputError(path, f"a {suffix} file", "a .nii.gz file", INSTALL)
-        _check_header(path)
+        held, lacking = _check_header(path)
         import SimpleITK
 
         image = SimpleITK.ReadImage(os.fspath(path))
@@ -77,7 +93,13 @@ def load_itk(path: Path) -> Volume:
         affine[:3, 3] = image.GetOrigin()
         affine = _LPS_TO_RAS @ affine
         voxels = np.ascontiguousarray(data.T, np.float32)
+        rest = held - data.nbytes
     remarks = tuple(shear_warnings(affine, voxels.shape))
+    if rest > 0:
+        remarks += (behind_warning(rest),)
+    if lacking:
+        names = ", ".join(lacking)
+        remarks += (f"the header has no {names}: ITK assumes a value; check left and right",)
     volume = Volume(voxels, affine, scan_name(path), warnings=remarks)
     check_affine(volume, path)
     return volume
@@ -92,10 +114,14 @@ def _check_rank(image: Any, path: Path) -> None:
         raise InputError(path, found, "3-D data with one", remedy)
 
 
-def _check_header(path: Path) -> None:
-    """Compare the declared size with the file's, and refuse voxels that lie in another file.
+def _check_header(path: Path) -> tuple[int, tuple[str, ...]]:
+    """Compare the declared size with the file's, and refuse voxels that lie in another place.
 
     SimpleITK reads packed voxels past their checksums: these are compared here.
+
+    Returns:
+        The bytes, unpacked, that follow the header, 0 if the voxels are text; and the fields of
+        the geometry that are not there.
     """
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES).decode("latin-1")
@@ -105,18 +131,22 @@ def _check_header(path: Path) -> None:
         sizes = [int(n) for n in fields.sizes.split()]
         if not sizes or min(sizes) < 1:
             raise ValueError(f"a shape of {fields.sizes or 'no axis'}")
+        if fields.skip not in _NO_SKIP:
+            raise InputError(path, "voxels that do not follow the header", "voxels that do")
         if fields.packing in ("bzip2", "bz2"):
             raise InputError(path, "voxels packed by bzip2", "raw or gzip")
         packed = fields.packing in ("gzip", "gz", "true", "1")
         # One byte per voxel is the least.
         check_size(path, math.prod(sizes), math.prod(sizes), packed)
+        file.seek(fields.start)
         if packed:
-            file.seek(fields.start)
-            _check_packed(file, _LARGEST * math.prod(sizes))
+            return _check_packed(file, _LARGEST * math.prod(sizes)), fields.lacking
+    size = 0 if fields.packing in _TEXTS else path.stat().st_size - fields.start
+    return size, fields.lacking
 
 
-def _check_packed(file: BufferedIOBase, most: int) -> None:
-    """Unpack a stream to its end, where its checksum stands, and drop it."""
+def _check_packed(file: BufferedIOBase, most: int) -> int:
+    """Unpack a stream to its end, where its checksum stands, and drop it; return its size."""
     stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib
     count = 0
     while not stream.eof:
@@ -127,15 +157,21 @@ def _check_packed(file: BufferedIOBase, most: int) -> None:
         count += len(unpacked)
         if count > most:
             raise ValueError("more voxels than the header declares")
+    return count
 
 
 def _nrrd_fields(text: str) -> _Fields:
     end = re.search(r"\r?\n\r?\n", text)
     head = text[: end.start()] if end else text
+    if any(len(line) > _LONGEST_FIELD for line in head.splitlines() if ":=" not in line):
+        raise ValueError("a line that is too long")
     found = {k.lower().strip(): v.strip() for k, v in re.findall(r"(?m)^([^#:\n]+):(.*)$", head)}
     place = found.get("data file", found.get("datafile", ""))
     start = end.end() if end else len(text)
-    return _Fields(found.get("sizes", ""), place, found.get("encoding", "").lower(), start)
+    skips = (found.get(f"{unit}{gap}skip", "") for unit in ("byte", "line") for gap in (" ", ""))
+    skip = next((text for text in skips if text not in _NO_SKIP), "")
+    packing, lacking = found.get("encoding", "").lower(), _lacking(found, _NRRD_GEOMETRY)
+    return _Fields(found.get("sizes", ""), place, packing, start, skip, lacking)
 
 
 def _meta_fields(text: str) -> _Fields:
@@ -152,4 +188,9 @@ def _meta_fields(text: str) -> _Fields:
     if "elementdatafile" not in found:
         raise ValueError("no header of MetaImage")
     place, packing = found["elementdatafile"], found.get("compresseddata", "").lower()
-    return _Fields(found.get("dimsize", ""), place, packing, start)
+    skip, lacking = found.get("headersize", ""), _lacking(found, _META_GEOMETRY)
+    return _Fields(found.get("dimsize", ""), place, packing, start, skip, lacking)
+
+
+def _lacking(found: Mapping[str, str], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(same[0] for same in names if not any(name.lower() in found for name in same))

@@ -29,6 +29,7 @@ from musclejax.scan.header import (
 from musclejax.scan.volume import (
     NIFTI_SUFFIXES,
     Volume,
+    behind_warning,
     check_affine,
     image_suffix,
     scan_name,
@@ -68,8 +69,7 @@ def load_nifti(path: Path) -> Volume:
     check_affine(volume, path)
     if not rest["image"] or stored.header is None:  # FreeSurfer has its footer there
         return volume
-    remark = f"{rest['image']} bytes behind the voxels: check that the scan shows what it should"
-    return replace(volume, warnings=(*volume.warnings, remark))
+    return replace(volume, warnings=(*volume.warnings, behind_warning(rest["image"])))
 
 
 def pair_of(path: Path) -> dict[str, Path]:

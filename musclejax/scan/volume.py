@@ -256,6 +256,11 @@ def image_suffix(path: Path) -> str:
     return next((s for s in IMAGE_SUFFIXES if name.endswith(s) and name != s), "")
 
 
+def behind_warning(size: int) -> str:
+    """Return the warning of a file that holds more than its header declares."""
+    return f"{size} bytes behind the voxels: check that the scan shows what it should"
+
+
 def check(volume: Volume, subject: object = None) -> None:
     """Check that a volume can be segmented.
 

@@ -4,7 +4,7 @@
 the counts, keeps each input that failed, and `--replay DIR/FILE` reads one again.
 
 `kinds` is the table: how a small valid folder is made (`valid`), which of its files are changed and
-how (`changes_*`), what reads them (`readers`), and when an accepted answer is silently wrong
+how (`changes`), what reads them (`readers`), and when an accepted answer is silently wrong
 (`judges`). `runner` reads each input in a child process with limits. An input follows from its
 kind, a seed and a number alone.
 """

@@ -29,7 +29,7 @@ def attempt(made: Input, folder: Path, valid: Answer) -> tuple[str, str]:
     os.environ.pop(CODE_RAN, None)
     before = peak_mib(reset=True)
     with time_limit():
-        result, detail = _read(lambda: kind.read(folder), path)
+        result, detail = _read(lambda: kind.read(folder), path, folder)
     grown = peak_mib() - before
     if grown > MEMORY_MIB:
         return "memory", f"{grown:.0f} MiB, then {result}"
@@ -44,22 +44,23 @@ def attempt(made: Input, folder: Path, valid: Answer) -> tuple[str, str]:
     return ("wrong", reason) if reason else ("different", "")
 
 
-def _read(read: Callable[[], Answer], path: Path) -> tuple[str, str | Answer]:
+def _read(read: Callable[[], Answer], path: Path, folder: Path) -> tuple[str, str | Answer]:
     try:
         return "accepted", read()
     except InputError as error:
         if _memory_error(error):
             return "memory", f"no memory: {error}"
-        return _refused(str(error), path)
+        return _refused(str(error), path, folder)
     except MemoryError as error:
         return "memory", f"{_where(error)}: {error}"
     except (Exception, SystemExit) as error:
         return "traceback", f"{type(error).__name__} at {_where(error)}: {error}"[:400]
 
 
-def _refused(line: str, path: Path) -> tuple[str, str]:
-    # By its name, its case or its folder.
-    named = path.name.split(".")[0] in line or str(path.parent) in line
+def _refused(line: str, path: Path, folder: Path) -> tuple[str, str]:
+    # By its name, its case or a folder that holds it.
+    folders = (p for p in path.parents if p == path.parent or folder in p.parents)
+    named = path.name.split(".")[0] in line or any(str(p) in line for p in folders)
     clear = named and line.isprintable() and len(line) <= _LONGEST_LINE
     return "refused" if clear else "unclear", line[:400]
 

@@ -2,15 +2,18 @@
 
 import json
 import os
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tests.fuzz.attempt import attempt, quiet
 from tests.fuzz.kinds import KINDS, Input, make_input
 from tests.fuzz.limits import limit_memory
+from tests.fuzz.readers.scans import Answer
 
 _HARNESS = 70
 """Exit code of a child that failed outside a reader."""
@@ -35,14 +38,14 @@ class Runner:
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self._folder = folder
         self._files: dict[str, dict[Path, bytes]] = {}
+        self._valid: dict[str, Answer] = {}
         for kind in kinds:
             (folder / kind).mkdir()
-            KINDS[kind].make(folder / kind)
+            _in_child(partial(KINDS[kind].make, folder / kind))
             files = [path for path in (folder / kind).rglob("*") if path.is_file()]
             self._files[kind] = {path: path.read_bytes() for path in files}
-        with quiet():
-            self._valid = {kind: KINDS[kind].read(folder / kind) for kind in kinds}
-        self._restore(*kinds)
+            self._valid[kind] = _in_child(partial(KINDS[kind].read, folder / kind))
+            self._restore(kind)
 
     def make(self, kind: str, number: int, seed: int) -> Input:
         """Return an input."""
@@ -87,6 +90,26 @@ class Runner:
         for kind in kinds:
             for path, content in self._files[kind].items():
                 path.write_bytes(content)
+
+
+def _in_child(function: Callable[[], Any]) -> Any:
+    """Return what a function returns: libraries start threads, which children would not have."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with os.fdopen(send, "wb") as out, quiet():
+                pickle.dump(function(), out)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(_HARNESS)
+        os._exit(0)
+    os.close(send)
+    with os.fdopen(receive, "rb") as answer:
+        content = answer.read()
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("the harness failed at a valid input")
+    return pickle.loads(content)
 
 
 def _death(made: Input, status: int) -> Outcome:

@@ -30,3 +30,10 @@ def deflate_bomb(head: bytes, tail: bytes = b"") -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     parts = [packer.compress(head), *(packer.compress(bytes(2**24)) for _ in range(BOMB_MIB // 16))]
     return b"".join([*parts, packer.compress(tail), packer.flush()])
+
+
+def zlib_bomb(content: bytes, rng: Random) -> bytes:
+    """Put a stream of zeros behind a text header, in place of the voxels."""
+    end = content.find(b"\x1f\x8b" if content.startswith(b"NRRD") else b"LOCAL\n") + 6
+    pack = gzip.compress if content.startswith(b"NRRD") else zlib.compress
+    return content[: end - 6 * content.startswith(b"NRRD")] + pack(bytes(BOMB_MIB << 20), 1)

@@ -35,8 +35,13 @@ def nifti(valid: Answer, answer: Answer, content: bytes) -> str:
     size = int(header["vox_offset"]) + answer["data"].size * header.get_data_dtype().itemsize
     if size != len(content):
         return f"{len(content)} bytes, of which {size} are declared"
-    apart = np.linalg.inv(valid["affine"]) @ answer["affine"] - np.eye(4)
-    far = np.abs(apart[:3, :3] * answer["data"].shape).max()
+    return apart(valid, answer)
+
+
+def apart(valid: Answer, answer: Answer) -> str:
+    """One of two forms was changed: the axes must be those of before."""
+    moved = np.linalg.inv(valid["affine"]) @ answer["affine"] - np.eye(4)
+    far = np.abs(moved[:3, :3] * answer["data"].shape).max()
     return f"sform and qform disagree by {far:.2g} voxels" if far > _VOXEL_SHARE else ""
 
 

@@ -21,6 +21,24 @@ def label_maps(valid: Answer, answer: Answer, content: bytes) -> str:
     return "" if same(valid["labels"], answer["labels"]) else "other labels"
 
 
+def figures(valid: Answer, answer: Answer, content: bytes) -> str:
+    """A changed header may be refused; it must not change a figure."""
+    return "" if same(valid["figures"], answer["figures"]) else "other figures"
+
+
+def vouching(valid: Answer, answer: Answer, content: bytes) -> str:
+    """A record must vouch for no file and no scan whose checksum or size it does not state."""
+    (name, checksum), found = *valid["record"]["files"].items(), answer["record"]
+    stated, about = found.get("files"), found.get("source_files", valid["record"]["source_files"])
+    if (not isinstance(stated, dict) or stated.get(name) != checksum) and not answer["edited"]:
+        return "labels whose checksum the record does not state"
+    must = {n: valid["record"]["source_files"][n] for n in ("files", "size_bytes", "sha256")}
+    same_scan = isinstance(about, dict) and all(about.get(n) == must[n] for n in must)
+    if answer["is_of"] and not same_scan:
+        return "a scan whose size or checksum the record does not state"
+    return figures(valid, answer, content)
+
+
 def cases(valid: Answer, answer: Answer, content: bytes) -> str:
     rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"))))
     twice = [name for name, n in Counter(row[0].strip() for row in rows if row).items() if n > 1]

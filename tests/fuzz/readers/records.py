@@ -8,8 +8,10 @@ from musclejax.errors import InputError
 from musclejax.files import check_manifest
 from musclejax.models.keras_import import import_keras
 from musclejax.models.shapes import flatten_arrays
+from musclejax.models.weight_file import check_network
 from musclejax.models.weights import load_weights
 from musclejax.reports.search import recipe_text, to_table
+from musclejax.training.to_weights import read_network
 from musclejax.training.workdir import keep_metrics, read_metrics, read_run
 from musclejax.tuning.hyperband import check_entries, epochs_left, plan, ranked, ready_tasks
 from musclejax.tuning.log import open_search, read_log
@@ -24,6 +26,14 @@ def weights(folder: Path) -> Answer:
     arrays = {task: flatten_arrays(network.variables) for task, network in networks.items()}
     specs = {task: (network.spec, network.config.to_dict()) for task, network in networks.items()}
     return {"texts": texts, "arrays": arrays, "specs": specs, "provenance": found.provenance}
+
+
+def checkpoint(folder: Path) -> Answer:
+    """As `weights export` does."""
+    network, record = read_network(folder, "best")
+    check_network(folder / "thigh.safetensors", network)
+    arrays = flatten_arrays(network.variables)
+    return {"arrays": arrays, "provenance": record, "config": network.config.to_dict()}
 
 
 def keras(folder: Path) -> Answer:

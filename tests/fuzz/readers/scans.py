@@ -4,14 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from musclejax import load
+from musclejax.app.names import is_of
 from musclejax.data.check import check_dataset_steps
 from musclejax.data.dataset import read_case, read_dataset
 from musclejax.errors import InputError
-from musclejax.evaluation.cases import find_prediction, read_pair, read_references
+from musclejax.evaluation.compare import compare
+from musclejax.evaluation.run import from_folders
 from musclejax.loops import result_of
+from musclejax.prediction.fat_fraction import read_map, to_fractions
+from musclejax.prediction.result import Segmentation
 from musclejax.reports.run_record import foreign_files, is_complete, read_record
+from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
+from tests.fuzz.valid.formats import limbs
+from tests.fuzz.valid.scans import SCAN
 
 Answer = dict[str, Any]
 Reader = Callable[[Path], Answer]
@@ -46,16 +55,42 @@ def dataset(folder: Path) -> Answer:
 
 def prediction(folder: Path) -> Answer:
     """As `evaluate` does."""
-    references = read_references(folder)
-    case = references.cases[0]
-    pair = read_pair(case, references, find_prediction(folder / "out", case))
-    return {"prediction": pair.prediction, **record(folder / "out", "leg00")}
+    source = from_folders(folder, folder / "out")
+    found = compare(source.read(source.dataset.cases[0])[0])
+    tables = [table.to_csv() for table in (found.muscles, found.slices, found.cases)]
+    return {"figures": tables, **record(folder / "out", "leg00", folder / SCAN)}
 
 
-def record(folder: Path, name: str) -> Answer:
+def record(folder: Path, name: str, path: Path) -> Answer:
     """As `segment` does when it is repeated."""
     found = read_record(folder, name)
     if found is None:
         raise InputError(folder / f"{name}_run.json", "no record", "one")
     edited = [path.name for path in foreign_files(folder, name, found)]
-    return {"record": found, "complete": is_complete(found, folder, name), "edited": edited}
+    complete = is_complete(found, folder, name)
+    return {"record": found, "complete": complete, "edited": edited, "is_of": is_of(found, path)}
+
+
+def fat_fraction(folder: Path) -> Answer:
+    """As `segment --fat-fraction` does."""
+    labels, body, affine = limbs()
+    image = (100.0 * body).astype(np.float32)
+    result = Segmentation(
+        volume=Volume(image, affine, "limbs"),
+        labels=labels,
+        confidence=labels,
+        sides=Sides(
+            np.where(np.arange(len(labels)) < len(labels) / 2, 2, 1)[:, None, None].astype(np.uint8)
+            * np.ones_like(labels),
+            "gap",
+        ),
+        covered=np.ones(labels.shape, bool),
+        region="thigh",
+        region_probability=None,
+        weights="none",
+        trained=True,
+    )
+    fat = to_fractions(read_map(folder / "fat.nii.gz", result.volume), result)
+    muscle = float(np.nanmedian(fat.values[labels > 0]))
+    values = {"values": fat.values, "coverage": fat.coverage, "muscle": muscle, "unit": fat.unit}
+    return {**values, "warnings": fat.warnings}

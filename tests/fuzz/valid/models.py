@@ -15,9 +15,13 @@ from musclejax.models.shapes import expected_shapes, nest_arrays
 from musclejax.models.spec import NetworkSpec
 from musclejax.models.variants import VARIANTS, task_spec
 from musclejax.models.weights import save_weights
+from musclejax.training import checkpoint
+from musclejax.training.workdir import append_metrics, open_run
+from tests.small import SMALL_VARIANTS, VARIANT
 
 SMALL = NetworkSpec(widths=(2, 2), strides=(1, 2))
 # The paper's depth and strides, which the HDF5 files of 2021 have, on two channels.
+VARIANTS[VARIANT] = SMALL_VARIANTS[VARIANT]
 VARIANTS["paper"] = replace(VARIANTS["paper"], widths=(2,) * 6)
 
 
@@ -35,6 +39,16 @@ def weights(folder: Path) -> None:
     data = {"train": {"subjects": ["a", "b"], "slices": 9, "source": "scans", "cases": ["a"]}}
     record = Provenance("1.0", data=data, metrics={"validation_dsc": 0.9}, license="CC0")
     save_weights(folder, {"thigh": network}, record)
+
+
+def run(folder: Path) -> None:
+    """A run of one epoch with its checkpoint."""
+    config = load_recipe("thigh", [f"variant={VARIANT}"])
+    part = {"subjects": ["a"], "cases": ["a"], "slices": 9, "source": "scans"}
+    open_run(folder, config, {"data": {"train": part}, "versions": {}}, 1, resume=False)
+    append_metrics(folder, {"epoch": 1, "loss": 0.5, "validation_dsc": 0.5})
+    state = nest_arrays(_arrays(SMALL_VARIANTS[VARIANT], "thigh"))
+    checkpoint.save(folder, "best", 2, state, {"epoch": 1})
 
 
 def keras(folder: Path) -> None:

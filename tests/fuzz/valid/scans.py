@@ -1,16 +1,19 @@
 """A small scan, a dataset, and predictions of it."""
 
 import gzip
-import hashlib
 import json
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from musclejax.files import sha256
+from musclejax.scan.source import Source
 from tests.limbs import SPACING_MM, volume, write_dataset
 
 SLICES = 4
+SCAN = "imagesTr/leg00_0000.nii.gz"
+"""The scan of the first case."""
 _SCALE = 0.1
 AFFINE = np.diag([-SPACING_MM[0], -SPACING_MM[1], SPACING_MM[2], 1.0])
 AFFINE[:3, 3] = 12, -7, 30
@@ -37,11 +40,16 @@ def dataset(folder: Path) -> None:
 
 
 def predictions(folder: Path) -> None:
-    """A dataset, and its first case as `segment` leaves it."""
+    """A dataset, and its first case as `segment` leaves it; the scan has been moved since."""
     dataset(folder)
     (folder / "out").mkdir()
     labels = (folder / "labelsTr" / "leg00.nii.gz").read_bytes()
     (folder / "out" / "leg00_labels.nii.gz").write_bytes(labels)
-    files = {"leg00_labels.nii.gz": hashlib.sha256(labels).hexdigest()}
-    record = {"scan": "leg00", "region": "leg", "settings": {"tta": True}, "files": files}
+    scan = (folder / SCAN).read_bytes()
+    source = Source("/scans/leg00.nii.gz", 1, len(scan), 1, sha256(scan))
+    record = {
+        **{"scan": "leg00", "region": "leg", "settings": {"tta": True}},
+        **{"source": source.path, "source_files": source._asdict(), "scan_sha256": source.sha256},
+        "files": {"leg00_labels.nii.gz": sha256(labels)},
+    }
     (folder / "out" / "leg00_run.json").write_text(json.dumps(record))
