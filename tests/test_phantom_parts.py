@@ -22,6 +22,7 @@ from musclejax.phantom.disease import (
     fat_fractions,
     shrinkage,
 )
+from musclejax.phantom.draws import Draws, folded
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.shape import LIMB_PX, Shape
 from musclejax.phantom.signal import _within, water_and_fat
@@ -110,6 +111,24 @@ def test_distances_of_a_template() -> None:
     assert (layer[2][23, 20].astype(int) - 128) / 4 == -4  # in the gap: to the muscle
     assert layer[2][28, 28] > 128  # in bone
     assert layer[3][0, 20] / 2 == 5  # outside the fascia
+
+
+def test_numbers_drawn_together_are_those_drawn_singly() -> None:
+    keys = jax.random.split(jax.random.key(3), 4)
+    draws = Draws(keys, 12)
+    found = draws.uniform(0.3, 1.7, 5), draws.normal(3, 4), draws.uniform() < 0.5, draws.key()
+    expected = (
+        jax.random.uniform(keys[0], (5,), minval=0.3, maxval=1.7),
+        jax.random.normal(keys[1], (3, 4)),
+        jax.random.bernoulli(keys[2]),
+    )
+    for one, other in zip(found, expected, strict=False):
+        np.testing.assert_allclose(
+            one, other, rtol=1e-6
+        )  # equal, where one is compiled as the other
+    single = jax.random.fold_in(keys[0], 7)
+    for one, other in ((found[3], keys[3]), (folded(keys[0], 5, 7)[1], single)):
+        np.testing.assert_array_equal(*map(jax.random.key_data, (one, other)))
 
 
 def test_sickness_is_as_requested() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from musclejax.anatomy import REGIONS
+from musclejax.phantom.draws import Draws, folded
 from musclejax.phantom.tissues import CODES
 
 GRADES = np.array([[0.0, 0.06], [0.02, 0.12], [0.08, 0.3], [0.25, 0.6], [0.6, 0.95]], np.float32)
@@ -84,32 +85,34 @@ def sample_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person
     """
     # The sicker a cohort, the more muscle may have wasted away.
     sickness = jnp.clip((disease.grades * _WASTING).sum() * 2, 0, 1)
-    wasting = sickness * jax.random.uniform(jax.random.fold_in(key, 4))
+    wasting = sickness * Draws(folded(key, 4), 1).uniform()
     fractions = fat_fractions(key, disease)
     return Person(key, wasting, fractions, shrinkage(key, fractions, atrophy))
 
 
 def fat_fractions(key: PRNGKeyArray, disease: Disease) -> Float[Array, "2 CODES"]:
     """Sample the fat fraction of every muscle of both limbs: alike on both sides, but for some."""
-    keys = jax.random.split(jax.random.fold_in(key, 3), 6)
+    draws = Draws(jax.random.split(jax.random.fold_in(key, 3), 6), 2 * CODES)
     # One person is of one severity, more or less, and disease chooses among the muscles.
-    common = jax.random.uniform(keys[0], (1, 1))
-    own = jax.random.uniform(keys[1], (2, CODES))
-    own = own.at[1].set(jnp.where(jax.random.bernoulli(keys[2], 0.7, (CODES,)), own[0], own[1]))
-    alike = jax.random.uniform(keys[4], minval=0.05, maxval=_ALIKE)
+    common = draws.uniform(0, 1, 1, 1)
+    own = draws.uniform(0, 1, 2, CODES)
+    own = own.at[1].set(jnp.where(draws.uniform(0, 1, CODES) < 0.7, own[0], own[1]))
+    within_grade = draws.uniform(0, 1, 2, CODES)
+    alike = draws.uniform(0.05, _ALIKE)
     rank = _rank(alike * common + (1 - alike) * own, alike)
-    rank = jnp.where(jax.random.bernoulli(keys[5], disease.spared), _SICKEST * rank, rank)
+    rank = jnp.where(draws.uniform(0, 1, CODES) < disease.spared, _SICKEST * rank, rank)
     grade = jnp.minimum((rank[..., None] > jnp.cumsum(disease.grades)).sum(-1), len(GRADES) - 1)
     low, high = jnp.asarray(GRADES)[grade].transpose(2, 0, 1)
-    return low + (high - low) * jax.random.uniform(keys[3], (2, CODES))
+    return low + (high - low) * within_grade
 
 
 def shrinkage(
     key: PRNGKeyArray, fractions: Float[Array, "2 CODES"], atrophy: float
 ) -> Float[Array, "2 CODES"]:
     """Sample the share of its thickness that each muscle has lost: the more fat, the more."""
-    drive = jax.random.uniform(jax.random.fold_in(key, 7), minval=-_SIZE_KEPT, maxval=1.0)
-    own = jax.random.uniform(jax.random.fold_in(key, 8), fractions.shape)
+    draws = Draws(folded(key, 7, 8), fractions.size)
+    drive = draws.uniform(-_SIZE_KEPT, 1.0)
+    own = draws.uniform(0, 1, *fractions.shape)
     most = atrophy * jnp.maximum(drive, 0)
     return most * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from musclejax.phantom.draws import Draws
 from musclejax.phantom.signal import smooth
 
 _BLUR_PX = 1.3
@@ -45,22 +46,22 @@ def scan(
         scanner: Amounts of its effects.
     """
     amount = scanner.artifacts
-    keys = iter(jax.random.split(jax.random.fold_in(visit, 3), 12))
-    shaded = signal * _coil(next(keys), signal.shape, amount)
-    seen = _acquire(shaded, next(keys), amount)
-    level = amount * (0.004 + 0.07 * jax.random.uniform(next(keys)) ** 2)
+    draws = Draws(jax.random.split(jax.random.fold_in(visit, 3), 12), 1)
+    shaded = signal * _coil(draws.key(), signal.shape, amount)
+    seen = _acquire(shaded, draws.key(), amount)
+    level = amount * (0.004 + 0.07 * draws.uniform() ** 2)
     parts = jax.random.normal(noise, (2, *signal.shape)) * level
     image = jnp.hypot(seen.real + parts[0], seen.imag + parts[1])
-    image = _wrap(image, next(keys), 0.06 * amount * scanner.narrow)
-    gamma = jnp.exp(0.3 * amount * scanner.tone * jax.random.normal(next(keys)))
+    image = _wrap(image, draws.key(), 0.06 * amount * scanner.narrow)
+    gamma = jnp.exp(0.3 * amount * scanner.tone * draws.normal())
     return _BRIGHT * (image / _BRIGHT) ** gamma
 
 
 def _coil(key: PRNGKeyArray, size: tuple[int, ...], amount: float) -> Array:
     """Return the sensitivity: smooth shading, and sometimes a surface coil on one side."""
-    keys = jax.random.split(key, 4)
-    shading = jnp.exp(0.5 * amount * jax.random.uniform(keys[0]) * smooth(keys[1], size, 3, 4))
-    near, angle, depth = jax.random.uniform(keys[2], (3,))
+    draws = Draws(jax.random.split(key, 4), 12)
+    shading = jnp.exp(0.5 * amount * draws.uniform() * smooth(draws, size, 3, 4))
+    near, angle, depth = draws.uniform(0, 1, 3)
     y, x = jnp.mgrid[: size[0], : size[1]] / jnp.array(size)[:, None, None] - 0.5
     along = y * jnp.cos(2 * jnp.pi * angle) + x * jnp.sin(2 * jnp.pi * angle)
     surface = jnp.exp(-1.6 * depth * along)
@@ -72,41 +73,42 @@ def _acquire(signal: Array, key: PRNGKeyArray, amount: float) -> Array:
 
     Thick slices blur slanted borders, which out of phase makes them wide and black.
     """
-    keys = jax.random.split(key, 7)
     space = jnp.fft.fftshift(jnp.fft.fft2(signal))
     height, width = signal.shape
+    draws = Draws(jax.random.split(key, 7), height)
     y = jnp.abs(jnp.arange(height) - height // 2)[:, None] / (height / 2)
     x = jnp.abs(jnp.arange(width) - width // 2)[None] / (width / 2)
-    fine = jax.random.uniform(keys[0], (2,), minval=0.5, maxval=1.0)
-    fine = jnp.where(jax.random.uniform(keys[1]) < 0.3, fine, jnp.sqrt(fine))
+    fine = draws.uniform(0.5, 1.0, 2)
+    fine = jnp.where(draws.uniform() < 0.3, fine, jnp.sqrt(fine))
     # A hard edge rings; a soft one, which most scanners apply, does not.
-    soft = jnp.where(jax.random.uniform(keys[2]) < 0.35 * amount, 0.02, 0.25)
-    blur_px = _BLUR_PX * jax.random.uniform(keys[6])
+    soft = jnp.where(draws.uniform() < 0.35 * amount, 0.02, 0.25)
+    period, shift, strength = draws.uniform(0, 1, 3)
+    moving = draws.uniform() < 0.15 * amount
+    jumps = draws.normal(height, 1)
+    blur_px = _BLUR_PX * draws.uniform()
     window = jnp.exp(-0.5 * (jnp.pi * blur_px) ** 2 * (y**2 + x**2))
     for axis, share in ((y, fine[0]), (x, fine[1])):
         window = window * jax.nn.sigmoid((share - axis) / (soft * share / 2) + 2)
     lines = jnp.arange(height)[:, None]
-    period, shift, strength = jax.random.uniform(keys[3], (3,))
-    moving = jax.random.uniform(keys[4]) < 0.15 * amount
     wave = jnp.sin(2 * jnp.pi * lines / (2 + 6 * period) + 2 * jnp.pi * shift)
     ghost = jnp.where(moving, 0.12 * strength, 0) * wave
-    jitter = jnp.where(moving, 0.25 * strength, 0) * jax.random.normal(keys[5], (height, 1))
+    jitter = jnp.where(moving, 0.25 * strength, 0) * jumps
     space = space * window * jnp.exp(1j * jitter * (y > 0.1)) * (1 + ghost)
     return jnp.fft.ifft2(jnp.fft.ifftshift(space))
 
 
 def _wrap(image: Array, key: PRNGKeyArray, share: float) -> Array:
     """Fold the image beyond a narrow field of view back into it; cut rows beyond another."""
-    keys = jax.random.split(key, 4)
+    draws = Draws(jax.random.split(key, 4), 3)
     height, width = image.shape
-    narrow, folded = jax.random.uniform(keys[0], (2,))
+    narrow, folded = draws.uniform(0, 1, 2)
     view = jnp.round(width * (0.8 + 0.2 * narrow)).astype(jnp.int32)
     columns = jnp.arange(width)
     inside = jnp.abs(columns - width / 2) < view / 2
     over = jnp.where(inside, 0, image)
     wrapped = jnp.where(inside, image + jnp.roll(over, view, 1) + jnp.roll(over, -view, 1), 0)
     image = jnp.where(folded < share, wrapped, image)
-    cut, many, top = jax.random.uniform(keys[1], (3,))
+    cut, many, top = draws.uniform(0, 1, 3)
     edge = 0.12 * height * many
     rows = jnp.arange(height)[:, None]
     kept = jnp.where(top < 0.5, rows >= edge, rows < height - edge)

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
 from musclejax.phantom.disease import Person
+from musclejax.phantom.draws import Draws, folded
 from musclejax.phantom.shape import LIMB_PX, deform, sample_shape
 from musclejax.phantom.templates import Tiles
 from musclejax.phantom.tissues import CODES
@@ -63,20 +64,26 @@ def compose(
 
 def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[Array]:
     body, alike = jax.random.split(jax.random.fold_in(person.key, 0))
-    share, which = jax.random.uniform(body, (2,))
+    draws = Draws(jnp.stack([body, alike]), 2)
+    share, which = draws.uniform(0, 1, 2)
     low, high = jnp.select([which < shares for shares in _FAT_SHARES], list(jnp.array(_FAT_PX)))
     fat_px = low + (high - low) * share
-    keys = [jax.random.fold_in(person.key, side) for side in (1, 2)]
-    twin = jax.random.bernoulli(alike, how.alike)
+    keys = folded(person.key, 1, 2)
+    twin = draws.uniform() < how.alike
     same = jax.random.wrap_key_data(
         jnp.where(twin, jax.random.key_data(keys[0]), jax.random.key_data(keys[1]))
     )
-    limbs = []
-    for side, key in enumerate((keys[0], same)):
+
+    def limb(one: tuple[Tiles, Array, Array]) -> Array:
+        template, data, shrunk = one
+        key = jax.random.wrap_key_data(data)
         shape = sample_shape(key, fat_px, how.deformation, person.wasting, how.cutting)
-        template = Tiles(*(field[side] for field in pair))
-        limbs.append(deform(template, shape, person.shrunk[side], height))
-    return [limbs[0], jnp.where(limbs[1] > 0, limbs[1] + CODES, 0)[:, ::-1]]
+        return deform(template, shape, shrunk, height)
+
+    # One after the other: XLA compiles what they have in common once.
+    data = jnp.stack([jax.random.key_data(key) for key in (keys[0], same)])
+    right, left = jax.lax.map(limb, (Tiles(*map(jnp.asarray, pair)), data, person.shrunk))
+    return [right, jnp.where(left > 0, left + CODES, 0)[:, ::-1]]
 
 
 def _place(
@@ -84,19 +91,19 @@ def _place(
 ) -> Array:
     """Lay the limbs side by side, or one of them alone."""
     height, width = size
-    keys = iter(jax.random.split(visit, 8))
+    draws = Draws(jax.random.split(visit, 8), 3)
     extents = [_extent(limb) for limb in limbs]
     spread = sum(last - first for first, last in extents)
-    close, apart, choice = jax.random.uniform(next(keys), (3,))
+    close, apart, choice = draws.uniform(0, 1, 3)
     gap = jnp.where(choice < 0.5, -3 + 18 * close, 60 * apart)
     gap = jnp.clip(gap, -3, jnp.maximum(width - 6 - spread, -3))
-    drift = jax.random.normal(next(keys), (2,)) * jnp.array([0.06 * height, 0.03 * width])
-    alone = jax.random.uniform(next(keys)) < share_alone
-    hidden = jnp.where(alone, jax.random.bernoulli(next(keys)).astype(jnp.int32), -1)
+    drift = draws.normal(2) * jnp.array([0.06 * height, 0.03 * width])
+    alone = draws.uniform() < share_alone
+    hidden = jnp.where(alone, (draws.uniform() < 0.5).astype(jnp.int32), -1)
     # A limb that is scanned alone may lie anywhere, often in the middle.
     inwards = jnp.where(hidden == 0, -1, 1) * width / 4 * jnp.minimum(1.5 * apart, 1)
     begin = (width - spread - gap) / 2 + drift[1] + jnp.where(alone, inwards, 0)
-    top = (height - LIMB_PX) / 2 + drift[0] + 4 * jax.random.normal(next(keys), (2,))
+    top = (height - LIMB_PX) / 2 + drift[0] + 4 * draws.normal(2)
     left = jnp.array([begin, begin + extents[0][1] - extents[0][0] + gap])
     left = left - jnp.array([first for first, _ in extents])
     canvas = jnp.zeros((height + 2 * LIMB_PX, width + 2 * LIMB_PX), jnp.uint8)

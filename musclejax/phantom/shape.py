@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
+from musclejax.phantom.draws import Draws
 from musclejax.phantom.templates import DEPTH_STEP, OUTSIDE_STEP, Tiles
 from musclejax.phantom.tissues import (
     CODES,
@@ -79,13 +80,8 @@ def sample_shape(
         wasting: 0 (healthy) to 1: how much muscles may have shrunk.
         cutting: Share of limbs whose femoral vessels cut into the muscles around them.
     """
-    keys = iter(jax.random.split(key, 32))
-
-    def normal(*shape: int) -> Array:
-        return jax.random.normal(next(keys), shape)
-
-    def uniform(low: float | int, high: float | int, *shape: int) -> Array:
-        return jax.random.uniform(next(keys), shape, minval=low, maxval=high)
+    draws = Draws(jax.random.split(key, 32), most=4 * max(cells for cells, _ in FIELDS) ** 2)
+    normal, uniform = draws.normal, draws.uniform
 
     def vessels(places: Array, radii: Array) -> Array:
         slant = jnp.exp(_SLANT * normal(len(places), 1))
@@ -99,7 +95,7 @@ def sample_shape(
         affine=scaling @ rotation + jnp.array([[0, 0], [1, 0]]) * shear,
         growth=normal(MUSCLES + 1) * uniform(*_GROWTH) * amount,
         erosion=shrunk + uniform(0, 0.7),
-        closing=jax.random.choice(next(keys), jnp.array([0.0, 1.5, 2.5, 4.0])) * (1 - wasting),
+        closing=jax.random.choice(draws.key(), jnp.array([0.0, 1.5, 2.5, 4.0])) * (1 - wasting),
         cortex=uniform(2, 6),
         fat=jnp.asarray(fat_px) * jnp.exp(0.15 * normal()),
         ripple=jnp.stack([0.25 * normal(3), uniform(0, 2 * jnp.pi, 3)], 1),
