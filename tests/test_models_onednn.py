@@ -1,11 +1,12 @@
-"""oneDNN's convolutions against XLA's, in value and gradient; what happens without the library."""
+"""oneDNN's layers against XLA's, in value and gradient; what happens without the library."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
@@ -21,18 +22,22 @@ from musclejax.app.convolutions import warn_without_onednn
 from musclejax.cli.main import main
 from musclejax.config import default_config
 from musclejax.errors import InputError
-from musclejax.models.cpu import convolution, onednn, onednn_library, xla_ffi
+from musclejax.models.cpu import convolution, normalization, onednn, onednn_library, xla_ffi
 from musclejax.models.initialization import draw_variables
 from musclejax.models.network import build
-from musclejax.models.spec import NetworkSpec
-from musclejax.training.step import convolutions
+from musclejax.models.spec import NetworkSpec, spec_from_json
+from musclejax.training.step import convolutions, precision
 from tests.conftest import quick_jit
-from tests.networks import assert_same_value_and_gradient, normal
+from tests.networks import assert_close, assert_same_value_and_gradient, normal
 
 needs_library = pytest.mark.skipif(
     bool(onednn_library.unavailable_reason()),
     reason=f"oneDNN: {onednn_library.unavailable_reason()}",
 )
+_NO_BFLOAT16 = onednn_library.unavailable_reason() or onednn_library.bfloat16_unavailable_reason()
+needs_bfloat16 = pytest.mark.skipif(bool(_NO_BFLOAT16), reason=f"bfloat16: {_NO_BFLOAT16}")
+ROUNDING = 2**-8
+"""Relative distance of neighbors in bfloat16: results are rounded once."""
 
 
 @needs_library
@@ -51,6 +56,72 @@ def test_convolution_is_plain(
     x = normal(seed, images, rows, columns, channels)
     kernel = normal(seed, 3, 3, channels, features)
     assert_same_value_and_gradient(onednn.convolution, x, kernel, convolution.plain_convolution)
+
+
+def rounded(seed: int, *shape: int) -> np.ndarray:
+    """Normal numbers that bfloat16 holds exactly."""
+    return np.asarray(jnp.asarray(normal(seed, *shape), jnp.bfloat16), np.float32)
+
+
+FORMS = {
+    "plain": (3, onednn.convolution, convolution.plain_convolution),
+    "strided 2": (2, onednn.strided_convolution, convolution.plain_strided_convolution),
+    "strided 3": (3, onednn.strided_convolution, convolution.plain_strided_convolution),
+    "transposed": (2, onednn.transposed_convolution, convolution.plain_transposed_convolution),
+    "nearest": (
+        1,
+        lambda x, k: onednn.nearest_upsampling_convolution(x, k, 2),
+        lambda x, k: convolution.nearest_upsampling_convolution(x, k, 2),
+    ),
+    "logits": (
+        1,
+        lambda x, k: onednn.dot_general(x, k[0, 0]),
+        convolution.plain_strided_convolution,
+    ),
+}
+"""Form -> size of the kernel, the function of oneDNN, that of float32."""
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_convolution_differs_by_rounding(form: str) -> None:
+    """Of bfloat16 numbers, products are exact and sums float32: only results are rounded."""
+    size, ours, reference = FORMS[form]
+    x, kernel = rounded(0, 2, 12, 18, 16), rounded(1, size, size, 16, 24)
+    weight = rounded(2, *jax.eval_shape(reference, x, kernel).shape)
+
+    def both(function: Callable[..., jax.Array], x: jax.Array) -> tuple:
+        value, pull = jax.vjp(function, x, jnp.asarray(kernel))
+        return value, *pull(jnp.asarray(weight, value.dtype))
+
+    half = jnp.asarray(x, jnp.bfloat16)
+    found = quick_jit(lambda x: both(ours, x))(half)
+    expected = quick_jit(lambda x: both(reference, x))(jnp.asarray(x))
+    types = [jnp.float32 if form == "logits" else jnp.bfloat16, jnp.bfloat16, jnp.float32]
+    assert [a.dtype for a in found] == types
+    for one, other, dtype in zip(found, expected, types, strict=True):
+        # Upsampling rounds the sum over a pixel's copies before the kernel's gradient is taken.
+        exact = dtype == jnp.float32 and form != "nearest"
+        assert_close(one.astype(jnp.float32), other, 1e-5 if exact else ROUNDING)
+
+
+@needs_bfloat16
+def test_bfloat16_batch_norm_differs_by_rounding() -> None:
+    x, scale, offset = rounded(0, 2, 12, 18, 16) + 0.5, normal(1, 16), normal(2, 16)
+    weight = rounded(3, *x.shape)
+
+    def both(function: Callable[..., normalization.Normalized], x: jax.Array) -> tuple:
+        done, pull = jax.vjp(function, x, jnp.asarray(scale), jnp.asarray(offset))
+        zero = jax.tree.map(jnp.zeros_like, done)
+        values = zero.values._replace(values=jnp.asarray(weight, x.dtype))
+        return done.values.values, done.mean, done.variance, *pull(zero._replace(values=values))
+
+    half = jnp.asarray(x, jnp.bfloat16)
+    found = jax.jit(lambda x: both(onednn.batch_norm, x))(half)
+    expected = jax.jit(lambda x: both(normalization.plain_batch_norm, x))(half.astype(jnp.float32))
+    for one, other in zip(found, expected, strict=True):
+        close = 1e-4 if one.dtype == jnp.float32 else ROUNDING
+        assert_close(one.astype(jnp.float32), other, close)
 
 
 @needs_library
@@ -89,7 +160,7 @@ def test_last_digits_do_not_depend_on_what_openmp_was_told() -> None:
     try:
         for threads in (before, 1, before + 2):
             openmp.omp_set_num_threads(threads)
-            onednn._primitive.cache_clear()
+            onednn._convolution_primitive.cache_clear()
             found.append(np.asarray(jax.jit(onednn.kernel_gradient)(x, dy)))
             assert openmp.omp_get_max_threads() == threads  # as it was found
     finally:
@@ -106,7 +177,7 @@ def test_auto_is_the_default_and_onednn_where_it_is_installed() -> None:
 
 
 def test_error_of_a_foreign_function_is_reported() -> None:
-    def fail(arguments: object, result: object) -> None:
+    def fail(arguments: object, results: object) -> None:
         raise ValueError("a shape it cannot do")
 
     xla_ffi.register("musclejax_test_fail", fail)
@@ -118,7 +189,8 @@ def test_error_of_a_foreign_function_is_reported() -> None:
 def test_foreign_function_gets_addresses_and_shapes() -> None:
     seen: list[tuple[int, ...]] = []
 
-    def double(arguments: list[xla_ffi.Buffer], result: xla_ffi.Buffer) -> None:
+    def double(arguments: list[xla_ffi.Buffer], results: list[xla_ffi.Buffer]) -> None:
+        (result,) = results
         seen.extend(a.shape for a in arguments)
         size = int(np.prod(result.shape))
         source, target = (
@@ -274,3 +346,46 @@ def test_commands_that_train_say_so(command: str, refused: None, tmp_path: Path)
         result = CliRunner().invoke(main, [*arguments, "--set", "train.batch_size=5"])
     assert "train.batch_size: found 5" in result.stderr
     assert REFUSED in result.stderr
+
+
+@needs_bfloat16
+def test_bfloat16_is_refused_in_one_line_with_the_remedy() -> None:
+    config = default_config()
+    assert precision(config) == "float32"
+    config.models.precision = "bfloat16"
+    assert precision(config) == "bfloat16"
+    config.models.reference = True
+    with pytest.raises(InputError, match=r"found models\.reference=True; accepted: oneDNN"):
+        precision(config)
+    config.models.reference = False
+    with (
+        mock.patch.object(onednn_library, "library") as library,
+        pytest.raises(InputError, match="without avx512_bf16 and AMX; .* at float32") as error,
+    ):
+        library().dnnl_get_effective_cpu_isa.return_value = 0x67  # avx512_core_vnni
+        precision(config)
+    assert "\n" not in str(error.value)
+    config.models.convolutions = "xla"
+    with pytest.raises(InputError, match="found convolutions by XLA; accepted: oneDNN"):
+        precision(config)
+    config.models.precision = "half"
+    with pytest.raises(InputError, match="'half'; accepted: float32, bfloat16"):
+        precision(config)
+
+
+@pytest.mark.usefixtures("absent")
+def test_bfloat16_without_the_library_is_refused() -> None:
+    config = default_config()
+    config.models.precision = "bfloat16"
+    with pytest.raises(InputError, match=r"no oneDNN 3.x .*pip install 'musclejax\[onednn\]'"):
+        precision(config)
+
+
+def test_spec_of_bfloat16_comes_back_from_json() -> None:
+    spec = NetworkSpec(convolutions="onednn", precision="bfloat16")
+    found = spec_from_json(json.loads(json.dumps(asdict(spec))))
+    assert found == spec
+    assert found.computes_bfloat16
+    assert found.architecture == NetworkSpec().architecture
+    assert not replace(spec, convolutions="xla").computes_bfloat16
+    assert not replace(spec, reference=True).computes_bfloat16

@@ -24,7 +24,7 @@ from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDon
 from musclejax.training.loop import check_batch_size, train_steps
 from musclejax.training.meeting import PATIENCE_S, meet
 from musclejax.training.setup import Data, initial_variables, load_data_steps, start_from
-from musclejax.training.step import convolutions
+from musclejax.training.step import convolutions, precision
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -50,13 +50,13 @@ def run(options: TrainOptions) -> int:
     with usage():
         weights = load_weights(options.init) if options.init else None
         variables, start = initial_variables(config, weights)
-        library = convolutions(config)
+        library, in_bfloat16 = convolutions(config), precision(config) == "bfloat16"
         if _leads():
             warn_without_onednn(config)
         check_batch_size(config)
     data = console.follow(load_data_steps(options.data, config), "cases")
     data = start_from(data, config, weights)
-    by = ", 3x3 convolutions by oneDNN" * (library == "onednn")
+    by = ", 3x3 convolutions by oneDNN" * (library == "onednn") + ", in bfloat16" * in_bfloat16
     console.say(f"{config.task} network, variant {config.variant}, from {start}{by}")
     facts = machine()
     console.detail(", ".join(f"{name} {version}" for name, version in facts["versions"].items()))

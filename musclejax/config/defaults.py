@@ -26,6 +26,10 @@ def default_config() -> ConfigDict:
     # the extra `onednn`; faster; last digits depend on the number of processors); or "auto":
     # oneDNN where it is installed and there is one device.
     config.models.convolutions = "auto"
+    # What activations and their gradients are kept in while training: "float32", or "bfloat16"
+    # (needs oneDNN and a processor with avx512_bf16 or AMX; faster). Weights, sums, statistics,
+    # loss, optimizer and validation stay float32.
+    config.models.precision = "float32"
 
     # How scanner intensities become network input.
     config.intensity = ConfigDict()

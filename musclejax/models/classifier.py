@@ -27,7 +27,7 @@ class RegionClassifier(nn.Module):
     ) -> Float[Array, "b {self.num_classes}"]:
         """Return logits; the dense layer fixes height and width at initialization."""
         x = contract(self.spec, image, train=train)[-1]
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], -1).astype(image.dtype)
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(
             x
         )

@@ -78,6 +78,8 @@ class ConvolutionUnit(nn.Module):
             activate(self.spec, part) if isinstance(part, LazyAffine) else part for part in parts
         ]
         x = jnp.concatenate(inputs, -1) if len(inputs) > 1 else inputs[0]
+        if self.spec.computes_bfloat16:
+            return self._convolve_bfloat16(x, kernel)
         if self.kind == "nearest":
             return conv.nearest_upsampling_convolution(x, kernel, self.stride)
         if self.spec.reference:
@@ -87,6 +89,18 @@ class ConvolutionUnit(nn.Module):
         if self.spec.precision == "bfloat16" and not train and x.shape[1] <= conv.BFLOAT16_PX:
             return conv.bfloat16_convolution(x, kernel)
         return _PLAIN_BY[self.spec.convolutions](x, kernel)
+
+    def _convolve_bfloat16(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        if x.dtype != jnp.bfloat16:  # the image
+            return _FAST[self.kind](x, kernel).astype(jnp.bfloat16)
+        match self.kind:
+            case "strided":
+                return onednn.strided_convolution(x, kernel)
+            case "transposed":
+                return onednn.transposed_convolution(x, kernel)
+            case "nearest":
+                return onednn.nearest_upsampling_convolution(x, kernel, self.stride)
+        return onednn.convolution(x, kernel)
 
     def _normalize(self, x: jax.Array, bias: jax.Array, train: bool) -> LazyAffine:
         match self.spec.norm:
@@ -124,10 +138,12 @@ class BatchNorm(nn.Module):
         if not train:
             gain = scale * jax.lax.rsqrt(variance.value + BATCH_NORM_EPSILON)
             return LazyAffine(x, gain, (bias - mean.value) * gain + offset)
+        bfloat16 = self.spec.computes_bfloat16
         if self.spec.reference:
             done = normalization.plain_batch_norm(x + bias, scale, offset)
         else:
-            done = normalization.batch_norm(x, scale, offset)
+            normalize = onednn.batch_norm if bfloat16 else normalization.batch_norm
+            done = normalize(x, scale, offset)
             done = done._replace(mean=done.mean + bias)
         if not self.is_initializing():
             momentum = self.spec.momentum
@@ -143,7 +159,12 @@ def relu(spec: NetworkSpec, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c
 
 def activate(spec: NetworkSpec, x: LazyAffine) -> Float[Array, "b h w c"]:
     """Return a unit's output, normalized and rectified."""
-    return relu(spec, x.evaluate())
+    return relu(spec, rounded(spec, x.evaluate()))
+
+
+def rounded(spec: NetworkSpec, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Return activations in the type that the network keeps them in."""
+    return x.astype(jnp.bfloat16) if spec.computes_bfloat16 else x
 
 
 def _values(part: jax.Array | LazyAffine) -> jax.Array:

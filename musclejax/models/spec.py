@@ -43,7 +43,8 @@ class NetworkSpec:
         convolutions: What computes the 3x3 convolutions of the fast form: "xla" or "onednn".
         rematerialize: Whether training computes a layer's input again for its gradient rather than
             keep it; on one device only, see `cpu.rematerialization`.
-        precision: "float32", or "bfloat16": operands of matrix products while predicting.
+        precision: "float32", or "bfloat16": with oneDNN, activations and their gradients; with
+            XLA, operands of matrix products while predicting. Weights and sums are float32.
 
     Raises:
         InputError: If a field is outside what is listed here.
@@ -85,6 +86,12 @@ class NetworkSpec:
         """The fields that fix the function; the others fix how it is computed and trained."""
         shape = self.widths, self.strides, self.units
         return *shape, self.norm, self.residual, self.upsampling
+
+    @property
+    def computes_bfloat16(self) -> bool:
+        """Whether activations are kept in bfloat16: what oneDNN convolves in that type."""
+        onednn = self.convolutions == "onednn" and not self.reference
+        return onednn and self.precision == "bfloat16"
 
     @property
     def size_multiple(self) -> int:

@@ -3,9 +3,10 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from musclejax.models.cpu import onednn
 from musclejax.models.cpu.convolution import depth_to_space
 from musclejax.models.cpu.normalization import LazyAffine
-from musclejax.models.layers import ConvolutionUnit, relu
+from musclejax.models.layers import ConvolutionUnit, relu, rounded
 from musclejax.models.spec import NetworkSpec
 
 
@@ -60,7 +61,8 @@ def _residual_units(
     x = unit(0, *parts)
     for number in range(1, spec.units):
         x = unit(number, x)
-    return relu(spec, x.evaluate() + shortcut.evaluate() if spec.residual else x.evaluate())
+    total = x.evaluate() + shortcut.evaluate() if spec.residual else x.evaluate()
+    return relu(spec, rounded(spec, total))
 
 
 def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:
@@ -102,6 +104,9 @@ class VNet(nn.Module):
             x = block(x, skips[level], train=train)
         patch = self.spec.strides[0]
         head = nn.Dense(
-            self.num_classes * patch**2, kernel_init=nn.initializers.glorot_normal(), name="head"
+            self.num_classes * patch**2,
+            kernel_init=nn.initializers.glorot_normal(),
+            dot_general=onednn.dot_general if self.spec.computes_bfloat16 else None,
+            name="head",
         )
         return depth_to_space(head(x), patch) if patch > 1 else head(x)

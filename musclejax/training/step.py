@@ -17,12 +17,14 @@ from musclejax.data.batches import Batch
 from musclejax.errors import InputError
 from musclejax.models.cpu import onednn
 from musclejax.models.network import Module, build
-from musclejax.models.spec import CONVOLUTIONS, NetworkSpec
+from musclejax.models.spec import CONVOLUTIONS, PRECISIONS, NetworkSpec
 from musclejax.models.variants import find
 from musclejax.training.average import eval_variables, move_average
 from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
 from musclejax.training.metrics import Counts, count_pixels, soft_dice
 from musclejax.training.optim import DECAYS, optimizer
+
+_FLOAT32 = "Leave models.precision at float32; oneDNN: pip install 'musclejax[onednn]'."
 
 
 class TrainState(NamedTuple):
@@ -88,8 +90,8 @@ def spec_of(config: ConfigDict) -> NetworkSpec:
     """Return the variant of a configuration with its dropout, momentum and form of the layers.
 
     Raises:
-        InputError: If the variant does not exist, or `models.convolutions` is not known or not
-            available here.
+        InputError: If the variant does not exist, or `models.convolutions` or `models.precision` is
+            not known or not available here.
     """
     return replace(
         find(config.variant),
@@ -98,6 +100,7 @@ def spec_of(config: ConfigDict) -> NetworkSpec:
         # The fast forms are fast on a CPU.
         reference=bool(config.models.reference) or jax.default_backend() != "cpu",
         convolutions=convolutions(config),
+        precision=precision(config),
         rematerialize=jax.device_count() == 1,
     )
 
@@ -120,6 +123,28 @@ def convolutions(config: ConfigDict) -> str:
         remedy = "Run: pip install 'musclejax[onednn]', or leave models.convolutions at auto."
         accepted = "oneDNN and one device, a CPU"
         raise InputError("models.convolutions=onednn", reason, accepted, remedy)
+    return chosen
+
+
+def precision(config: ConfigDict) -> str:
+    """Return the precision of a configuration's activations: "float32" or "bfloat16".
+
+    Raises:
+        InputError: If there is no such precision, or it is not available here.
+    """
+    chosen, by = str(config.models.precision), convolutions(config)
+    if chosen not in PRECISIONS:
+        raise InputError.choice("models.precision", chosen, PRECISIONS)
+    if chosen == "float32":
+        return chosen
+    reason = onednn.bfloat16_unavailable_reason()
+    if not reason and by != "onednn":
+        reason = "convolutions by XLA"
+    if not reason and config.models.reference:
+        reason = "models.reference=True"
+    if reason:
+        accepted = "oneDNN, one device, and a processor with avx512_bf16 or AMX"
+        raise InputError("models.precision=bfloat16", reason, accepted, _FLOAT32)
     return chosen
 
 
@@ -166,6 +191,8 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
     rows, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
     module, l2 = network(config), l2_factor(config, pixels)
+    # Figures of validation are those of prediction, which is in float32.
+    validated = build(replace(module.spec, precision="float32"), config.task)
     loss = (config.loss.kind, config.loss.reduction)
     jit = partial(jax.jit, out_shardings=everywhere)
     return Steps(
@@ -181,7 +208,7 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
             ),
             donate_argnums=0,
         ),
-        jit(partial(validation_step, module, l2, loss)),
+        jit(partial(validation_step, validated, l2, loss)),
         partial(_to_global, rows),
         lambda tree: jax.tree.map(
             lambda a: jax.make_array_from_process_local_data(everywhere, np.asarray(a)), tree

@@ -21,6 +21,8 @@ PATH_VARIABLE = "MUSCLEJAX_ONEDNN"
 MAJOR = 3
 _CPU = 1
 _SYCL = 512
+_AVX512_BF16 = 0xE7
+"""Bits of `dnnl_cpu_isa_t`; a processor with AMX has them too."""
 _at = ctypes.byref
 
 
@@ -51,6 +53,16 @@ def unavailable_reason() -> str:
     except (OneDNNError, OSError) as error:
         return " ".join(str(error).split())[:200]
     return ""
+
+
+def bfloat16_unavailable_reason() -> str:
+    """Return what the processor lacks for bfloat16, on one line; empty if nothing.
+
+    oneDNN computes it on older processors too, more slowly than float32.
+    """
+    features = library().dnnl_get_effective_cpu_isa()
+    fits = features & _AVX512_BF16 == _AVX512_BF16
+    return "" if fits else "a processor without avx512_bf16 and AMX"
 
 
 def version() -> str:

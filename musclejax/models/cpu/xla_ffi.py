@@ -26,14 +26,19 @@ class VersionError(RuntimeError):
     """XLA's interface has another major version than the structures here, or refuses theirs."""
 
 
+BF16 = 16
+"""Of `XLA_FFI_DataType`."""
+
+
 class Buffer(NamedTuple):
-    """An array that XLA owns: its address and its shape."""
+    """An array that XLA owns: its address, its shape and its type's number."""
 
     address: int
     shape: tuple[int, ...]
+    dtype: int
 
 
-Kernel = Callable[[Sequence[Buffer], Buffer], None]
+Kernel = Callable[[Sequence[Buffer], Sequence[Buffer]], None]
 
 
 class _Version(ctypes.Structure):
@@ -121,7 +126,7 @@ _registered: list[object] = []  # XLA calls them for as long as the process live
 def unavailable_reason() -> str:
     """Return why XLA calls no Python function here; empty if it does. Starts JAX's backend."""
     try:
-        register("musclejax_probe_{}_{}".format(*VERSION), lambda arguments, result: None)
+        register("musclejax_probe_{}_{}".format(*VERSION), lambda arguments, results: None)
     except VersionError as error:
         return str(error)
     return ""
@@ -132,7 +137,7 @@ def register(name: str, kernel: Kernel) -> None:
 
     Args:
         name: Of the custom call.
-        kernel: Called with the arguments and the one result, from any thread, maybe from several
+        kernel: Called with the arguments and the results, from any thread, maybe from several
             at once. What it raises becomes an error of the computation.
 
     Raises:
@@ -155,7 +160,7 @@ def register(name: str, kernel: Kernel) -> None:
         if frame.stage != _EXECUTE:
             return None
         try:
-            kernel(_buffers(frame.arguments), _buffers(frame.results)[0])
+            kernel(_buffers(frame.arguments), _buffers(frame.results))
         except Exception as error:  # it must not pass through C
             return _error(frame, f"{name}: {type(error).__name__}: {error}")
         return None
@@ -176,7 +181,7 @@ def register(name: str, kernel: Kernel) -> None:
 
 def _buffers(found: _Buffers) -> list[Buffer]:
     buffers = [found.buffers[n].contents for n in range(found.count)]
-    return [Buffer(b.data or 0, tuple(b.dims[: b.rank])) for b in buffers]
+    return [Buffer(b.data or 0, tuple(b.dims[: b.rank]), b.dtype) for b in buffers]
 
 
 def _error(frame: _CallFrame, message: str) -> int | None:
