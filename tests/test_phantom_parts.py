@@ -23,6 +23,7 @@ from musclejax.phantom.disease import (
     shrinkage,
 )
 from musclejax.phantom.draws import Draws, folded
+from musclejax.phantom.levels import levels_of
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.shape import LIMB_PX, Shape
 from musclejax.phantom.signal import _within, water_and_fat
@@ -34,7 +35,19 @@ from musclejax.phantom.templates import (
     pack,
     read_tissues,
 )
-from musclejax.phantom.tissues import CODES, CORTEX, FAT, FEMORAL, GAP, MARROW, SKIN, VESSEL
+from musclejax.phantom.tissues import (
+    CODES,
+    CORTEX,
+    FAT,
+    FEMORAL,
+    GAP,
+    MARROW,
+    OTHERS,
+    SKIN,
+    SPONGY,
+    UNKNOWN,
+    VESSEL,
+)
 from tests.conftest import QUICK, quick_jit
 
 sample_shape, deform = quick_jit(shape_module.sample_shape), quick_jit(shape_module.deform)
@@ -75,18 +88,19 @@ def test_templates_look_like_a_right_limb(held_out: Anatomy) -> None:
     sides = []
     for centers, sizes in zip(held_out.tiles.centers, held_out.tiles.sizes, strict=True):
         if not (sizes[lateral].any() and sizes[medial].any()):
-            continue  # too low in the leg for the gastrocnemius
+            continue  # too low for the gastrocnemius, or knee, foot or pelvis
         columns = [
             np.average(centers[own, 1], weights=sizes[own] ** 2) for own in (lateral, medial)
         ]
         sides.append(columns[0] < columns[1])
     assert all(sides)
-    assert len(sides) > 0.7 * len(held_out.tiles.sizes)
+    assert len(sides) > 0.4 * len(held_out.tiles.sizes)
 
 
 def test_popliteal_vessels_lie_behind_the_femur_where_magnus_has_ended() -> None:
     """Beside vastus medialis alone, networks took those of real knees for adductor magnus."""
-    maps, _, _ = read_tissues("thigh")
+    maps, rows, _ = read_tissues("thigh")
+    maps = maps[[row["subject"] != "VHF" for row in rows]]
     magnus = (maps == 7).sum((1, 2))
     ended = maps[magnus == 0]
     assert len(ended) > 100
@@ -96,6 +110,42 @@ def test_popliteal_vessels_lie_behind_the_femur_where_magnus_has_ended() -> None
         behind, medial = vessels.mean(0) - [bone[:, 0].max(), bone[:, 1].mean()]
         assert 2 < behind < 20
         assert -8 < medial < 16
+
+
+def test_whole_limbs(held_out: Anatomy) -> None:
+    """One person trains, the other is held out; each shows all levels, also empty ones."""
+    region, ends = held_out.region, {"thigh": (-0.2, 1.08), "leg": (0.82, 2.28)}
+    for group, person in (("train", "VHF"), ("held_out", "VHM")):
+        maps, rows, every = read_tissues(region, group)
+        limbs = [limb for limb in _limbs(rows, every) if limb.whole]
+        assert [limb.subject for limb in limbs] == [person, person]
+        known = {*range(13), *OTHERS, UNKNOWN, CORTEX, MARROW, SPONGY, GAP, FEMORAL, VESSEL}
+        for limb in limbs:
+            assert set(np.unique(maps[limb.tiles])) <= known
+            assert limb.levels.min() < ends[region][0]
+            assert limb.levels.max() > ends[region][1]
+            assert np.abs(np.diff(limb.levels)).max() < 0.02  # 5 mm
+            labeled = ((maps[limb.tiles] > 0) & (maps[limb.tiles] <= 12)).any((1, 2))
+            assert 0.05 < 1 - labeled.mean() < 0.25
+
+
+@pytest.mark.parametrize(("whole", "empty"), [(0.25, 0.1), (0.0, 0.0), (1.0, 0.5)])
+def test_levels_are_drawn_as_asked(held_out: Anatomy, whole: float, empty: float) -> None:
+    levels = levels_of(held_out, (-1.0, 3.0), empty, whole)
+    rng = np.random.default_rng(0)
+    drawn = np.array([levels.draw((n + 0.5) / 600, rng) for n in range(600)])
+    muscle = (held_out.tiles.sizes[drawn] > 0).any(1)
+    assert abs(1 - muscle.mean() - empty) < 0.1  # a limb may be empty where its mate is not
+    limbs = held_out.limbs
+    own = np.concatenate([limb.tiles for limb in limbs if limb.whole])
+    usual = [limb for limb in limbs if not limb.whole]
+    shown = np.any([limb.has(levels.grid) for limb in usual], axis=0)
+    np.testing.assert_allclose(levels.shares.sum(1), 1, rtol=1e-5)
+    is_whole = np.array([limb.whole for limb in limbs])
+    np.testing.assert_allclose(levels.shares[shown][:, is_whole].sum(1), whole, atol=1e-6)
+    assert np.isin(drawn, own).mean() >= whole * shown.mean()
+    with pytest.raises(InputError, match=r"phantom\.levels"):
+        levels_of(held_out, (5.0, 6.0), empty, whole)
 
 
 def test_distances_of_a_template() -> None:

@@ -57,14 +57,16 @@ def test_same_seed_same_slice_and_another_differs(phantom: Phantom) -> None:
 
 def test_slices_show_the_muscles_of_the_region(phantom: Phantom) -> None:
     count = SEGMENTED[phantom.anatomy.region]
-    samples = [phantom.sample(11 * n % len(phantom), n) for n in range(16)]
+    areas = (phantom.anatomy.tiles.sizes**2).sum(1)
+    shown = np.nonzero(areas > areas.max() / 5)[0]  # not foot, joints and pelvis
+    samples = [phantom.sample(int(shown[n * len(shown) // 16]), n) for n in range(16)]
     labels = np.stack([np.asarray(s.labels) for s in samples])
     assert set(np.unique(labels)) - {IGNORE} == set(range(count + 1))
     assert np.isfinite([np.asarray(s.image) for s in samples]).all()
     assert min(float(s.image.min()) for s in samples) >= 0
     share = (labels > 0).mean((1, 2))
     assert (share > 0.02).all()
-    assert (share < 0.6).all()
+    assert (share < 0.75).all()
 
 
 def test_limbs_of_a_person() -> None:
@@ -72,6 +74,10 @@ def test_limbs_of_a_person() -> None:
     legs = load_anatomy("leg", "held_out")
     rng = np.random.default_rng(0)
     for own, limb in enumerate(legs.limbs):
+        assert legs.limbs[other_limb(legs.limbs, own, rng, 1.0)].subject != limb.subject
+        if limb.whole:  # two templates within 10 mm
+            assert len({limb.nearest(height) for height in RANGE["leg"]}) <= 3
+            continue
         assert 0.2 < limb.heights[0] < 0.3 < 0.7 < limb.heights[1] < 0.9  # of 9 and 8 levels
         assert 139 < limb.length_mm < 145
         # Three slices over 10 mm are of one level: a scan does not jump from one to the next.
@@ -79,11 +85,10 @@ def test_limbs_of_a_person() -> None:
         mate = other_limb(legs.limbs, own, rng, 0.0)
         assert mate != own
         assert legs.limbs[mate].subject == limb.subject
-        assert legs.limbs[other_limb(legs.limbs, own, rng, 1.0)].subject != limb.subject
 
 
 def test_people_take_turns() -> None:
-    """All six that are held out are tested on, most of them both mildly and severely ill."""
+    """All seven that are held out are tested on, some of them both mildly and severely ill."""
     thighs = load_anatomy("thigh", "held_out")
     scans = [s for s in plan(Cohort("thigh", subjects=0)) if s.split == "test"]
     seen: dict[str, set[str]] = {}
@@ -91,8 +96,8 @@ def test_people_take_turns() -> None:
         pair = _choose(thighs, patient.subject, np.random.default_rng(0), 0.0)
         assert pair[0].subject == pair[1].subject
         seen.setdefault(pair[0].subject, set()).add(patient.severity)
-    assert len(seen) == 6
-    assert sum(len(kinds) == 2 for kinds in seen.values()) == 4
+    assert len(seen) == 7
+    assert sum(len(kinds) == 2 for kinds in seen.values()) >= 2
 
 
 def test_the_plan_is_the_papers() -> None:
@@ -168,7 +173,7 @@ def test_visits_of_a_person_share_anatomy() -> None:
     first, second = [s for s in scans if s.subject == 1][:2]
     stranger = next(s for s in scans if s.subject == 2)
     areas = [
-        np.bincount(sample_scan(legs, s, 0, SMALL)[1].ravel(), minlength=256)[1:7] + 1
+        np.bincount(sample_scan(legs, s, 0, PAPER)[1].ravel(), minlength=256)[1:7] + 1
         for s in (first, second, stranger)
     ]
     apart = [np.abs(np.log(areas[0] / other)).mean() for other in areas[1:]]
@@ -199,6 +204,8 @@ def test_training_takes_new_slices_for_ever(task: str) -> None:
         assert batch.image.shape == (2, SIDE, SIDE, 1)
         assert batch.weights.max() > 0
     assert "template" in train.origin(0)
+    levels = np.array([train.limb_levels(n, 5) for n in range(40)])
+    assert np.abs(levels[:, 0] - levels[:, 1]).max() < 0.07  # both limbs, as far as people have it
 
 
 @pytest.mark.parametrize("task", ["thigh", "region"])

@@ -58,16 +58,18 @@ RANGES = {
     Range(2): "augment.piecewise_points augment.set_size tune.eta",
     _SHARE: (
         "split.validation split.test optim.dropout optim.beta1 optim.beta2 "
-        "optim.batch_norm_momentum optim.ema_decay tune.dropout"
+        "optim.batch_norm_momentum optim.ema_decay tune.dropout phantom.empty"
     ),
-    Range(0, 1): "augment.probability",
+    Range(0, 1): "augment.probability phantom.whole",
     Range(0, 1, above=True, below=True): "plateau.factor",
     Range(0, 100, above=True): "intensity.percentile",
+    Range(-1, 3): "phantom.levels",
     Range(0, 180): "augment.rotation_deg",
 }
 """Range -> settings that must lie in it; of a setting with several numbers, each of them."""
 _RANGE_OF = {name: range_ for range_, names in RANGES.items() for name in names.split()}
 _LOW_AND_HIGH = [
+    "phantom.levels",
     "augment.piecewise_scale",
     "augment.elastic_strength_px",
     "augment.elastic_sigma_px",

@@ -23,7 +23,7 @@ class Phantom:
     """
 
     def __init__(self, anatomy: Anatomy, severity: str, seed: int, settings: Settings) -> None:
-        """Find limb and relative height of every template."""
+        """Find limb, relative height and level of every template."""
         self.anatomy = anatomy
         self._disease = disease_of(anatomy.region, severity)
         self._key = jax.random.key(seed)
@@ -31,9 +31,11 @@ class Phantom:
         limbs = anatomy.limbs
         self._owner = np.zeros(len(anatomy.tiles.sizes), int)
         self._height = np.zeros(len(anatomy.tiles.sizes), np.float32)
+        self._level = np.zeros(len(anatomy.tiles.sizes), np.float32)
         for index, limb in enumerate(limbs):
             self._owner[limb.tiles] = index
             self._height[limb.tiles] = limb.heights
+            self._level[limb.tiles] = limb.levels
 
     def __len__(self) -> int:
         """Return the number of templates."""
@@ -75,6 +77,13 @@ class Phantom:
             self._settings,
         )
 
+    def levels(self, template: int, seed: int) -> Float[np.ndarray, " 2"]:
+        """Return the levels of the right and the left limb of the slice that `sample` returns.
+
+        One of them may be hidden: some scans show one limb only.
+        """
+        return self._level[self._pair(template, seed)]
+
     @cached_property
     def _tiles(self) -> Tiles:
         """Return the templates on the accelerator: a hundred megabytes, to be moved once."""
@@ -88,10 +97,11 @@ class Phantom:
         return pair
 
     def _partner(self, template: int, rng: np.random.Generator) -> int:
-        """Return a template for the other limb: of the same person, or of another."""
+        """Return a template of the same level for the other limb, of that person or another."""
         limbs, own = self.anatomy.limbs, int(self._owner[template])
-        other = other_limb(limbs, own, rng, self._settings.limbs.other_person)
-        return limbs[other].nearest(float(self._height[template]))
+        level = self._level[[template]]
+        other = other_limb(limbs, own, rng, self._settings.limbs.other_person, level)
+        return int(limbs[other].at(level)[0])
 
 
 def _keys(key: PRNGKeyArray, seed: int | Array) -> Keys:
@@ -114,7 +124,11 @@ def _sample_many(
 
 
 def other_limb(
-    limbs: Sequence[Limb], own: int, rng: np.random.Generator, other_person: float
+    limbs: Sequence[Limb],
+    own: int,
+    rng: np.random.Generator,
+    other_person: float,
+    level: Float[np.ndarray, " 1"] | None = None,
 ) -> int:
     """Return the index of the limb to lie beside one: the person's other one, or a stranger's.
 
@@ -123,12 +137,15 @@ def other_limb(
         own: Index of the one.
         rng: Advances by two numbers.
         other_person: Probability that it is another person's.
+        level: One that the limb must show, if given.
     """
     mixed = rng.random() < other_person
     subject = limbs[own].subject
     fits = [
         index
         for index, limb in enumerate(limbs)
-        if index != own and (limb.subject == subject) != mixed
+        if index != own
+        and (limb.subject == subject) != mixed
+        and (level is None or limb.has(level)[0])
     ]
     return int(rng.choice(fits)) if fits else own

@@ -15,6 +15,7 @@ from musclejax.anatomy import SLICE_PX, TASKS
 from musclejax.errors import InputError
 from musclejax.phantom.disease import SEVERITIES
 from musclejax.phantom.generator import Phantom
+from musclejax.phantom.levels import Levels, levels_of
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.scene import Limbs
 from musclejax.phantom.signal import NARROW, Contrast
@@ -32,29 +33,31 @@ _BRIGHTNESS = 0.15
 
 @dataclass(frozen=True, eq=False)
 class PhantomSampler:
-    """Synthetic slices: the index chooses a template, the seed all the rest.
+    """Synthetic slices: regions take turns, and a pass goes through all levels of each evenly.
 
     Attributes:
         phantoms: One per region.
-        indices: Template of each slice, counted over all phantoms.
+        levels: Of each.
+        count: Slices per pass.
         seeds: Seed of each slice; None takes a new one each time.
         seed: Seed of order and variation.
         intensity: `config.intensity` of the network.
     """
 
     phantoms: Sequence[Phantom]
-    indices: Int[np.ndarray, " m"]
+    levels: Sequence[Levels]
+    count: int
     seeds: Int[np.ndarray, " m"] | None
     seed: int
     intensity: ConfigDict
 
     def __len__(self) -> int:
         """Return the number of slices per pass."""
-        return len(self.indices)
+        return self.count
 
     def sample(self, index: int, seed: int) -> tuple[Any, Any]:
         """Return a slice as the network sees it, and its labels."""
-        phantom, template = self._find(index)
+        phantom, template = self._find(index, seed)
         sample = phantom.sample(template, seed)
         image = normalize(np.asarray(sample.image)[None], self.intensity)[0]
         return image * self._brightness(seed), np.asarray(sample.labels)
@@ -63,7 +66,8 @@ class PhantomSampler:
         self, indices: Int[np.ndarray, " b"], seeds: Int[np.ndarray, " b"]
     ) -> tuple[Any, Any]:
         """Return slices as `sample` does, [b, h, w] each, made in one call."""
-        owners, templates = zip(*(self._find(int(index)) for index in indices), strict=True)
+        requested = zip(indices.tolist(), seeds.tolist(), strict=True)
+        owners, templates = zip(*(self._find(*one) for one in requested), strict=True)
         # Of every region, so that shapes stay the same; only the classifier has two.
         samples = [p.sample_many(np.array(templates) % len(p), seeds) for p in self.phantoms]
         own = np.array([self.phantoms.index(owner) for owner in owners])
@@ -82,21 +86,33 @@ class PhantomSampler:
 
     def region(self, index: int) -> str:
         """Return the region of a slice."""
-        return self._find(index)[0].anatomy.region
+        return self.phantoms[index % len(self.phantoms)].anatomy.region
+
+    def limb_levels(self, index: int, seed: int) -> Float[np.ndarray, " 2"]:
+        """Return the levels of the right and the left limb of a slice; see `Phantom.levels`."""
+        phantom, template = self._find(index, seed)
+        return phantom.levels(template, seed)
 
     def origin(self, index: int) -> str:
-        """Return the name of the template that a slice starts from."""
-        phantom, template = self._find(index)
+        """Return the name of the template that a slice starts from, or its level if any may be."""
+        if self.seeds is None:
+            own = self.levels[index % len(self.phantoms)]
+            place = np.searchsorted(own.ends, self._quantile(index)[1])
+            return f"a {self.region(index)} template of level {own.grid[place]:.2f}"
+        phantom, template = self._find(index, int(self.seeds[index]))
         owner = next(b for b in phantom.anatomy.limbs if template in b.tiles)
         return f"{phantom.anatomy.region} template {template} ({owner.subject})"
 
-    def _find(self, index: int) -> tuple[Phantom, int]:
-        template = int(self.indices[index])
-        for phantom in self.phantoms:
-            if template < len(phantom):
-                return phantom, template
-            template -= len(phantom)
-        raise IndexError(index)
+    def _quantile(self, index: int, share: float = 0.5) -> tuple[int, float]:
+        """Return the region of a slice and its place among the levels, 0 to 1."""
+        place, turn = divmod(index % self.count, len(self.phantoms))
+        return turn, (place + share) * len(self.phantoms) / self.count
+
+    def _find(self, index: int, seed: int) -> tuple[Phantom, int]:
+        """Return the phantom of a slice, and its template."""
+        rng = np.random.default_rng([self.seed, seed, 2])
+        turn, quantile = self._quantile(index, rng.random())
+        return self.phantoms[turn], self.levels[turn].draw(quantile, rng)
 
 
 def phantom_samplers(config: ConfigDict) -> dict[str, PhantomSampler]:
@@ -126,12 +142,16 @@ def phantom_samplers(config: ConfigDict) -> dict[str, PhantomSampler]:
             Phantom(load_anatomy(name, group, people), chosen.severity, seed, settings)
             for name in task.regions
         ]
-        indices, seeds = _every_template(phantoms), None
+        span = float(chosen.levels[0]), float(chosen.levels[1])
+        levels = [
+            levels_of(phantom.anatomy, span, float(chosen.empty), float(chosen.whole))
+            for phantom in phantoms
+        ]
+        count, seeds = max(len(p) for p in phantoms) * len(phantoms), None
         if split == "validation":
-            order = np.random.default_rng(seed).permutation(len(indices))
-            indices = np.resize(indices[order], int(chosen.validation_slices))
-            seeds = np.arange(len(indices))
-        samplers[split] = PhantomSampler(phantoms, indices, seeds, seed, config.intensity)
+            count = int(chosen.validation_slices)
+            seeds = np.arange(count)
+        samplers[split] = PhantomSampler(phantoms, levels, count, seeds, seed, config.intensity)
     return samplers
 
 
@@ -150,13 +170,3 @@ def _to_percentile(images: Array, brightness: Array, percentile: float) -> Array
     bright = jnp.where(images > images.mean((1, 2), keepdims=True), images, jnp.nan)
     scale = jnp.nanpercentile(bright, percentile, axis=(1, 2))
     return images * (brightness / jnp.where(scale > 0, scale, 1))[:, None, None]
-
-
-def _every_template(phantoms: Sequence[Phantom]) -> Int[np.ndarray, " m"]:
-    """Return all templates, those of the smaller regions repeated, so that regions are equal."""
-    most = max(len(p) for p in phantoms)
-    first, indices = 0, []
-    for phantom in phantoms:
-        indices.append(first + np.resize(np.arange(len(phantom)), most))
-        first += len(phantom)
-    return np.stack(indices, 1).ravel()

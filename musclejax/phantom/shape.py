@@ -18,6 +18,7 @@ from musclejax.phantom.tissues import (
     MARROW,
     MUSCLES,
     SKIN,
+    SPONGY,
     VESSEL,
     is_muscle,
 )
@@ -43,6 +44,8 @@ _RIM_PX = (0.0, 2.5)
 _GROWTH = (0.05, 0.3)
 """How much the sizes of a limb's muscles differ from their template's, as a share of their radii:
 disease leaves some large beside wasted ones. Source: ours."""
+_THIN_PX = 1.5
+"""Thickness of the cortex of spongy bones."""
 _COARSE_STEP = 4
 
 
@@ -140,7 +143,8 @@ def deform(
     outside = jnp.where(inside, outside, 255 * OUTSIDE_STEP)
     erosion = shape.erosion + shrunk * _half_thickness(tissue, depth)
     tissue = _resize_muscles(tissue, nearest, depth, erosion - shape.closing)
-    tissue = jnp.where((tissue == MARROW) & (depth < shape.cortex), CORTEX, tissue)
+    cortex = jnp.where(tissue == MARROW, shape.cortex, jnp.where(tissue == SPONGY, _THIN_PX, 0))
+    tissue = jnp.where((cortex > 0) & (depth < cortex), CORTEX, tissue)
     return _clothe(tissue, outside, theta, shape, place + LIMB_PX / 2)
 
 

@@ -13,16 +13,20 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 from scipy import ndimage as ndi
 
 from musclejax.errors import InputError
-from musclejax.phantom.tissues import MARROW, MUSCLES, is_muscle
+from musclejax.phantom.tissues import MUSCLES, is_bone, is_muscle
 
 GROUPS = ("train", "held_out")
-"""Templates to learn from, and those that no training has seen: of other people in the thigh, of
-other slices of the same two people in the leg."""
-SOURCES = {"thigh": ("thigh",), "leg": ("leg",)}
-"""Region -> names of its template files in `musclejax/data/anatomy`."""
+"""Templates to learn from, and those that no training has seen: of other people; in the leg also of
+other slices of two that are trained on."""
+SOURCES = {"thigh": ("thigh", "limbs_thigh"), "leg": ("leg", "limbs_leg")}
+"""Region -> names of its template files in `musclejax/data/anatomy`; the last has whole limbs."""
 DEPTH_STEP, OUTSIDE_STEP = 0.25, 0.5
 """Pixels by step of the stored distances."""
 _ZERO_DEPTH = 128
+WHOLE = 0.9
+"""A limb whose templates cover more levels is whole."""
+_REACH = 0.02
+"""Levels beyond its templates that a limb still shows: 8 mm."""
 Row = dict[str, str]
 """Of the table of templates."""
 
@@ -56,18 +60,31 @@ class Limb:
         subject: Name of the person.
         tiles: Its templates, from the knee or ankle up.
         heights: Their relative heights between the limb's lowest template (0) and its highest (1),
-            those of other groups included.
+            those of other groups included. Of whole limbs: between the levels where those of
+            other people begin and end, and beyond.
         length_mm: Distance between these two.
+        levels: Level of each template: 0 hip joint, 1 knee joint line, 2 ankle joint.
+        whole: Whether the templates cover the whole region.
     """
 
     subject: str
     tiles: Int[np.ndarray, " n"]
     heights: Float[np.ndarray, " n"]
     length_mm: float
+    levels: Float[np.ndarray, " n"]
+    whole: bool
 
     def nearest(self, height: float) -> int:
         """Return the template that is nearest to a relative height."""
         return int(self.tiles[np.argmin(np.abs(self.heights - height))])
+
+    def at(self, levels: Float[np.ndarray, " g"]) -> Int[np.ndarray, " g"]:
+        """Return the templates that are nearest to some levels."""
+        return self.tiles[np.argmin(np.abs(levels[:, None] - self.levels), axis=1)]
+
+    def has(self, levels: Float[np.ndarray, " g"]) -> Bool[np.ndarray, " g"]:
+        """Return which levels the templates show."""
+        return (levels >= self.levels.min() - _REACH) & (levels <= self.levels.max() + _REACH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +120,7 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
 
 
 def read_tissues(
-    region: str, group: str = "train", people: int = 0
+    region: str, group: str = "train", people: int = 0, *, whole: bool = True
 ) -> tuple[UInt8[np.ndarray, "n h w"], list[Row], list[Row]]:
     """Read the tissue maps of the templates that the package ships.
 
@@ -111,6 +128,7 @@ def read_tissues(
         region: As for `load_anatomy`.
         group: The same.
         people: The same.
+        whole: Whether those of whole limbs are among them.
 
     Returns:
         The maps, the row of the table of each, and the rows of all groups and people.
@@ -122,7 +140,7 @@ def read_tissues(
         accepted = f"{' or '.join(SOURCES)}; {' or '.join(GROUPS)}"
         raise InputError("anatomy", f"{region}, {group}", accepted)
     tissues, rows, every = [], [], []
-    for name in SOURCES[region]:
+    for name in SOURCES[region] if whole else SOURCES[region][:1]:
         folder, table = files("musclejax") / "data" / "anatomy", read_table(name)
         every += table
         listed = [row for row in table if row["group"] == group]
@@ -143,7 +161,7 @@ def read_table(name: str) -> list[Row]:
 
 def pack(tissue: UInt8[np.ndarray, "h w"]) -> UInt32[np.ndarray, "h w"]:
     """Return a template with its distances, four bytes a pixel."""
-    muscle, bone = is_muscle(tissue), tissue == MARROW
+    muscle, bone = is_muscle(tissue), is_bone(tissue)
     gap, nearest = ndi.distance_transform_edt(~muscle, return_indices=True)
     inside, attached = (
         ndi.distance_transform_edt(~_borders(tissue, left_out)) for left_out in (None, bone)
@@ -194,14 +212,24 @@ def measure(
 
 def _limbs(rows: Sequence[Row], every: Sequence[Row]) -> list[Limb]:
     """Return the limbs of the chosen rows; the ends of a limb are those of all its rows."""
+    places = {
+        name: np.array([_place(r) for r in every if _limb_of(r) == name]) for name in _names(every)
+    }
+    whole = {name: bool(np.ptp(own[:, 1]) > WHOLE) for name, own in places.items()}
+    usual = [own[:, 1] for name, own in places.items() if not whole[name]]
+    ends = np.median([[levels.max(), levels.min()] for levels in usual], axis=0) if usual else None
     limbs = []
-    for name in dict.fromkeys(map(_limb_of, rows)):
-        levels = np.array([_level_mm(row) for row in every if _limb_of(row) == name])
-        low, length = levels.min(), max(float(np.ptp(levels)), 1.0)
+    for name in _names(rows):
+        place = places[name][np.argsort(-places[name][:, 1])]  # from below
+        low, high = place[[0, -1], 0]
+        if whole[name] and ends is not None:
+            low, high = np.interp(-ends, -place[:, 1], place[:, 0])
+        length = max(float(high - low), 1.0)
         own = [n for n, row in enumerate(rows) if _limb_of(row) == name]
-        own.sort(key=lambda n: _level_mm(rows[n]))
-        heights = (np.array([_level_mm(rows[n]) for n in own]) - low) / length
-        limbs.append(Limb(name[0], np.array(own), heights.astype(np.float32), length))
+        own.sort(key=lambda n: _place(rows[n])[0])
+        mm, levels = np.array([_place(rows[n]) for n in own], np.float32).T
+        heights = ((mm - low) / length).astype(np.float32)
+        limbs.append(Limb(name[0], np.array(own), heights, length, levels, whole[name]))
     return limbs
 
 
@@ -209,5 +237,10 @@ def _limb_of(row: Row) -> tuple[str, str]:
     return row["subject"], row["limb"]
 
 
-def _level_mm(row: Row) -> float:
-    return float(row["level_mm"])
+def _names(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(map(_limb_of, rows)))
+
+
+def _place(row: Row) -> tuple[float, float]:
+    """Return the height in mm, and the level."""
+    return float(row["level_mm"]), float(row["level"])

@@ -70,7 +70,7 @@ class Prior(NamedTuple):
 @lru_cache(maxsize=2)
 def load_atlas(region: str) -> Atlas:
     """Load the templates of a region."""
-    tissues = read_tissues(region)[0]
+    tissues = read_tissues(region, whole=False)[0]
     centers, sizes = measure(tissues)
     return Atlas(tissues, centers[:, 1:], np.pi * sizes[:, 1:] ** 2)
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import leg_level
 import matplotlib
 import nibabel as nib
 import numpy as np
@@ -43,6 +44,7 @@ from musclejax.anatomy import SLICE_SPACING_MM as TILE_PIXEL
 from musclejax.phantom.tissues import GAP, OTHER, VESSEL
 from musclejax.phantom.tissues import MARROW as BONE
 
+ANATOMY = Path(__file__).resolve().parents[2] / "musclejax" / "data" / "anatomy"
 PIXEL = 0.75  # mm, working grid
 TILE = 224  # pixels of a template
 SOL, GM, GL, TA, EDL, PE = range(1, 7)
@@ -426,13 +428,24 @@ def contact_sheet(path: Path, scan: Scan, pictures: Labeled, labels: Labeled) ->
     Image.open(path).convert("RGB").save(path, quality=75, method=6)
 
 
+def add_levels(made: list[tuple[dict, np.ndarray]]) -> None:
+    """Add the level of every tile to its row; needs the whole limbs of `build_limbs.py`."""
+    known = leg_level.profiles(ANATOMY)
+    for scan in SCANS:
+        own = [(row, picture.T) for row, picture in made if row["subject"] == scan.name]
+        heights = np.array([row["level_mm"] for row, _ in own])
+        levels = leg_level.fit(np.stack([picture for _, picture in own]), heights, known)
+        for (row, _), level in zip(own, levels, strict=True):
+            row["level"] = f"{level:.4f}"
+
+
 def write_templates(folder: Path, made: list[tuple[dict, np.ndarray]]) -> None:
     """leg.nii.gz and leg.csv."""
     stack = np.stack([picture for _, picture in made], axis=-1).astype(np.uint8)
     affine = np.diag([-TILE_PIXEL, -TILE_PIXEL, 1.0, 1.0])
     nib.save(nib.Nifti1Image(stack, affine), folder / "leg.nii.gz")
     with (folder / "leg.csv").open("w", newline="") as file:
-        columns = ["tile", "subject", "limb", "level_mm", "group", "source"]
+        columns = ["tile", "subject", "limb", "level_mm", "level", "group", "source"]
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows({"tile": i, **row} for i, (row, _) in enumerate(made))
@@ -457,6 +470,7 @@ def main() -> None:
         test = held_out_map(image, nib.load(args.data / scan.file), scan, labels)
         nib.save(test, folders[1] / Path(scan.file).name)
         contact_sheet(folders[2] / f"leg_{scan.name}.webp", scan, pictures, labels)
+    add_levels(made)
     write_templates(folders[0], made)
 
 

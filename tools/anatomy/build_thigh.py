@@ -3,7 +3,8 @@
     python tools/anatomy/build_thigh.py --data ../shared/data
 
 Writes `musclejax/data/anatomy/thigh.nii.gz` and `thigh.csv`, and the contact sheet
-`docs/anatomy/thigh_templates.webp`. The label maps are Apache-2.0, see their PROVENANCE.md.
+`docs/anatomy/thigh_templates.webp`. The label maps are Apache-2.0, the limbs that teach what lies
+between them are CC BY 4.0, see PROVENANCE.md.
 
 Source: ours.
 """
@@ -20,6 +21,18 @@ import nibabel as nib
 import numpy as np
 from matplotlib.patches import Patch
 from scipy import ndimage as ndi
+from thigh_longus import divide
+from thigh_teacher import (
+    AB,
+    GMAX,
+    PEC,
+    TFL,
+    Section,
+    Teacher,
+    find_levels,
+    read_teachers,
+    teach_levels,
+)
 from thigh_tissues import (
     AM,
     BFS,
@@ -69,19 +82,31 @@ DROPPED: dict[tuple[str, str], tuple[int, ...]] = {
     ("THIGH_123", "right"): (11, 12),  # vastus lateralis in shreds
 }
 """Slices dropped by eye: (subject, limb) -> slice numbers, from the foot, in the file."""
-EXTRA = {UNKNOWN: (110, 110, 110), BONE: (235, 235, 215), GAP: (45, 45, 45), FEMORAL: (255, 0, 0)}
-EXTRA_NAMES = {UNKNOWN: "unknown", BONE: "femur", GAP: "gap", FEMORAL: "vessels"}
+LICENSE, WITH_LIMBS = "Apache-2.0", "Apache-2.0 and CC-BY-4.0"
+"""Of a tile of the label maps alone, and of one that has muscles of the traced limbs."""
+EXTRA = {
+    UNKNOWN: ("unknown", (110, 110, 110)),
+    BONE: ("femur", (235, 235, 215)),
+    GAP: ("gap", (45, 45, 45)),
+    FEMORAL: ("vessels", (255, 0, 0)),
+    AB: ("brevis", (110, 230, 90)),
+    PEC: ("pectineus", (255, 160, 0)),
+    TFL: ("TFL", (0, 255, 255)),
+    GMAX: ("gluteus", (0, 150, 110)),
+}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One limb at one level: tissues [row, column] and where they come from."""
+    """One limb at one level (hip 0, knee 1): tissues [row, column] and where they come from."""
 
     tissues: np.ndarray
     subject: str
     limb: str
     index: int
     level_mm: float
+    level: float
+    license: str
 
 
 def read_slices(path: Path) -> tuple[np.ndarray, float, float]:
@@ -173,12 +198,12 @@ def subject_of(path: Path) -> str:
     return re.search(r"(THIGH_\d+|HV\d+)", path.name)[0]
 
 
-def read_subject(path: Path) -> list[Tile]:
-    """Return the usable limbs of one label map, limb by limb from the knee up."""
+def read_limbs(path: Path) -> list[tuple[str, int, float, np.ndarray]]:
+    """Return limb, slice, height and labels of the usable limbs of one map, from the knee up."""
     volume, pixel, spacing = read_slices(path)
     labeled = np.nonzero(volume.any((1, 2)))[0]
     taken = labeled[:: 2 if len(labeled) > DENSE else 1]
-    found: dict[str, list[tuple[int, np.ndarray]]] = {"right": [], "left": []}
+    found = []
     for index in taken:
         for limb, labels in limbs(volume[index]):
             labels = clean(crop(labels), pixel)
@@ -186,17 +211,24 @@ def read_subject(path: Path) -> list[Tile]:
                 continue
             tile = without_tail(to_tile(labels, pixel))
             if usable(tile):
-                found[limb].append((int(index), tile))
+                found.append((limb, int(index), float((index - labeled[0]) * spacing), tile))
+    return sorted(found, key=lambda row: row[0] != "right")
+
+
+def read_subject(path: Path, teachers: list[Teacher], taught: list[list[Section]]) -> list[Tile]:
+    """Return the tiles of one label map, limb by limb from the knee up."""
+    found = read_limbs(path)
+    heights = np.array([height for _, _, height, _ in found])
+    levels = find_levels([labels for *_, labels in found], heights, taught)
     tiles = []
-    for limb, levels in found.items():
-        largest_vm = max((area(t, VM) for _, t in levels), default=1)
-        for index, tile in levels:
-            tissues = complete(tile, area(tile, VM) / largest_vm)
-            unknown = area(tissues, UNKNOWN) * CM2 / (tissues > 0).sum()
-            if area(tissues, BONE) < FEMUR_CM2 or unknown > MAX_UNKNOWN:
-                continue
-            level = float((index - labeled[0]) * spacing)
-            tiles.append(Tile(tissues, subject_of(path), limb, index, level))
+    for (limb, index, height, labels), level in zip(found, levels, strict=True):
+        before = complete(labels)
+        tissues = divide(before, level, teachers)
+        unknown = area(tissues, UNKNOWN) * CM2 / (tissues > 0).sum()
+        if area(tissues, BONE) < FEMUR_CM2 or unknown > MAX_UNKNOWN:
+            continue
+        source = LICENSE if (tissues == before).all() else WITH_LIMBS
+        tiles.append(Tile(tissues, subject_of(path), limb, index, height, float(level), source))
     return tiles
 
 
@@ -204,7 +236,10 @@ def read_all(data: Path) -> list[Tile]:
     """Return the tiles of all subjects, one label map each, by name."""
     paths = (data / "huashan_thigh" / "labels_only").glob("*.nii.gz")
     kept = [p for p in paths if not any(name in p.name for name in SECOND_MAPS)]
-    return [t for path in sorted(kept, key=subject_of) for t in read_subject(path)]
+    teachers = read_teachers(data / "visible_human_limbs")
+    taught = teach_levels(teachers)
+    ordered = sorted(kept, key=subject_of)
+    return [t for path in ordered for t in read_subject(path, teachers, taught)]
 
 
 def write(tiles: list[Tile], folder: Path) -> None:
@@ -215,16 +250,17 @@ def write(tiles: list[Tile], folder: Path) -> None:
     nib.save(image, folder / "thigh.nii.gz")
     with (folder / "thigh.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["tile", "subject", "limb", "level_mm", "group", "source"])
+        table.writerow(["tile", "subject", "limb", "level_mm", "level", "group", "source"])
         for i, t in enumerate(tiles):
             group = "held_out" if t.subject in HELD_OUT else "train"
-            table.writerow([i, t.subject, t.limb, f"{t.level_mm:g}", group, "Apache-2.0"])
+            level = f"{t.level:.3f}"
+            table.writerow([i, t.subject, t.limb, f"{t.level_mm:g}", level, group, t.license])
 
 
 def draw(tiles: list[Tile], path: Path, columns: int = 10, names: bool = True) -> None:
     """Draw tiles with colors and a legend."""
     lut = np.zeros((256, 3), np.uint8)
-    for code, color in (COLORS | EXTRA).items():
+    for code, color in (COLORS | {code: color for code, (_, color) in EXTRA.items()}).items():
         lut[code] = color
     rows = -(-len(tiles) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * 1.5, rows * 1.4 + 0.5))
@@ -235,7 +271,7 @@ def draw(tiles: list[Tile], path: Path, columns: int = 10, names: bool = True) -
         if names:
             axis.set_title(f"{t.subject} {t.limb[0]} {t.index} {t.level_mm:.0f}", fontsize=6, pad=2)
     keys = [(m.abbreviation, m.color) for m in REGIONS["thigh"].muscles]
-    keys += [(EXTRA_NAMES[code], color) for code, color in EXTRA.items()]
+    keys += list(EXTRA.values())
     handles = [Patch(color=np.divide(color, 255), label=name) for name, color in keys]
     figure.legend(handles=handles, loc="lower center", ncol=len(handles), fontsize=7)
     figure.subplots_adjust(0, 0.5 / (rows * 1.4 + 0.5), 1, 0.97, 0.02, 0.12)

@@ -1,4 +1,4 @@
-"""Complete the muscle labels of one thigh: femur, fascia, gaps, vessels, adductor longus.
+"""Complete the muscle labels of one thigh: femur, fascia, gaps, vessels, unknown tissue.
 
 The label maps name eleven muscles. What lies between them is inferred here from its
 neighbors, with rules that were tuned by eye on enlarged pictures. Every array is one limb as
@@ -22,22 +22,6 @@ VESSEL_RADIUS = 3.0
 """Femoral artery and vein together, in pixels."""
 POPLITEAL = (9.0, 5.0)
 """Popliteal vessels lie so many pixels behind the femur and medial of its middle, as in test_up."""
-AL_AREA = (0.7 * CM2, 10.0 * CM2)
-"""A hole in front of adductor magnus of this size may be adductor longus. The atlas has up to
-8 cm2; a larger hole also holds adductor brevis or pectineus."""
-AL_SHARE = 0.5
-"""It is at most this large compared with adductor magnus (atlas: 0.38)."""
-HIGH = 0.3
-"""Where vastus medialis has this share of its largest area or less, adductor brevis and pectineus
-lie in the hole too, and it stays unknown (atlas: brevis is as large as longus at 0.1)."""
-LOW = 0.9
-"""Above this share no longus is expected (atlas: 0.2 cm2 at 0.88)."""
-SLACK = 0.25
-"""Where wide holes behind magnus are larger than this share of it, fat has replaced muscle, or a
-hamstring is unlabeled, and a hole in front of it says little."""
-BREVIS_FROM = 0.5
-BREVIS_REACH = 13.0
-"""From this share on (atlas: 0.47) brevis may lie in the hole, so many pixels from the femur."""
 
 
 def disk(radius: float) -> np.ndarray:
@@ -136,17 +120,8 @@ def away_from_popliteal(femur: np.ndarray) -> np.ndarray:
     return np.hypot(y - place[0], x - place[1])
 
 
-def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
-    """Add femur, vessels, adductor longus or unknown tissue, and gaps to the labels of one thigh.
-
-    Args:
-        labels: Muscle labels 0-11.
-        vm_share: Vastus medialis here as a share of its largest area in this limb: says how
-            high the level is.
-
-    Returns:
-        Tissues, uint8.
-    """
+def complete(labels: np.ndarray) -> np.ndarray:
+    """Add femur, vessels, gaps and unknown tissue to the labels 0-11 of one thigh."""
     tissues = labels.copy()
     femur = find_femur(labels)
     inside = fascia((labels > 0) | femur)
@@ -157,45 +132,8 @@ def complete(labels: np.ndarray, vm_share: float) -> np.ndarray:
     knee = magnus <= max(4 * CM2, (labels == BFS).sum())
     vessels = find_vessels(labels, femur, room, knee)
     tissues[vessels] = FEMORAL
-    if not knee:
-        room &= ~vessels
-        loose = room & (ndi.distance_transform_edt(room) > 1)
-        front = front_of_magnus(labels)
-        slack = ndi.binary_opening(loose & ~front, disk(4))
-        sure = HIGH < vm_share < LOW and slack.sum() < SLACK * magnus
-        unknown = name_longus(tissues, loose & front, room, vm_share, sure)
-        if vm_share < HIGH or unknown.sum() > AL_AREA[1]:
-            unknown |= ndi.binary_opening(loose, disk(4))
-        elif not {BFL, SM, BFS} <= set(np.unique(labels)):
-            unknown |= slack
-        tissues[unknown & (tissues == GAP)] = UNKNOWN
+    if not knee and not {BFL, SM, BFS} <= set(np.unique(labels)):
+        loose = room & ~vessels
+        loose &= ndi.distance_transform_edt(loose) > 1
+        tissues[ndi.binary_opening(loose, disk(4))] = UNKNOWN
     return tissues
-
-
-def front_of_magnus(labels: np.ndarray) -> np.ndarray:
-    """Return where adductor longus may lie: between magnus, medialis, sartorius and gracilis."""
-    rows = np.arange(labels.shape[0])[:, None]
-    canal = convex_hull_image(np.isin(labels, (AM, VM, SAR, GRA)))
-    return canal & (rows < center_row(labels == AM) + 4)
-
-
-def name_longus(
-    tissues: np.ndarray, hole: np.ndarray, room: np.ndarray, vm_share: float, sure: bool
-) -> np.ndarray:
-    """Write adductor longus where the hole in front of magnus is clearly it; return the unknown."""
-    magnus = tissues == AM
-    longus = ndi.binary_opening(hole, disk(2.5))
-    longus = largest(longus & (away_from(magnus) < 30))
-    size = longus.sum()
-    nothing = np.zeros_like(hole)
-    if size < AL_AREA[0]:
-        return nothing
-    near = away_from(longus)[magnus].min() < 4
-    if not near or not sure or size > min(AL_AREA[1], AL_SHARE * magnus.sum()):
-        return longus
-    unknown = nothing
-    if vm_share < BREVIS_FROM:
-        unknown = longus & (away_from(tissues == BONE) < BREVIS_REACH)
-        longus = ndi.binary_opening(longus & ~unknown, disk(2.5))
-    tissues[smooth(longus, 1.2) & room & ~unknown] = AL
-    return unknown
