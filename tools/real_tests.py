@@ -1,14 +1,15 @@
-"""Make the test sets of real scans, in nnU-Net's raw layout: echoes, thigh_levels, leg_levels.
+"""Make the test sets of real scans, in nnU-Net's raw layout: a folder for each.
 
     python tools/real_tests.py --data ../shared/data -o real
-    musclejax evaluate --weights NAME --data real/echoes -o results
+    musclejax evaluate --weights NAME --data real/upper_third -o results
 
 echoes: gradient echoes from the fat and water images of two thighs, |W + F exp(i phi)|,
 phi = 2 pi TE / 2.3 ms (3 T, one fat peak, no decay). The masks are those of another group's
 network, without adductor longus; slices that lack a muscle of theirs on either side are left out,
 as upper slices are only partly labeled there.
-levels: the annotated slices of `tests/annotations`, drawn by this project's developers; see
-`tools/anatomy/annotate_thigh.py` and `annotate_leg.py`.
+thigh_levels, leg_levels, upper_third: the annotated slices of `tests/annotations`, drawn by this
+project's developers; see `tools/anatomy/annotate_thigh.py` and `annotate_leg.py`. Muscle that
+nobody can name is 255.
 
 Source: Huashan thighs, Apache-2.0; QMRITools, BSD-3; MuscleMap, MIT.
 """
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SUBJECTS = ("Thigh_001", "Thigh_002")
 ECHOES_MS = {"te170": 1.7, "te230": 2.3, "te345": 3.45}
 PERIOD_MS = 2.3
+ECHO = "te345"
+"""Contrast on which slices of the two thighs are annotated."""
 THEIR_LABELS = ("SAR", "RF", "VL", "VI", "VM", "AM", "GRA", "BFL", "ST", "SM", "BFS")
 """Numbers from 1 in the masks of the two thighs."""
 LEAST_PX = 10
@@ -42,6 +45,12 @@ SCANS = {
     "musclemap_dixon/calfA_siemens_TE3.45.nii.gz": "leg",
 }
 """Scans without labels -> their region; slices of some are annotated."""
+WHOLE_LEG = "qmritools_wholeleg/wholeleg_stack_{}.nii.gz"
+"""Stacks of one more person; slices of some are annotated."""
+UNKNOWN = 255
+"""Muscle that nobody can name, in annotated slices."""
+LEVELS = {"thigh_levels": "thigh", "leg_levels": "leg", "upper_third": "thigh"}
+"""Test set of annotated slices -> its region."""
 
 
 def main() -> None:
@@ -51,8 +60,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     write_echoes(args.data, args.output / "echoes")
-    for region in REGIONS:
-        write_annotated(args.data, args.output / f"{region}_levels", region)
+    for name, region in LEVELS.items():
+        write_annotated(args.data, args.output / name, region)
 
 
 def write_echoes(data: Path, folder: Path) -> None:
@@ -96,12 +105,19 @@ def to_our_numbers(labels: np.ndarray) -> np.ndarray:
 
 
 def write_annotated(data: Path, folder: Path, region: str) -> None:
-    """Write the scans of a region with their annotated slices; all other slices are 0."""
-    rows, scans = [], {scan_name(data / path): data / path for path in SCANS}
-    for path in sorted((ROOT / "tests" / "annotations" / region).glob("*.nii.gz")):
-        name = scan_name(path)
+    """Write the scans of a set with their annotated slices; all other slices are 0."""
+    rows, names = [], (*SCANS, *(WHOLE_LEG.format(k) for k in (3, 4, 7)))
+    scans = {scan_name(data / path): data / path for path in names}
+    drawn = ROOT / "tests" / "annotations" / folder.name.removesuffix("_levels")
+    for path in sorted(drawn.glob("*.nii.gz")):
+        subject = scan_name(path).removesuffix(f"_{ECHO}")
         labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
-        rows.append(write_case(folder, name, "", nib.load(scans[name]), labels, region))
+        labels[labels == UNKNOWN] = REGIONS[region].num_classes  # "ignore" of `write_index`
+        if subject in scans:
+            scan, echo = nib.load(scans[subject]), ""
+        else:
+            scan, echo = echoes(data / "huashan_thigh" / subject)[ECHO], ECHO
+        rows.append(write_case(folder, subject, echo, scan, labels, region))
     finish(folder, region, rows, [m.abbreviation for m in REGIONS[region].muscles])
 
 
