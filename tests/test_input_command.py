@@ -322,7 +322,7 @@ def test_results_of_a_record_without_checksums_are_not_vouched_for(
 
 @pytest.mark.parametrize("about", [None, [], "x", {}, {"path": 5}])
 def test_a_damaged_source_vouches_for_no_scan(about: object, tmp_path: Path) -> None:
-    """Ours, tests.fuzz: the path alone vouched, whatever the scan had become."""
+    """Source: ours; the path alone vouched, whatever the scan had become."""
     path = scan(tmp_path / "a.nii.gz")
     assert is_of({"source": str(path)}, path)  # of earlier versions
     assert not is_of({"source": str(path), "source_files": about}, path)

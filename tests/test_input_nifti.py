@@ -545,7 +545,7 @@ def test_bad_files_of_itk_are_refused_before_it_reads_them(
 def test_files_of_itk_that_say_too_little_carry_a_warning(
     name: str, contents: bytes, words: str, tmp_path: Path
 ) -> None:
-    """Source: ours, tests.fuzz; nothing was said."""
+    """Source: ours; nothing was said."""
     pytest.importorskip("SimpleITK")
     (tmp_path / name).write_bytes(contents)
     assert words in " ".join(load(tmp_path / name).warnings)
