@@ -31,6 +31,8 @@ def volume_answer(volume: Volume) -> Answer:
     canonical = volume.lps
     shown = {"lps": canonical.data, "body": canonical.body, "spacing": volume.spacing_mm}
     warnings = getattr(volume, "warnings", ())
+    if not volume.has_orientation:  # segmenting it says so
+        warnings = (*warnings, "no orientation")
     return {"data": volume.data, "affine": volume.affine, "warnings": warnings, **shown}
 
 
