@@ -81,7 +81,7 @@ def _add_data_settings(config: ConfigDict) -> None:
     # Lowest and highest level: 0 hip joint, 1 knee joint line, 2 ankle joint. All of a region's.
     config.phantom.levels = (-1.0, 3.0)
     config.phantom.empty = 0.1  # share of slices from levels without a muscle of the network
-    # Share of slices from whole limbs, at levels that other people's templates have too. Ours: they
+    # Share of slices from whole limbs, where other people have templates too. Ours: they
     # are one person, traced by experts, beside 26 (2 in the leg) that networks or we labeled.
     config.phantom.whole = 0.25
     config.phantom.validation_slices = 120  # of templates that are not trained on

@@ -11,7 +11,7 @@ import numpy as np
 
 MUSCLES = range(1, 7)
 LENGTHS_MM, SPAN = np.arange(310, 441, 5), np.arange(1.02, 1.95, 0.01)
-"""Legs from the knee joint line to the ankle joint; levels that the scans may show."""
+"""Lengths from the knee joint line to the ankle joint; levels of possible slices."""
 
 
 def shares(tissues: np.ndarray) -> np.ndarray:
