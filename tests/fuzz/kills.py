@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,26 +63,24 @@ def main() -> None:
 
 def kill_often(name: str, kills: int, seed: int, work: Path) -> list[str]:
     """Return a line for each fault."""
-    command = COMMANDS[name]
+    command, rng = COMMANDS[name], random.Random(seed)
     _prepare(command, work)
-    for attempt in ("first", "whole"):
-        begun = time.perf_counter()
-        if _start(command, work, work / attempt).wait():
-            return ["a run that was left alone failed"]
-        seconds = time.perf_counter() - begun
-    whole = _facts(work / "whole", command)
-    if whole != _facts(work / "first", command):
-        return ["two runs that were left alone differ"]
-    print(
-        f"{name}: {kills} kills in runs of {seconds:.1f} s that make {len(whole)} things",
-        flush=True,
-    )
-    rng = random.Random(seed)
-    if not command.on_workers:
-        return _killed(command, work, whole, _Chance(kills, seconds, rng, _kill_run))
-    with _workers(rng) as (address, kill_worker):
-        chance = _Chance(kills, seconds, rng, kill_worker)
-        return _killed(command, work, whole, chance, "--scheduler", address)
+    # Whoever is left alone has the same workers: other threads change the last digits of training.
+    place = _workers(rng) if command.on_workers else nullcontext(((), _kill_run))
+    with place as (more, kill):
+        for attempt in ("first", "whole"):
+            begun = time.perf_counter()
+            if _start(command, work, work / attempt, *more).wait():
+                return ["a run that was left alone failed"]
+            seconds = time.perf_counter() - begun
+        whole = _facts(work / "whole", command)
+        if whole != _facts(work / "first", command):
+            return ["two runs that were left alone differ"]
+        print(
+            f"{name}: {kills} kills in runs of {seconds:.1f} s that make {len(whole)} things",
+            flush=True,
+        )
+        return _killed(command, work, whole, _Chance(kills, seconds, rng, kill), *more)
 
 
 class _Chance(NamedTuple):
@@ -128,8 +126,8 @@ def _kill_run(process: "subprocess.Popen[bytes]") -> bool:
 
 
 @contextmanager
-def _workers(rng: random.Random) -> Iterator[tuple[str, Kill]]:
-    """Yield the address of a cluster on this machine, and what kills one of its workers."""
+def _workers(rng: random.Random) -> Iterator[tuple[tuple[str, ...], Kill]]:
+    """Yield the options for a cluster on this machine, and what kills one of its workers."""
     import dask
     import distributed
 
@@ -146,7 +144,7 @@ def _workers(rng: random.Random) -> Iterator[tuple[str, Kill]]:
             n_workers=_WORKERS, threads_per_worker=1, dashboard_address="localhost:0"
         ) as cluster,
     ):
-        yield cluster.scheduler_address, kill
+        yield ("--scheduler", cluster.scheduler_address), kill
 
 
 def _prepare(command: Command, work: Path) -> None:
