@@ -70,7 +70,7 @@ def _most(size: tuple[int, ...]) -> int:
 
 
 def smooth(draws: Draws, size: tuple[int, ...], rows: int, cols: int) -> Float[Array, "h w"]:
-    """Return smooth noise of about unit scale with so many bumps down and across, by one key."""
+    """Return smooth noise of about unit scale, `rows` by `cols` bumps, by one key."""
     small = draws.normal(max(2, rows), max(2, cols))
     return jax.image.resize(small, size, "cubic")
 

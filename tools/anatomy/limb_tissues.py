@@ -39,7 +39,7 @@ BONES = [NUMBER["tibia"], NUMBER["fibula"], NUMBER["patella"], *range(FEMUR_ID, 
 MUSCLES = [n for name, n in NUMBER.items() if name not in ("tibia", "fibula", "patella")]
 JOINT_PX = 1.6
 """Half of the width of the cartilage between two bones."""
-CRUMB_PX = 9
+LEAST_PX = 9
 """Smaller parts of a muscle are left out."""
 PELVIS_FRONT = 8
 """Pixels from the front of the thigh back to the front of the pelvis at the midline."""
@@ -532,12 +532,12 @@ def complete(whole: Whole, unknown: np.ndarray | None = None) -> np.ndarray:
     return out
 
 
-def without_crumbs(tissue: np.ndarray) -> None:
+def drop_small_components(tissue: np.ndarray) -> None:
     """Turn the smallest parts of muscles into gap."""
     for code in [*MUSCLES, UNKNOWN]:
         if (tissue == code).any():
             parts, _ = ndi.label(tissue == code)
-            small = np.bincount(parts.ravel()) < CRUMB_PX
+            small = np.bincount(parts.ravel()) < LEAST_PX
             tissue[(parts > 0) & small[parts]] = GAP
 
 
@@ -572,7 +572,7 @@ def one_slice(
     for code, mask in deep.items():
         tissue[mask & (tissue == 0)] = code
     tissue[inside & (tissue == 0)] = GAP
-    without_crumbs(tissue)
+    drop_small_components(tissue)
     return tissue
 
 

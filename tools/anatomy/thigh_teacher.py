@@ -49,7 +49,7 @@ WORST = 0.9
 SMOOTHING = (3000.0, 800.0, 250.0)
 """Of the thin plates, from stiff to supple."""
 STEP = 5
-"""Every so many border pixels is a landmark."""
+"""Border pixels from one landmark to the next."""
 
 Map = Callable[[np.ndarray], np.ndarray]
 

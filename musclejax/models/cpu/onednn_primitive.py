@@ -131,7 +131,7 @@ _grown: list[mmap.mmap] = []
 
 
 def _workspace(size: int) -> int:
-    """Return the address of at least so many bytes, the same for every caller."""
+    """Return the address of a buffer of at least `size` bytes, the same for every caller."""
     if not _grown or len(_grown[0]) < size:
         _grown[:] = [mmap.mmap(-1, max(size, _PAGE))]
     return ctypes.addressof(ctypes.c_char.from_buffer(_grown[0]))
