@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from musclejax.anatomy import REGIONS
@@ -75,7 +76,7 @@ def disease_of(region: str, severity: str) -> Disease:
     return Disease(np.asarray(SEVERITIES[severity], np.float32), spared)
 
 
-def sample_person(key: PRNGKeyArray, disease: Disease, atrophy: float) -> Person:
+def sample_person(key: PRNGKeyArray, disease: Disease, atrophy: ArrayLike) -> Person:
     """Sample the effects of disease on a person.
 
     Args:
@@ -107,13 +108,13 @@ def fat_fractions(key: PRNGKeyArray, disease: Disease) -> Float[Array, "2 CODES"
 
 
 def shrinkage(
-    key: PRNGKeyArray, fractions: Float[Array, "2 CODES"], atrophy: float
+    key: PRNGKeyArray, fractions: Float[Array, "2 CODES"], atrophy: ArrayLike
 ) -> Float[Array, "2 CODES"]:
     """Sample the share of its thickness that each muscle has lost: the more fat, the more."""
     draws = Draws(folded(key, 7, 8), fractions.size)
     drive = draws.uniform(-_SIZE_KEPT, 1.0)
     own = draws.uniform(0, 1, *fractions.shape)
-    most = atrophy * jnp.maximum(drive, 0)
+    most = jnp.maximum(drive, 0) * atrophy
     return most * own * jnp.minimum(0.25 + 1.5 * fractions, 1)
 
 

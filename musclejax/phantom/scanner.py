@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from musclejax.phantom.draws import Draws
@@ -57,7 +58,7 @@ def scan(
     return _BRIGHT * (image / _BRIGHT) ** gamma
 
 
-def _coil(key: PRNGKeyArray, size: tuple[int, ...], amount: float) -> Array:
+def _coil(key: PRNGKeyArray, size: tuple[int, ...], amount: ArrayLike) -> Array:
     """Return the sensitivity: smooth shading, and sometimes a surface coil on one side."""
     draws = Draws(jax.random.split(key, 4), 12)
     shading = jnp.exp(0.5 * amount * draws.uniform() * smooth(draws, size, 3, 4))
@@ -68,7 +69,7 @@ def _coil(key: PRNGKeyArray, size: tuple[int, ...], amount: float) -> Array:
     return shading * jnp.where(near < 0.3 * amount, surface, 1)
 
 
-def _acquire(signal: Array, key: PRNGKeyArray, amount: float) -> Array:
+def _acquire(signal: Array, key: PRNGKeyArray, amount: ArrayLike) -> Array:
     """Pass through k-space: fewer lines (resolution, ringing), ghosts of motion and flow.
 
     Thick slices blur slanted borders, which out of phase makes them wide and black.
@@ -97,7 +98,7 @@ def _acquire(signal: Array, key: PRNGKeyArray, amount: float) -> Array:
     return jnp.fft.ifft2(jnp.fft.ifftshift(space))
 
 
-def _wrap(image: Array, key: PRNGKeyArray, share: float) -> Array:
+def _wrap(image: Array, key: PRNGKeyArray, share: ArrayLike) -> Array:
     """Fold the image beyond a narrow field of view back into it; cut rows beyond another."""
     draws = Draws(jax.random.split(key, 4), 3)
     height, width = image.shape

@@ -87,7 +87,7 @@ def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[A
 
 
 def _place(
-    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], share_alone: float
+    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], share_alone: ArrayLike
 ) -> Array:
     """Lay the limbs side by side, or one of them alone."""
     height, width = size

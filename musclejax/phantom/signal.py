@@ -207,7 +207,7 @@ def signal(
     """
     draws = Draws(jax.random.split(jax.random.fold_in(visit, 2), 8), 2 * CODES)
     kind, weak, free, angle = draws.uniform(0, 1, 4)
-    bounds = np.cumsum([contrast.out_of_phase, contrast.in_phase])
+    bounds = contrast.out_of_phase, contrast.out_of_phase + contrast.in_phase
     phase = jnp.select([kind < bounds[0], kind < bounds[1]], [jnp.pi, 0.0], 2 * jnp.pi * angle)
     least, most = contrast.fat
     size = scene.shape

@@ -18,7 +18,7 @@ from musclejax.phantom.tissues import CODES, MUSCLES, UNKNOWN
 
 
 class Settings(NamedTuple):
-    """Settings that are fixed while compiled.
+    """Settings; only the size is fixed while compiled.
 
     Attributes:
         size: Height and width of a slice.
@@ -94,28 +94,29 @@ def sample_slice(
     """
     # Compiled as one, XLA computes water and fat anew for each of their uses: a quarter slower. The
     # templates are chosen outside: all groups and regions share what is compiled for a size.
-    contents = _fill(pair, height, keys, disease, settings)
-    return _picture(contents, keys, settings)
+    contents = _fill(pair, height, keys, disease, settings.limbs, settings.size)
+    return _picture(contents, keys, settings.contrast, settings.scanner)
 
 
-@partial(jax.jit, static_argnames="settings")
+@partial(jax.jit, static_argnames="size")
 def _fill(
     pair: Tiles,
     height: ArrayLike,
     keys: Keys,
     disease: Disease,
-    settings: Settings,
+    limbs: Limbs,
+    size: tuple[int, int],
 ) -> Contents:
-    person = sample_person(keys.person, disease, settings.limbs.atrophy)
-    scene = compose(pair, person, keys.visit, height, settings.size, settings.limbs)
+    person = sample_person(keys.person, disease, limbs.atrophy)
+    scene = compose(pair, person, keys.visit, height, size, limbs)
     return Contents(scene, *water_and_fat(scene, person, keys.texture, keys.visit))
 
 
-@partial(jax.jit, static_argnames="settings")
-def _picture(contents: Contents, keys: Keys, settings: Settings) -> Sample:
+@jax.jit
+def _picture(contents: Contents, keys: Keys, contrast: Contrast, scanner: Scanner) -> Sample:
     scene, water, fat = contents
-    emitted = signal(water, fat, scene, keys.visit, settings.contrast)
-    image = scan(emitted, keys.visit, keys.noise, settings.scanner)
+    emitted = signal(water, fat, scene, keys.visit, contrast)
+    image = scan(emitted, keys.visit, keys.noise, scanner)
     code = scene % CODES
     labels = jnp.where(code <= MUSCLES, code, jnp.where(code == UNKNOWN, IGNORE, 0))
     return Sample(image, labels.astype(jnp.uint8))
