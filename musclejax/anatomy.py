@@ -105,11 +105,12 @@ class Task:
     """What one network of the tree does.
 
     Attributes:
-        name: "region" for the classifier, else the name of a region.
+        name: "region" for the classifier, "level", else the name of a region.
         is_classifier: Whether it labels whole slices and not pixels.
         regions: Regions whose scans it learns from.
         class_names: A name for each output, in order.
-        input_px: Height and width of what it is applied to.
+        slice_px: Height and width of the part of the model grid that it is applied to.
+        input_px: The same of its input, which may be a thumbnail.
         best_metric: Figure whose highest value makes the best checkpoint.
     """
 
@@ -117,6 +118,7 @@ class Task:
     is_classifier: bool
     regions: tuple[str, ...]
     class_names: tuple[str, ...]
+    slice_px: int
     input_px: int
     best_metric: str
 
@@ -133,18 +135,30 @@ class Task:
 
 def _segmentation_task(region: Region) -> Task:
     names = ("background", *(f"{m.abbreviation} {m.name}" for m in region.muscles))
-    return Task(region.name, False, (region.name,), names, SLICE_PX, "validation_dsc")
+    return Task(region.name, False, (region.name,), names, SLICE_PX, SLICE_PX, "validation_dsc")
 
 
-TASKS = {
-    "region": Task(
-        "region", True, tuple(REGIONS), tuple(REGIONS), THUMBNAIL_PX, "validation_accuracy"
-    ),
-    **{name: _segmentation_task(region) for name, region in REGIONS.items()},
-}
-"""The three networks of the tree, a row each: the classifier and one network per region."""
+def _classifier_task(name: str, class_names: tuple[str, ...], slice_px: int) -> Task:
+    best = "validation_accuracy"
+    return Task(name, True, tuple(REGIONS), class_names, slice_px, THUMBNAIL_PX, best)
+
+
+LEVELS = tuple(round(-0.2 + 0.1 * n, 1) for n in range(26))
+"""Levels along a limb between which the level network decides: 0 hip joint, 1 knee joint line, 2
+ankle joint, beyond them pelvis and foot. Ours."""
+LIMB_PX = 256
+"""Height and width of the part of the model grid with one limb that the level network sees. Ours.
+"""
 CLASSIFIER = "region"
 """Task of the classifier."""
+LEVEL = "level"
+"""Task of the network that finds the level of a limb's slice."""
+TASKS = {
+    CLASSIFIER: _classifier_task(CLASSIFIER, tuple(REGIONS), SLICE_PX),
+    LEVEL: _classifier_task(LEVEL, tuple(f"{level:.1f}" for level in LEVELS), LIMB_PX),
+    **{name: _segmentation_task(region) for name, region in REGIONS.items()},
+}
+"""The networks of the tree, a row each: the classifier, the level, and one network per region."""
 
 CROSSWALKS = {
     # huashan_thigh/labels.itksnap.txt of github.com/Hirriririir; it has no adductor longus.

@@ -17,7 +17,7 @@ def run(files: KerasFiles) -> None:
         BadUsage: If none is given, or the folder cannot be written.
         InputError: If h5py is not installed, or a file is damaged or another network's.
     """
-    given = {task: path for task in TASKS if (path := getattr(files, task))}
+    given = {task: path for task in TASKS if (path := getattr(files, task, None))}
     if not given:
         raise BadUsage("found no file; accepted: any of --thigh, --leg, --region.")
     check_output(files.output)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from musclejax.anatomy import REGIONS, SLICE_PX, TASKS, THUMBNAIL_PX
+from musclejax.anatomy import TASKS, THUMBNAIL_PX
 from musclejax.data.dataset import IGNORE
 from musclejax.data.sampler import Sampler
 from musclejax.data.weight_map import weight_map
@@ -68,19 +68,20 @@ def make_batch(
         classes: Weight of each class; the classifier ignores it.
         config: Settings of the network.
     """
-    loss, names = config.loss, list(REGIONS)
+    loss = config.loss
     target = _Target(config.task, float(loss.border_weight), float(loss.border_sigma_px))
-    regions = np.array([names.index(sampler.region(int(index))) for index in indices], np.int32)
     mask, seeds = indices >= 0, np.maximum(seeds, 0)
+    asked = zip(indices.tolist(), seeds.tolist(), strict=True)
+    shown = np.array([sampler.class_of(config.task, *one) for one in asked], np.int32)
     if jax.default_backend() != "cpu":
         # One call per batch: an accelerator samples it as fast as a single slice.
         samples = sampler.sample_many(indices, seeds)
-        image, labels, weights = _to_rows(*samples, classes, regions, target)
+        image, labels, weights = _to_rows(*samples, classes, shown, target)
         return Batch(image, labels, weights, mask)
     # One call per slice: XLA on a CPU runs that faster than a batch of them.
     rows = [
-        _to_row(*sampler.sample(int(index), int(seed)), classes, region, target)
-        for index, seed, region in zip(indices, seeds, regions, strict=True)
+        _to_row(*sampler.sample(int(index), int(seed)), classes, one, target)
+        for index, seed, one in zip(indices, seeds, shown, strict=True)
     ]
     image, labels, weights = (
         np.stack([np.asarray(array) for array in arrays]) for arrays in zip(*rows, strict=True)
@@ -95,15 +96,15 @@ def _to_row(
     image: Float[Array, "h w"],
     labels: UInt8[Array, "h w"],
     classes: Array,
-    region: Array,
+    shown: Array,
     target: _Target,
 ) -> tuple[Array, Array, Array]:
     """Return image, labels and weights of one row."""
     if TASKS[target.task].is_classifier:
-        shrink = jnp.asarray(thumbnail_matrix(SLICE_PX))
+        shrink = jnp.asarray(thumbnail_matrix(TASKS[target.task].slice_px))
         small = jnp.clip(shrink @ image @ shrink.T, image.min(), image.max())
         assert small.shape == (THUMBNAIL_PX, THUMBNAIL_PX)
-        return small[..., None], region, jnp.ones(())
+        return small[..., None], shown, jnp.ones(())
     weights = weight_map(labels, classes, target.border_weight, target.border_sigma_px)
     known = jnp.where(labels == IGNORE, 0, labels).astype(jnp.int32)
     return image[..., None], known, weights
@@ -111,14 +112,14 @@ def _to_row(
 
 @partial(jax.jit, static_argnames="target")
 def _to_rows(
-    images: Array, labels: Array, classes: Array, regions: Array, target: _Target
+    images: Array, labels: Array, classes: Array, shown: Array, target: _Target
 ) -> tuple[Array, Array, Array]:
     """Do what `_to_row` does to every slice of a batch."""
 
-    def row(image: Array, labels: Array, region: Array) -> tuple[Array, Array, Array]:
-        return _to_row(image, labels, classes, region, target)
+    def row(image: Array, labels: Array, one: Array) -> tuple[Array, Array, Array]:
+        return _to_row(image, labels, classes, one, target)
 
-    return jax.vmap(row)(images, labels, regions)
+    return jax.vmap(row)(images, labels, shown)
 
 
 @contextmanager

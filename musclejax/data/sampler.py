@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
-from musclejax.anatomy import SLICE_PX, TASKS
+from musclejax.anatomy import CLASSIFIER, SLICE_PX, TASKS
 from musclejax.data import augment_imgaug
 from musclejax.data.augment import Augmentation, Limbs, augment, augmentation
 from musclejax.data.bspline import to_coefficients
@@ -48,8 +48,8 @@ class Sampler(Protocol):
     ) -> tuple[Any, Any]:
         """Return several slices: image [b, h, w] and labels [b, h, w]."""
 
-    def region(self, index: int) -> str:
-        """Return the region that a slice shows."""
+    def class_of(self, task: str, index: int, seed: int) -> int:
+        """Return the class that a slice shows, for a classifier; 0 for other tasks."""
 
     def plain(self) -> "Sampler":
         """Return the same slices without variation, if they can be had so."""
@@ -107,9 +107,10 @@ class SliceSampler:
         """Return the same slices, not augmented."""
         return replace(self, settings=self.settings._replace(enabled=False))
 
-    def region(self, index: int) -> str:
-        """Return the region of a slice."""
-        return self.origin(index).region
+    def class_of(self, task: str, index: int, seed: int) -> int:
+        """Return the place of a slice's region in the classifier's classes; 0 for other tasks."""
+        names = TASKS[task].class_names
+        return names.index(self.origin(index).region) if task == CLASSIFIER else 0
 
     def origin(self, index: int) -> Origin:
         """Return case and slice."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from musclejax.anatomy import SLICE_PX, TASKS
+from musclejax.anatomy import CLASSIFIER, LEVEL, LEVELS, TASKS
 from musclejax.errors import InputError
 from musclejax.phantom.disease import SEVERITIES
 from musclejax.phantom.generator import Phantom
@@ -27,6 +27,8 @@ GROUP_OF = {"train": "train", "validation": "held_out"}
 """Split -> group of people whose templates it uses."""
 CONTRASTS = {"any": Contrast(), "narrow": NARROW}
 """`config.phantom.contrast` -> kinds of images."""
+_LONE = {"alone": 1.0}
+"""The level network sees one limb at a time."""
 _BRIGHTNESS = 0.15
 """Spread of the logarithm of brightness: a slice's percentile is not its scan's. Source: ours."""
 
@@ -88,6 +90,12 @@ class PhantomSampler:
         """Return the region of a slice."""
         return self.phantoms[index % len(self.phantoms)].anatomy.region
 
+    def class_of(self, task: str, index: int, seed: int) -> int:
+        """Return the class of a slice, for a classifier; 0 for other tasks."""
+        if task == LEVEL:
+            return int(np.argmin(np.abs(np.array(LEVELS) - self.limb_levels(index, seed).mean())))
+        return TASKS[task].class_names.index(self.region(index)) if task == CLASSIFIER else 0
+
     def limb_levels(self, index: int, seed: int) -> Float[np.ndarray, " 2"]:
         """Return the levels of the right and the left limb of a slice; see `Phantom.levels`."""
         phantom, template = self._find(index, seed)
@@ -129,8 +137,8 @@ def phantom_samplers(config: ConfigDict) -> dict[str, PhantomSampler]:
         if chosen[name] not in known:
             raise InputError.choice(f"phantom.{name}", chosen[name], known)
     settings = Settings(
-        (SLICE_PX, SLICE_PX) if task.is_classifier else tuple(config.data.crop_px),
-        Limbs(deformation=float(chosen.deformation)),
+        (task.slice_px, task.slice_px) if task.is_classifier else tuple(config.data.crop_px),
+        Limbs(deformation=float(chosen.deformation), **_LONE if task.name == LEVEL else {}),
         Scanner(artifacts=float(chosen.artifacts)),
         CONTRASTS[chosen.contrast],
     )

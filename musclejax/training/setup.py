@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from musclejax.anatomy import TASKS
+from musclejax.anatomy import LEVEL, TASKS
 from musclejax.data.dataset import IGNORE, Case, read_dataset
 from musclejax.data.sampler import Sampler, make_samplers
 from musclejax.data.scan_warnings import warning_lines
@@ -80,6 +80,9 @@ def load_data_steps(
             accepted = "none, as the recipe makes its own slices"
             raise InputError("--data", str(folders[0]), accepted)
         return _phantom_data(config)
+    if config.task == LEVEL:
+        accepted = "data.source=phantom: labels of real scans state no level"
+        raise InputError("task", LEVEL, accepted, "See: musclejax train --config phantom_level")
     if not folders:
         raise InputError("--data", "none", "a dataset", "See: musclejax dataset --help")
     check_once(folders)
