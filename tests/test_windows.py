@@ -91,7 +91,7 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
     slices = np.zeros((2, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 100:190, 200:330] = rng.uniform(0.5, 1, (90, 130))
     slices[1, 300:380, 20:120] = rng.uniform(0.5, 1, (80, 100))
-    predicted = predict_in_windows(network, slices, slices, PLAIN)
+    predicted = predict_in_windows(network, slices, slices > 0, PLAIN)
     found = list(predicted.slices)
     cut = np.stack([slices[0, 97:193, 193:337], slices[1, 292:388, 0:144]])
     expected = predict_labels(network, cut)
@@ -119,7 +119,7 @@ def test_no_muscle_is_no_confidence(network: Network, monkeypatch: pytest.Monkey
     monkeypatch.setattr(windows, "predict_labels_steps", nothing)
     slices = np.zeros((1, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 200:260, 200:280] = 1
-    assert predict_in_windows(network, slices, slices, PLAIN).confidence == 0
+    assert predict_in_windows(network, slices, slices > 0, PLAIN).confidence == 0
 
 
 def test_a_network_of_whole_slices_sees_whole_slices(network: Network) -> None:
@@ -128,8 +128,8 @@ def test_a_network_of_whole_slices_sees_whole_slices(network: Network) -> None:
     slices = np.zeros((1, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 200:260, 200:280] = 1
     whole = replace(network, config=config)
-    [found] = predict_in_windows(whole, slices, slices, PLAIN).slices
+    [found] = predict_in_windows(whole, slices, slices > 0, PLAIN).slices
     np.testing.assert_array_equal(found.labels, predict_labels(whole, slices).labels[0])
     # So much more air changes the prediction of this network: the two differ.
-    [windowed] = predict_in_windows(network, slices, slices, PLAIN).slices
+    [windowed] = predict_in_windows(network, slices, slices > 0, PLAIN).slices
     assert (found.labels != windowed.labels).any()

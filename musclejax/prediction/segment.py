@@ -123,11 +123,11 @@ def _judge(
     options: SegmentOptions,
 ) -> Judgement:
     """Compare a scan with its mirror image of front and back."""
-    chosen = choose_slices(slices)
+    chosen, threshold = choose_slices(slices), result.volume.lps.body_threshold
     mirrored = chosen[:, ::-1]
     region, _ = _choose_region(weights, mirrored, options)
     given, turned = (
-        measure_coherence(find_network(weights, name), shown, options)
+        measure_coherence(find_network(weights, name), shown, shown >= threshold, options)
         for name, shown in ((result.region, chosen), (region, mirrored))
     )
     return judge(given, turned, len(slices))
@@ -139,6 +139,11 @@ class ModelGrid(NamedTuple):
     volume: Volume
     slices: Float[np.ndarray, "z r c"]
     transform: GridTransform
+
+    @property
+    def body(self) -> Bool[np.ndarray, "z r c"]:
+        """Which pixels of the slices show the body."""
+        return np.asarray(self.slices >= self.volume.lps.body_threshold)
 
 
 def label_steps(
@@ -165,7 +170,7 @@ def label_steps(
     options = replace(options, engine=engine, tta=tta)
     yield Stage("network")
     scaled = normalize(scan.slices, network.config.intensity)
-    predicted = yield from predict_in_windows_steps(network, scan.slices, scaled, options)
+    predicted = yield from predict_in_windows_steps(network, scaled, scan.body, options)
     yield Stage("restore")
     volume, shown = scan.volume, anatomy.REGIONS[region]
     restored = _restore(predicted.slices, scan.transform, options.probabilities)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage as ndi
 
 from musclejax.models.network import Network
@@ -108,14 +108,17 @@ def choose_slices(slices: Float[np.ndarray, "z r c"]) -> Float[np.ndarray, "n r 
 
 
 def measure_coherence(
-    network: Network, slices: Float[np.ndarray, "z r c"], options: SegmentOptions
+    network: Network,
+    slices: Float[np.ndarray, "z r c"],
+    body: Bool[np.ndarray, "z r c"],
+    options: SegmentOptions,
 ) -> float:
     """Return the mean confidence of a network's labels, scattered ones counted as 0.
 
     A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
     """
     scaled = normalize(slices, network.config.intensity)
-    predicted = predict_in_windows(network, slices, scaled, replace(options, tta=False))
+    predicted = predict_in_windows(network, scaled, body, replace(options, tta=False))
     labeled, kept = 0, 0.0
     for found in predicted.slices:
         labeled += int((found.labels > 0).sum())

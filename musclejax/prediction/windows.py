@@ -19,7 +19,6 @@ from musclejax.prediction.batches import predict_labels_steps
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.tta import augment_steps, find_splits
-from musclejax.scan.intensity import body_mask
 
 STEP_PX = 48
 """Windows grow in such steps, or in larger ones that a network needs: few sizes are compiled."""
@@ -91,34 +90,33 @@ def find_windows(
 def predict_in_windows(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
-    scaled: Float[np.ndarray, "z r c"],
+    body: Bool[np.ndarray, "z r c"],
     options: SegmentOptions,
 ) -> ScanPrediction:
     """Segment slices in windows; see `predict_in_windows_steps`."""
-    return result_of(predict_in_windows_steps(network, slices, scaled, options))
+    return result_of(predict_in_windows_steps(network, slices, body, options))
 
 
 def predict_in_windows_steps(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
-    scaled: Float[np.ndarray, "z r c"],
+    body: Bool[np.ndarray, "z r c"],
     options: SegmentOptions,
 ) -> Generator[Advance, None, ScanPrediction]:
     """Segment slices in windows as large as the network's training images; beyond is background.
 
     Args:
         network: A segmentation network.
-        slices: On the model grid, in the scanner's intensities.
-        scaled: The same, normalized.
+        slices: On the model grid, normalized.
+        body: Which of their pixels show the body.
         options: Engine, precision, batch size, and whether to augment at test time.
 
     Yields:
         Slices done and their total, which grows by the slices with test-time augmentation.
     """
-    body = body_mask(slices)
     step = math.lcm(STEP_PX, network.spec.size_multiple)
     windows = find_windows(body, tuple(network.config.data.crop_px), step)
-    cut = _cut(scaled, windows)
+    cut = _cut(slices, windows)
     predicted = yield from predict_labels_steps(network, cut, options)
     muscle = predicted.confidence[predicted.labels > 0]
     confidence = float(muscle.mean() / STEPS) if muscle.size else 0.0
