@@ -16,12 +16,16 @@ class Muscle:
         name: Full anatomical name.
         laterality: +1 lies lateral in the limb, -1 medial, 0 neither; tells the side of a
             limb that is alone in view.
+        levels: Highest and lowest level with more than 0.4 cm2 of it, in any of the whole limbs and
+            of the templates: 0 hip joint, 1 knee joint line, 2 ankle joint. Measured by
+            tools/anatomy/muscle_levels.py.
     """
 
     number: int
     abbreviation: str
     name: str
     laterality: int
+    levels: tuple[float, float]
 
     @property
     def color(self) -> tuple[int, int, int]:
@@ -64,26 +68,26 @@ neighbors in the body differ in hue."""
 # Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That
 # the weights published in 2021 use this order is likely, not verified.
 _THIGH = (
-    Muscle(1, "VL", "Vastus lateralis", +1),
-    Muscle(2, "VM", "Vastus medialis", -1),
-    Muscle(3, "VI", "Vastus intermedius", 0),
-    Muscle(4, "RF", "Rectus femoris", 0),
-    Muscle(5, "SAR", "Sartorius", -1),
-    Muscle(6, "GRA", "Gracilis", -1),
-    Muscle(7, "AM", "Adductor magnus", -1),
-    Muscle(8, "SM", "Semimembranosus", -1),
-    Muscle(9, "ST", "Semitendinosus", 0),
-    Muscle(10, "BFL", "Biceps femoris, long head", +1),
-    Muscle(11, "BFS", "Biceps femoris, short head", +1),
-    Muscle(12, "AL", "Adductor longus", -1),
+    Muscle(1, "VL", "Vastus lateralis", +1, (0.01, 0.88)),
+    Muscle(2, "VM", "Vastus medialis", -1, (0.15, 0.91)),
+    Muscle(3, "VI", "Vastus intermedius", 0, (0.02, 0.86)),
+    Muscle(4, "RF", "Rectus femoris", 0, (-0.07, 0.75)),
+    Muscle(5, "SAR", "Sartorius", -1, (-0.16, 1.03)),
+    Muscle(6, "GRA", "Gracilis", -1, (0.11, 0.87)),
+    Muscle(7, "AM", "Adductor magnus", -1, (0.06, 0.78)),
+    Muscle(8, "SM", "Semimembranosus", -1, (0.26, 0.97)),
+    Muscle(9, "ST", "Semitendinosus", 0, (0.10, 0.82)),
+    Muscle(10, "BFL", "Biceps femoris, long head", +1, (0.13, 0.83)),
+    Muscle(11, "BFS", "Biceps femoris, short head", +1, (0.36, 0.99)),
+    Muscle(12, "AL", "Adductor longus", -1, (0.05, 0.57)),
 )
 _LEG = (
-    Muscle(1, "SOL", "Soleus", 0),
-    Muscle(2, "GM", "Gastrocnemius, medial head", -1),
-    Muscle(3, "GL", "Gastrocnemius, lateral head", +1),
-    Muscle(4, "TA", "Tibialis anterior", 0),
-    Muscle(5, "EDL", "Extensor digitorum longus", +1),
-    Muscle(6, "PE", "Peroneus longus and brevis", +1),
+    Muscle(1, "SOL", "Soleus", 0, (1.04, 1.90)),
+    Muscle(2, "GM", "Gastrocnemius, medial head", -1, (0.84, 1.59)),
+    Muscle(3, "GL", "Gastrocnemius, lateral head", +1, (0.90, 1.52)),
+    Muscle(4, "TA", "Tibialis anterior", 0, (1.07, 1.88)),
+    Muscle(5, "EDL", "Extensor digitorum longus", +1, (1.05, 2.04)),
+    Muscle(6, "PE", "Peroneus longus and brevis", +1, (1.05, 2.05)),
 )
 
 REGIONS = {

@@ -21,7 +21,7 @@ from musclejax.models.keras_import import import_keras
 from musclejax.models.shapes import expected_shapes, flatten_arrays
 from musclejax.models.variants import VARIANTS
 from musclejax.models.weights import Weights
-from musclejax.prediction.batches import predict_labels, predict_regions
+from musclejax.prediction.batches import predict_labels, predict_classes
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.segment import segment
 from musclejax.scan.volume import Volume
@@ -223,7 +223,7 @@ def test_region_probabilities_of_the_2021_file(
     network = import_keras(path, "region")
     images = np.random.default_rng(4).uniform(0, 1, (3, 128, 128, 1)).astype(np.float32)
     expected = predict(model, images)
-    np.testing.assert_allclose(predict_regions(network, images[..., 0]), expected, atol=1e-4)
+    np.testing.assert_allclose(predict_classes(network, images[..., 0]), expected, atol=1e-4)
     assert (network.config.intensity.mode, network.config.intensity.divisor) == ("divide", 4096)
 
 

@@ -15,7 +15,7 @@ from real_tests import SCANS, SUBJECTS, echoes
 import musclejax
 from musclejax.anatomy import CLASSIFIER, REGIONS
 from musclejax.models.weights import load_weights
-from musclejax.prediction.batches import predict_regions
+from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.segment import segment
 from musclejax.reports.contact_sheet import draw
 from musclejax.scan.grid import to_model_grid, to_thumbnails
@@ -38,7 +38,7 @@ def main() -> None:
         draw(found, picture, panels=volume.data.shape[volume.axial_axis], columns=6)
         slices, _ = to_model_grid(volume)
         scaled = normalize(slices, network.config.intensity)
-        right = predict_regions(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
+        right = predict_classes(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
         rows += [
             {"scan": volume.name, "region": region, "slice": z, "probability": round(float(p), 3)}
             for z, p in enumerate(right)

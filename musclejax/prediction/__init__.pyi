@@ -1,6 +1,6 @@
 from .batches import Prediction as Prediction
+from .batches import predict_classes as predict_classes
 from .batches import predict_labels as predict_labels
-from .batches import predict_regions as predict_regions
 from .engines import ENGINES as ENGINES
 from .engines import predict_function as predict_function
 from .engines import resolve as resolve
@@ -11,6 +11,8 @@ from .measurement import measure_slices as measure_slices
 from .options import SegmentOptions as SegmentOptions
 from .quality import Quality as Quality
 from .quality import measure_quality as measure_quality
+from .result import Levels as Levels
 from .result import Segmentation as Segmentation
+from .sections import measure_sections as measure_sections
 from .segment import classify as classify
 from .segment import segment_steps as segment_steps

@@ -70,10 +70,10 @@ def predict_labels_steps(
     return Prediction(labels, confidence, probabilities)
 
 
-def predict_regions(
+def predict_classes(
     network: Network, thumbnails: Float[np.ndarray, "z t t"]
 ) -> Float[np.ndarray, "z k"]:
-    """Return the probability of each region for each thumbnail."""
+    """Return the probability of each class of a classifier for each thumbnail."""
     apply = _classifier(network)
     size = CLASSIFIER_BATCH_SIZE
     starts = range(0, len(thumbnails), size)

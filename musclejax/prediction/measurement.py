@@ -33,7 +33,8 @@ MUSCLE_COLUMNS = [
     *_FAT,
     "warnings",
 ]
-SLICE_COLUMNS = ["slice", "z_mm", *_WHICH, "area_cm2", "confidence", *_FAT, "warnings"]
+_LEVEL = ["level", "level_sd", "in_range"]
+SLICE_COLUMNS = ["slice", "z_mm", *_LEVEL, *_WHICH, "area_cm2", "confidence", *_FAT, "warnings"]
 
 
 def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
@@ -77,25 +78,30 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
 def measure_slices(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
     """Measure sections: one row per muscle, side and slice in which the muscle is present.
 
+    A limb without muscle in a slice has a row without muscle, if its level is known.
+
     Args:
         result: A segmented scan.
         fat_fraction: As for `measure_muscles`.
 
     Returns:
         Columns slice (index in the file, from 0), z_mm (height of the slice's middle in the
-        scanner), muscle, name, side, label, voxels, area_cm2, confidence, fat fractions and
-        warnings as in `measure_muscles`.
+        scanner), level and level_sd (0 hip joint, 1 knee joint line, 2 ankle joint), in_range
+        (whether the limb may show a muscle there; all three empty without levels), muscle, name,
+        side, label, voxels, area_cm2, confidence, fat fractions and warnings as in
+        `measure_muscles`.
 
     Raises:
         InputError: If the map is of another shape.
     """
     table = _sums(result, fat_fraction)
     volume = result.volume
-    table["z_mm"] = _heights_mm(volume)[table.index.get_level_values("slice")]
     table["area_cm2"] = table["voxels"] * _pixel_cm2(volume)
     if fat_fraction is not None:
         table = table.join(_fat_spread(result, fat_fraction, ["slice", "side", "label"]))
-    return _finish(table, result)[SLICE_COLUMNS]
+    finished = _with_levels(_finish(table, result), result)
+    finished["z_mm"] = heights_mm(volume)[finished["slice"]]
+    return finished[SLICE_COLUMNS]
 
 
 def _sums(result: Segmentation, fat_fraction: FatFraction | None) -> pd.DataFrame:
@@ -148,6 +154,29 @@ def _finish(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
     return table.reindex(columns=table.columns.union(_FAT, sort=False))
 
 
+def _with_levels(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
+    """Return a table of slices with their levels, and a row for each limb without muscle."""
+    if result.levels is None:
+        return table.assign(level=np.nan, level_sd=np.nan, in_range="")
+    z, side = np.nonzero(np.isfinite(result.levels.level))
+    levels = pd.DataFrame(
+        {
+            "slice": z,
+            "side": np.array(anatomy.SIDES)[side],
+            "level": result.levels.level[z, side],
+            "level_sd": result.levels.sd[z, side],
+            "in_range": result.levels.in_range[z, side],
+        }
+    )
+    joined = table.merge(levels, how="outer", on=["slice", "side"])
+    empty = joined["muscle"].isna()
+    joined.loc[empty, ["muscle", "name", "warnings"]] = "", "", "; ".join(result.warnings)
+    joined.loc[empty, ["label", "voxels", "area_cm2"]] = 0
+    return joined.astype({"label": int, "voxels": int}).sort_values(
+        ["slice", "side", "label"], ignore_index=True
+    )
+
+
 def _fat_spread(result: Segmentation, fat_fraction: FatFraction, keys: list[str]) -> pd.DataFrame:
     """Return standard deviation and median of the map over the voxels of each group."""
     axis = result.volume.axial_axis
@@ -192,7 +221,7 @@ def _interior(labels: UInt8[np.ndarray, "z r c"]) -> Bool[np.ndarray, "z r c"]:
     return inner
 
 
-def _heights_mm(volume: Volume) -> Float[np.ndarray, " z"]:
+def heights_mm(volume: Volume) -> Float[np.ndarray, " z"]:
     """Return the height in the scanner of the middle of each axial slice."""
     middle = (np.array(volume.data.shape, float) - 1) / 2
     at = np.tile(middle, (volume.data.shape[volume.axial_axis], 1))

@@ -29,6 +29,8 @@ class SegmentOptions:
             geometry 2021).
         postprocess: Remove small connected components and sections below the minimum, and fill
             holes (not with geometry 2021).
+        keep_outside: Keep labels at levels of the limb where the muscle never is; see
+            `prediction.level`.
         probabilities: Keep the probability of every class too.
 
     Raises:
@@ -42,6 +44,7 @@ class SegmentOptions:
     batch_size: int = BATCH_SIZE
     tta: bool = True
     postprocess: bool = True
+    keep_outside: bool = False
     probabilities: bool = False
 
     def __post_init__(self) -> None:

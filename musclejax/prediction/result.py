@@ -1,4 +1,4 @@
-"""A segmented scan."""
+"""A segmented scan, and the levels of its slices."""
 
 import html
 from dataclasses import dataclass
@@ -11,6 +11,26 @@ from musclejax.errors import printable
 from musclejax.prediction.quality import Quality
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The levels of both limbs in a scan; slices in the order of its file.
+
+    Attributes:
+        level: Mean of what is likely: 0 hip joint, 1 knee joint line, 2 ankle joint. NaN where the
+            limb is not in view. Sides as in `anatomy.SIDES`.
+        sd: Its standard deviation.
+        in_range: Whether the limb is in view and may show a muscle of the region.
+        possible: Whether each muscle may be there, by its number; background always may.
+        warnings: To be read before relying on the labels.
+    """
+
+    level: Float[np.ndarray, "z sides"]
+    sd: Float[np.ndarray, "z sides"]
+    in_range: Bool[np.ndarray, "z sides"]
+    possible: Bool[np.ndarray, "z sides classes"]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +53,8 @@ class Segmentation:
         quality: Measured for the out-of-distribution check.
         engine: What computed the network: one of `prediction.engines.ENGINES`.
         precision: "float32" or "bfloat16".
+        levels: The level of each slice of each limb; None without a level network, or with
+            geometry 2021.
         probabilities: Of every class in steps of 1/255, if requested.
         tta_slices: Number of slices with test-time augmentation; see `prediction.tta`.
         warnings: To be read before relying on the labels.
@@ -50,6 +72,7 @@ class Segmentation:
     quality: Quality | None = None
     engine: str = "jax"
     precision: str = "float32"
+    levels: Levels | None = None
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
     tta_slices: int = 0
     warnings: tuple[str, ...] = ()

@@ -15,12 +15,13 @@ from musclejax.errors import InputError
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
-from musclejax.prediction.batches import predict_regions
+from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.engines import resolve
+from musclejax.prediction.level import find_levels
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
-from musclejax.prediction.result import Segmentation
+from musclejax.prediction.result import Levels, Segmentation
 from musclejax.prediction.upright import (
     UNDECIDED,
     Judgement,
@@ -175,12 +176,20 @@ def label_steps(
     volume, shown = scan.volume, anatomy.REGIONS[region]
     restored = _restore(predicted.slices, scan.transform, options.probabilities)
     labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
+    levels = None
+    if world and anatomy.LEVEL in weights.networks:
+        yield Stage("level")
+        levels = _find_levels(scan, sides, weights.networks[anatomy.LEVEL], shown)
+        if not options.keep_outside:
+            labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
         labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
     confidence = predicted.confidence
     quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     leveled = volume.lps.warnings if world else ()
-    warnings = *_warnings(volume, sides, weights), *leveled, out_of_distribution_warning(quality)
+    of_levels = levels.warnings if levels else ()
+    found = *leveled, *of_levels, out_of_distribution_warning(quality)
+    warnings = *_warnings(volume, sides, weights), *found
     return Segmentation(
         volume=volume,
         labels=labels,
@@ -194,6 +203,7 @@ def label_steps(
         quality=quality,
         engine=options.engine,
         precision=options.precision,
+        levels=levels,
         probabilities=restored.probabilities,
         tta_slices=predicted.tta_slices,
         warnings=tuple(filter(None, warnings)),
@@ -216,7 +226,7 @@ def classify(
         scaled = scaled[middle : middle + 1]
     else:
         scaled = scaled[scaled.any((1, 2))]
-    mean = predict_regions(network, to_thumbnails(scaled)).mean(0)
+    mean = predict_classes(network, to_thumbnails(scaled)).mean(0)
     return {name: float(p) for name, p in zip(anatomy.REGIONS, mean, strict=True)}
 
 
@@ -242,6 +252,46 @@ def _choose_region(
     probabilities = classify(classifier, slices, options.geometry)
     best = max(probabilities, key=lambda name: probabilities[name])
     return best, probabilities[best]
+
+
+def _find_levels(scan: ModelGrid, sides: Sides, network: Network, region: anatomy.Region) -> Levels:
+    """Find the levels of both limbs, slices in the order of the file."""
+    view = scan.volume.lps
+    columns = view.from_file(sides.voxels)[:, 0, :].T  # a side is the same in a column of a slice
+    shares = [columns == side + 1 for side in range(len(anatomy.SIDES))] @ (
+        scan.transform.columns.forward.T
+    )
+    on_grid = np.where(shares.max(0) > 0.5, 1 + shares.argmax(0), 0)
+    found = find_levels(
+        network,
+        normalize(scan.slices, network.config.intensity),
+        on_grid,
+        scan.body,
+        np.arange(len(scan.slices)) * view.spacing_mm[2],
+        anatomy.SLICE_SPACING_MM,
+        region,
+    )
+    order = view.file_index(np.arange(len(scan.slices)))
+    return replace(
+        found,
+        level=found.level[order],
+        sd=found.sd[order],
+        in_range=found.in_range[order],
+        possible=found.possible[order],
+    )
+
+
+def _remove_impossible(
+    labels: UInt8[np.ndarray, "i j k"], sides: Sides, levels: Levels, axial_axis: int
+) -> UInt8[np.ndarray, "i j k"]:
+    """Return labels without muscles at levels where they never are."""
+    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides.voxels))
+    kept = np.ones((len(slices), len(anatomy.SIDES) + 1, levels.possible.shape[2]), bool)
+    kept[:, 1:] = levels.possible
+    z = np.arange(len(slices))[:, None, None]
+    return np.ascontiguousarray(
+        np.moveaxis(np.where(kept[z, side_of, slices], slices, 0), 0, axial_axis)
+    )
 
 
 class _Restored(NamedTuple):

@@ -45,12 +45,21 @@ def draw(result: Segmentation, path: Path, *, panels: int = PANELS, columns: int
     for axes, z in zip(places, shown, strict=True):
         image = view.data[(*box, z)].T
         draw_slice(axes, image, labels[(*box, z)].T, white, y_mm / x_mm)
-        axes.text(0.5, 0.97, f"slice {view.file_index(z)}", **mark(axes, "center"))
+        axes.text(0.5, 0.97, _caption(result, int(view.file_index(z))), **mark(axes, "center"))
     legend(figure, result.anatomy, np.unique(result.labels))
     _title(figure, result, lines)
     FigureCanvasAgg(figure)
     # Level 3 takes half the time of the default; the file is as small.
     figure.savefig(path, dpi=_DPI, facecolor="black", pil_kwargs={"compress_level": 3})
+
+
+def _caption(result: Segmentation, index: int) -> str:
+    """Return slice number, level and, where no limb can show a muscle, a remark."""
+    text, levels = f"slice {index}", result.levels
+    if levels is None or np.isnan(levels.level[index]).all():
+        return text
+    text += f", level {np.nanmean(levels.level[index]):.2f}"
+    return text if levels.in_range[index].any() else f"{text}: out of range"
 
 
 def _figure(

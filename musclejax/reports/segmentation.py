@@ -15,6 +15,7 @@ from musclejax.errors import InputError
 from musclejax.files import write_text
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
+from musclejax.prediction.sections import measure_sections
 from musclejax.reports.contact_sheet import draw
 from musclejax.reports.run_record import RECORD, Overwrite, staged_results
 from musclejax.reports.tables import write_table
@@ -48,7 +49,8 @@ def save(
 
     Returns:
         The files: `NAME_labels.nii.gz`, `NAME_muscles.csv`, `NAME_slices.csv`, `NAME_qc.png`,
-        `NAME_run.json`, with probabilities `NAME_probabilities.nii.gz`.
+        `NAME_run.json`, with levels `NAME_sections.csv`, with probabilities
+        `NAME_probabilities.nii.gz`.
 
     Raises:
         InputError: If a file in the place of the results must not be replaced.
@@ -95,6 +97,8 @@ def save_warned(
             "muscles": measure_muscles(result, fat_fraction),
             "slices": measure_slices(result, fat_fraction),
         }
+        if result.levels is not None:
+            tables["sections"] = measure_sections(result, fat_fraction)
         for kind, table in tables.items():
             write_table(table, stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")

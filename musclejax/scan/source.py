@@ -10,8 +10,8 @@ from musclejax.files import file_sha256
 from musclejax.scan.nifti import pair_of
 
 OUTPUT_KINDS = (
-    *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "qc.png", "seg.dcm"),
-    "run.json",
+    *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "sections.csv"),
+    *("qc.png", "seg.dcm", "run.json"),
 )
 """NAME_KIND: the files that `segment` writes."""
 
