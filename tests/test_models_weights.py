@@ -213,7 +213,7 @@ def test_missing_weights_name_the_bundled_ones(tmp_path: Path) -> None:
         load_weights("nothing")
     with pytest.raises(InputError, match="Did you mean phantom"):
         load_weights("fantom")
-    with pytest.raises(InputError, match=r"a folder without region\.safetensors, thigh"):
+    with pytest.raises(InputError, match=r"a folder without region\.safetensors, level"):
         load_weights(tmp_path)
 
 

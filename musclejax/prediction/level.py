@@ -8,7 +8,7 @@ slice between others, where the network errs, and that of a foot from that of a 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from musclejax.anatomy import LEVELS, LIMB_PX, SIDES, SLICE_PX, Region
 from musclejax.models.network import Network
@@ -61,7 +61,7 @@ class Fit(NamedTuple):
 def find_levels(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
-    sides: Float[np.ndarray, "z c"],
+    sides: Int[np.ndarray, "z c"],
     body: Bool[np.ndarray, "z r c"],
     heights_mm: Float[np.ndarray, " z"],
     pixel_mm: float,

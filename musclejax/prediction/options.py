@@ -29,8 +29,8 @@ class SegmentOptions:
             geometry 2021).
         postprocess: Remove small connected components and sections below the minimum, and fill
             holes (not with geometry 2021).
-        keep_outside: Keep labels at levels of the limb where the muscle never is; see
-            `prediction.level`.
+        keep_outside: Keep labels at levels of the limb where the muscle never is, such as those in
+            a foot or a pelvis.
         probabilities: Keep the probability of every class too.
 
     Raises:

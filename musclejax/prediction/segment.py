@@ -177,7 +177,7 @@ def label_steps(
     restored = _restore(predicted.slices, scan.transform, options.probabilities)
     labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
     levels = None
-    if world and anatomy.LEVEL in weights.networks:
+    if world and weights.trained and anatomy.LEVEL in weights.networks:
         yield Stage("level")
         levels = _find_levels(scan, sides, weights.networks[anatomy.LEVEL], shown)
         if not options.keep_outside:

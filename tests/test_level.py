@@ -1,0 +1,130 @@
+"""Levels along the limb: the line through a network's opinions, muscle ranges, sections."""
+
+import numpy as np
+import pytest
+
+from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SLICE_PX
+from musclejax.models.initialization import initialize
+from musclejax.phantom.templates import load_anatomy
+from musclejax.prediction import level as level_module
+from musclejax.prediction.level import MARGIN, REVERSED, find_levels, fit_levels, lone_limb
+from musclejax.prediction.sections import find_places
+
+THIGH_MM, LEG_MM = 430.0, 370.0
+
+
+def true_levels(heights: np.ndarray, knee: float = 0.0) -> np.ndarray:
+    """Return the levels of a limb of common length whose knee joint lies at a height."""
+    above = heights - knee
+    return 1 - above / np.where(above > 0, THIGH_MM, LEG_MM)
+
+
+def opinions_of(levels: np.ndarray, spread: float = 0.12, wrong: float = 0.0) -> np.ndarray:
+    """Return what a network with some spread says; of a share of slices, something else."""
+    rng = np.random.default_rng(1)
+    said = levels + 0.05 * rng.normal(size=len(levels))
+    said = np.where(rng.random(len(levels)) < wrong, rng.uniform(-0.2, 2.3, len(levels)), said)
+    chance = np.exp(-(((np.array(LEVELS) - said[:, None]) / spread) ** 2) / 2)
+    return chance / chance.sum(1, keepdims=True)
+
+
+STACKS = {
+    "thigh, 5 mm apart": (np.arange(60.0, 400, 5), 0.0),
+    "upper third": (np.arange(300.0, 420, 10), 0.0),
+    "across the knee": (np.arange(-150.0, 150, 5), 0.0),
+    "foot and ankle": (np.arange(-450.0, -330, 5), 0.0),
+    "whole limb": (np.arange(-420.0, 460, 10), 0.0),
+    "thick gaps": (np.arange(-300.0, -60, 60), 0.0),
+    "a quarter of opinions wrong": (np.arange(60.0, 400, 10), 0.25),
+    "one slice": (np.array([215.0]), 0.0),
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_line_finds_the_levels(stack: str) -> None:
+    heights, wrong = STACKS[stack]
+    levels = true_levels(heights)
+    fit = fit_levels(opinions_of(levels, wrong=wrong), heights)
+    mean = fit.chances @ fit.levels
+    sd = np.sqrt(fit.chances @ (fit.levels - mean) ** 2)
+    # 0.12: what one opinion is worth; many together tell more.
+    assert np.abs(mean - levels).max() < (0.12 if len(heights) < 5 else 0.06)
+    assert (np.abs(mean - levels) < 3 * sd + 0.02).all()
+    assert sd.max() < (0.5 if len(heights) < 5 else 0.1)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_scan_that_runs_the_other_way_is_noticed(
+    turned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heights = np.arange(-200.0, 200, 10)
+    said = opinions_of(true_levels(heights))
+    monkeypatch.setattr(
+        level_module, "predict_classes", lambda *_: said[::-1] if turned else said
+    )
+    body = np.zeros((len(heights), SLICE_PX, SLICE_PX), bool)
+    body[:, 200:260, 250:310] = True
+    sides = np.ones((len(heights), SLICE_PX), int)
+    images = body.astype(np.float32)
+    network = initialize("level", "compact4")
+    found = find_levels(network, images, sides, body, heights, 1.0, REGIONS["leg"])
+    assert found.warnings == ((REVERSED,) if turned else ())
+    assert np.isnan(found.level[:, 1]).all()  # no right limb
+    if not turned:
+        level = true_levels(heights)
+        np.testing.assert_array_equal(found.in_range[:, 0], found.possible[:, 0, 1:].any(1))
+        assert not found.in_range[level < 0.75, 0].any()
+        assert found.in_range[level > 1.0, 0].all()
+        assert not found.possible[level < 0.9, 0, 1].any()  # soleus above the knee
+
+
+def test_a_limb_is_shown_without_the_other() -> None:
+    slices = np.ones((2, SLICE_PX, SLICE_PX), np.float32)
+    limb = np.zeros(slices.shape, bool)
+    limb[0, 100:200, 20:120] = True
+    slices[0, :, 121:] = 7  # the other limb
+    cut = lone_limb(slices, limb)
+    assert cut.shape == (2, LIMB_PX, LIMB_PX)
+    assert (cut[0].max(), cut[0].sum()) == (1, 100 * LIMB_PX)
+    assert not cut[1].any()
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_no_template_has_a_muscle_beyond_its_range(region: str) -> None:
+    for group in ("train", "held_out"):
+        anatomy = load_anatomy(region, group)
+        for limb in anatomy.limbs:
+            for muscle in REGIONS[region].muscles:
+                shown = limb.levels[anatomy.tiles.sizes[limb.tiles, muscle.number] > 60]
+                low, high = muscle.levels
+                if shown.size:
+                    assert low - MARGIN <= shown.min(), (limb.subject, muscle)
+                    assert shown.max() <= high + MARGIN, (limb.subject, muscle)
+
+
+@pytest.mark.parametrize(
+    ("region", "heights", "expected"),
+    [
+        ("thigh", np.arange(-50.0, 460, 10), {30: "measured", 50: "measured", 70: "measured"}),
+        ("thigh", np.arange(180.0, 260, 10), {50: "estimated"}),
+        ("thigh", np.arange(-20.0, 240, 10), {50: "estimated", 70: "estimated"}),
+        ("leg", np.arange(-400.0, 20, 10), {30: "measured", 50: "measured", 70: "measured"}),
+    ],
+)
+def test_sections_are_where_they_say(
+    region: str, heights: np.ndarray, expected: dict[int, str]
+) -> None:
+    level = true_levels(heights)
+    places = find_places(level, heights, region)
+    shares = {place.percent: place.length for place in places if not place.joint}
+    assert shares == expected
+    for place in places:
+        if place.joint:
+            assert (region, place.joint) == ("thigh", "knee")
+            assert place.height_mm == pytest.approx(place.distance_mm, abs=2)
+            assert place.at == f"{place.distance_mm:.0f} mm above the knee joint"
+        else:
+            there = np.interp(-place.height_mm, -heights[::-1], level[::-1])
+            assert there - list(REGIONS).index(region) == pytest.approx(place.percent / 100)
+    lone = sum(bool(place.joint) for place in places)
+    assert lone == (3 if heights[0] == -20 else 0)
