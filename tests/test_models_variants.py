@@ -260,7 +260,7 @@ def test_unknown_variant_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean compact8"):
         find("compct8")
     for function in (build, describe, expected_shapes):
-        with pytest.raises(InputError, match="region, thigh, leg"):
+        with pytest.raises(InputError, match="region, level, thigh, leg"):
             function("paper", "arm")
 
 

@@ -27,7 +27,7 @@ GROUP_OF = {"train": "train", "validation": "held_out"}
 """Split -> group of people whose templates it uses."""
 CONTRASTS = {"any": Contrast(), "narrow": NARROW}
 """`config.phantom.contrast` -> kinds of images."""
-_LONE = {"alone": 1.0}
+_LONE = {"alone": 1.0, "framed": 1.0}
 """The level network sees one limb at a time."""
 _BRIGHTNESS = 0.15
 """Spread of the logarithm of brightness: a slice's percentile is not its scan's. Source: ours."""

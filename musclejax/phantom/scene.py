@@ -27,6 +27,7 @@ class Limbs(NamedTuple):
         other_person: Share of scans whose two limbs start from templates of two people.
         alike: Share of people whose limbs differ by their templates alone, not in size and shape.
         alone: Share of scans that show one limb only.
+        framed: 1: such a limb is a right one in the middle, as the level network sees limbs.
         atrophy: How far fat-replaced muscles may shrink within their old borders, 0 to 1.
         cutting: Share of limbs whose femoral vessels cut into the muscles around them. In the rest
             muscles give way, as real ones do; but networks learn more from muscles that are cut.
@@ -36,6 +37,7 @@ class Limbs(NamedTuple):
     other_person: float = 0.3
     alike: float = 0.5
     alone: float = 0.12
+    framed: float = 0.0
     atrophy: float = 0.9
     cutting: float = 0.5
 
@@ -59,7 +61,7 @@ def compose(
         how: Variation of the limbs.
     """
     limbs = _limbs(pair, person, height, how)
-    return _place(limbs, visit, size, how.alone)
+    return _place(limbs, visit, size, how)
 
 
 def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[Array]:
@@ -87,7 +89,7 @@ def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[A
 
 
 def _place(
-    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], share_alone: ArrayLike
+    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], how: Limbs
 ) -> Array:
     """Lay the limbs side by side, or one of them alone."""
     height, width = size
@@ -98,13 +100,17 @@ def _place(
     gap = jnp.where(choice < 0.5, -3 + 18 * close, 60 * apart)
     gap = jnp.clip(gap, -3, jnp.maximum(width - 6 - spread, -3))
     drift = draws.normal(2) * jnp.array([0.06 * height, 0.03 * width])
-    alone = draws.uniform() < share_alone
+    alone = draws.uniform() < how.alone
+    framed = alone & (how.framed > 0)
     hidden = jnp.where(alone, (draws.uniform() < 0.5).astype(jnp.int32), -1)
+    hidden = jnp.where(framed, 1, hidden)
     # A limb that is scanned alone may lie anywhere, often in the middle.
     inwards = jnp.where(hidden == 0, -1, 1) * width / 4 * jnp.minimum(1.5 * apart, 1)
     begin = (width - spread - gap) / 2 + drift[1] + jnp.where(alone, inwards, 0)
     top = (height - LIMB_PX) / 2 + drift[0] + 4 * draws.normal(2)
-    left = jnp.array([begin, begin + extents[0][1] - extents[0][0] + gap])
+    own = extents[0][1] - extents[0][0]
+    left = jnp.array([begin, begin + own + gap])
+    left = jnp.where(framed, (width - own) / 2 + 0.3 * drift[1], left)
     left = left - jnp.array([first for first, _ in extents])
     canvas = jnp.zeros((height + 2 * LIMB_PX, width + 2 * LIMB_PX), jnp.uint8)
     for side, limb in enumerate(limbs):

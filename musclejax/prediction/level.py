@@ -89,7 +89,10 @@ def find_levels(
         seen = own.sum((1, 2)) * (pixel_mm**2 / 100) >= _MIN_LIMB_CM2
         if not seen.any():
             continue
-        opinions = predict_classes(network, to_thumbnails(lone_limb(slices, own)[seen]))
+        shown = lone_limb(slices, own)[seen]
+        if SIDES[side] == "left":
+            shown = shown[:, :, ::-1]  # as right limbs look
+        opinions = predict_classes(network, to_thumbnails(shown))
         fit = fit_levels(opinions, heights_mm[seen])
         turned += fit_levels(opinions, -heights_mm[seen]).evidence - fit.evidence
         mean = fit.chances @ fit.levels
