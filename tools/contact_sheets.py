@@ -2,26 +2,31 @@
 
     python tools/contact_sheets.py --weights NAME --data ../shared/data -o docs/weights
 
-Writes a picture for each scan and classifier.csv: for each slice, the probability that it shows
-the scan's region. Source of the scans: ../shared/data/PROVENANCE.md.
+Writes a picture for each scan and slices.csv: for each slice, the probability that it shows the
+scan's region, its level, whether it is in range, and the labeled area. Source of the scans:
+../shared/data/PROVENANCE.md.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from real_tests import SCANS, SUBJECTS, echoes
+from real_tests import SCANS, SUBJECTS, WHOLE_LEG, echoes
 
 import musclejax
 from musclejax.anatomy import CLASSIFIER, REGIONS
 from musclejax.models.weights import load_weights
 from musclejax.prediction.batches import predict_classes
+from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment
 from musclejax.reports.contact_sheet import draw
 from musclejax.scan.grid import to_model_grid, to_thumbnails
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
+STACKS = {1: "leg", 3: "leg", 4: "leg", 7: "thigh"}
+"""Stack of a whole leg -> region: foot, calf, knee, hip."""
 ECHO = "te345"
 """Of the two thighs with fat and water images."""
 
@@ -40,13 +45,28 @@ def main() -> None:
         scaled = normalize(slices, network.config.intensity)
         right = predict_classes(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
         rows += [
-            {"scan": volume.name, "region": region, "slice": z, "probability": round(float(p), 3)}
-            for z, p in enumerate(right)
+            {"scan": volume.name, "region": region, "probability": round(float(p), 3), **row}
+            for p, row in zip(right, by_slice(found), strict=True)
         ]
         wrong = int((right < 0.5).sum())
         print(f"{volume.name}: {found.region}, {wrong} of {len(right)} slices wrong; ", end="")
         print(*found.warnings, sep="; ", flush=True)
-    pd.DataFrame(rows).to_csv(args.output / "classifier.csv", index=False)
+    pd.DataFrame(rows).to_csv(args.output / "slices.csv", index=False)
+
+
+def by_slice(found: Segmentation) -> list[dict[str, object]]:
+    """Return level, range and labeled area of each slice, from the feet up."""
+    view, levels = found.volume.lps, found.levels
+    area = (view.from_file(found.labels) > 0).sum((0, 1)) * found.volume.pixel_mm2 / 100
+    rows = []
+    for z, cm2 in enumerate(area):
+        index = int(view.file_index(z))
+        level = np.full(2, np.nan) if levels is None else levels.level[index]
+        seen = levels is not None and bool(levels.in_range[index].any())
+        left, right = (round(float(side), 2) for side in level)
+        row = {"slice": index, "level_left": left, "level_right": right, "in_range": seen}
+        rows.append({**row, "labeled_cm2": round(float(cm2), 2)})
+    return rows
 
 
 def arguments(description: str) -> argparse.Namespace:
@@ -60,7 +80,8 @@ def arguments(description: str) -> argparse.Namespace:
 
 def scans(data: Path) -> list[tuple[Volume, str]]:
     """Return every scan with its region."""
-    found = [(musclejax.load(data / name), region) for name, region in SCANS.items()]
+    known = {**SCANS, **{WHOLE_LEG.format(n): region for n, region in STACKS.items()}}
+    found = [(musclejax.load(data / name), region) for name, region in known.items()]
     for subject in SUBJECTS:
         image = echoes(data / "huashan_thigh" / subject)[ECHO]
         name = f"{subject}_{ECHO}"

@@ -11,12 +11,13 @@ out=docs/weights
 mkdir -p $out
 
 musclejax phantom -o "$work/synthetic" --region both --subjects 0 --test 10
-musclejax phantom -o "$work/any" --region both --subjects 0 --test 10 --protocol any
+python tools/whole_limbs.py -o "$work/whole"
 python tools/real_tests.py --data "$data" -o "$work/real"
-sets="synthetic/thigh synthetic/leg any/thigh any/leg real/echoes real/thigh_levels real/leg_levels"
-for name in $sets; do
+for name in synthetic/thigh synthetic/leg whole/thigh whole/leg \
+    real/echoes real/thigh_levels real/upper_third real/leg_levels; do
     scores=$work/scores/${name//\//_}
-    musclejax evaluate --weights "$weights" --data "$work/$name" -o "$scores"
+    every=$([[ $name == whole/* ]] && echo --all-slices || true)
+    musclejax evaluate --weights "$weights" --data "$work/$name" -o "$scores" --engine auto $every
     for table in summary cases; do
         cp "$scores/$table.csv" "$out/${name//\//_}_$table.csv"
     done

@@ -1,0 +1,28 @@
+"""The bundled thigh and leg networks, for two cores, on synthetic slices that are made when needed.
+
+    musclejax train --config phantom_bundled --workdir thigh --init phantom
+    musclejax train --config phantom_bundled --workdir leg --set task=leg \\
+        --set data.crop_px=192,336 --init phantom
+    musclejax train --config phantom_level --workdir level --init phantom
+    musclejax weights export thigh leg level -o weights
+
+Data: none; the package brings the anatomy.
+Time: TIME on one core each of two with avx512_bf16 and --set models.precision=bfloat16, twice as
+    long without (docs/weights.md).
+Result: RESULT on synthetic slices of held-out anatomy. `--init phantom` starts from the weights that
+    are bundled; a run from random weights takes several times as long.
+
+As `phantom.py`, but for the settings below.
+"""
+
+from ml_collections import ConfigDict
+
+from musclejax.config import load_recipe
+
+
+def get_config() -> ConfigDict:
+    """Return the settings of the bundled networks."""
+    config = load_recipe("phantom")
+    config.variant = "slim32"
+    config.optim.learning_rate = 8e-4
+    return config
