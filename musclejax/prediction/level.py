@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from musclejax.anatomy import LEVELS, LIMB_PX, SIDES, SLICE_PX, Region
+from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, Region
 from musclejax.models.network import Network
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Levels
@@ -104,6 +104,12 @@ def find_levels(
         in_range[seen, side] = _chance(fit, (min(every), max(every))) >= IMPOSSIBLE
     warnings = (REVERSED,) if turned > _REVERSED else ()
     return Levels(level, sd, in_range, possible, warnings)
+
+
+def region_at(levels: Levels) -> str:
+    """Return the region that most of a scan shows; "" if no limb is in view."""
+    seen = levels.level[np.isfinite(levels.level)]
+    return list(REGIONS)[int(np.median(seen) > 1)] if seen.size else ""
 
 
 def lone_limb(

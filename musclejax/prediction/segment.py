@@ -17,7 +17,7 @@ from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.engines import resolve
-from musclejax.prediction.level import find_levels
+from musclejax.prediction.level import find_levels, region_at
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
@@ -47,6 +47,8 @@ from musclejax.scan.sides import Sides, find_sides
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
+UNSURE = 0.9
+"""Below this probability of the region by the classifier, the levels decide. Source: ours."""
 Steps = Generator[Stage | Advance, None, Segmentation]
 
 
@@ -114,6 +116,9 @@ def _tree_steps(
     yield Stage("classify")
     region, probability = _choose_region(weights, on_grid.slices, options)
     result = yield from label_steps(on_grid, weights, region, probability, options)
+    other = region_at(result.levels) if result.levels is not None else ""
+    if probability is not None and probability < UNSURE and other not in ("", region):
+        result = yield from label_steps(on_grid, weights, other, 1 - probability, options)
     return result, on_grid.slices
 
 
