@@ -102,8 +102,13 @@ def find_levels(
             possible[seen, side, muscle.number] = _chance(fit, muscle.levels) >= IMPOSSIBLE
         every = [end for muscle in region.muscles for end in muscle.levels]
         in_range[seen, side] = _chance(fit, (min(every), max(every))) >= IMPOSSIBLE
-    warnings = (REVERSED,) if turned > _REVERSED else ()
-    return Levels(level, sd, in_range, possible, warnings)
+    warnings = [REVERSED] if turned > _REVERSED else []
+    outside = np.isfinite(level).any(1) & ~in_range.any(1)
+    if outside.any():
+        low, high = (f(level[outside]) for f in (np.nanmin, np.nanmax))
+        text = f"{outside.sum()} of {len(slices)} slices show no muscle of the {region.name}"
+        warnings.append(f"{text} (levels {low:.2f} to {high:.2f}; 0 hip, 1 knee, 2 ankle)")
+    return Levels(level, sd, in_range, possible, tuple(warnings))
 
 
 def region_at(levels: Levels) -> str:

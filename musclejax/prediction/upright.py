@@ -53,8 +53,10 @@ Judgement = Literal["upright", "upside down", "undecided"]
 def is_uncertain(result: Segmentation, options: SegmentOptions) -> bool:
     """Return whether the network is less certain of a scan than of nearly all that lie upright.
 
-    The geometry of 2021 and random weights are left as they are.
+    The geometry of 2021, random weights, and scans without any muscle are left as they are.
     """
+    if result.levels is not None and not result.levels.in_range.any():
+        return False
     certain = result.quality is None or result.quality.confidence >= CERTAIN
     return options.geometry == "world" and result.trained and not certain
 
