@@ -101,7 +101,8 @@ def fat_fractions(
     known, shape = np.isfinite(fat), (len(anatomy.SIDES) + 1, num_classes)
     maps = reference, prediction, sides
     shown = count_voxels(*maps, num_classes).sum(1)
-    measured = count_voxels(*(a[known][:, None, None] for a in maps), num_classes).sum(1)
+    seen = tuple(a[known][:, None, None] for a in maps)
+    measured = count_voxels(seen[0], seen[1], seen[2], num_classes).sum(1)
     means = []
     for labels, count in zip(maps[:2], measured, strict=False):
         code = sides[known].astype(np.int64) * num_classes + labels[known]
