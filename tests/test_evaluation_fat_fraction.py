@@ -145,7 +145,7 @@ def test_agreement_is_drawn_as_it_is_computed(
     assert len(panels) == (3 if with_fat else 2)
     middle = {0: 100 + errors / 2, 2: 20 + errors / 2}
     for index, panel in enumerate(panels):
-        assert panel.get_title("right") == "+2.0 (-3.9 to +7.9), n 3"
+        assert panel.get_title("right") == "bias +2.0 (-3.9 to +7.9), n 3"
         dots, lines = panel.lines[0], panel.lines[len(REGIONS["thigh"].muscles) + 1 :]
         np.testing.assert_allclose(dots.get_ydata(), errors)
         np.testing.assert_allclose(dots.get_xdata(), middle.get(index, middle[0]))

@@ -104,5 +104,5 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, region: anatomy.Region, panel: _
             axes.axhline(value, color="white", linewidth=1, linestyle=dashes, zorder=1)
     texts = [f"{value:+.1f}" for value, _ in lines if np.isfinite(value)]
     between = f" ({texts[1]} to {texts[2]})" if len(texts) > 1 else ""
-    bias_text = f"{texts[0]}{between}, n {error.count()}" if texts else "no value"
+    bias_text = f"bias {texts[0]}{between}, n {error.count()}" if texts else "no value"
     axes.set_title(bias_text, color="white", fontsize=9, loc="right", pad=6)
