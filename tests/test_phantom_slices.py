@@ -131,7 +131,8 @@ def test_command_writes_a_dataset_that_is_fit_for_training(
     image = tmp_path / "imagesTr" / "leg_001_t1_0000.nii.gz"
     assert nib.aff2axcodes(nib.load(image).affine) == ("L", "P", "S")
     source = from_folders(tmp_path, tmp_path / "labelsTr")
-    train = replace(source.dataset, cases=[c for c in source.dataset.cases if not c.split])
+    cases = tuple(case for case in source.dataset.cases if not case.split)
+    train = replace(source.dataset, cases=cases)
     compared = evaluate(replace(source, dataset=train), fat_fraction=tmp_path / FAT).comparison
     assert compared.cases["fat_fraction_unit"].eq("fraction").all()  # true maps pass every check
     assert compared.muscles["fat_fraction_error_pp"].abs().max() < 1e-9
