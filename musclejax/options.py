@@ -42,6 +42,13 @@ WeightsName = Annotated[
 ]
 Workdir = Annotated[Path, Option("Folder of the run.", metavar="RUN")]
 Folder = Annotated[Path, Option(metavar="DIR")]
+FatFraction = Annotated[
+    Path | None,
+    Option(
+        "Fat-fraction map of the scan (NIfTI or DICOM; 0-1, percent or per mille), or a folder "
+        "with a map per scan, named like it."
+    ),
+]
 Threads = Annotated[int | None, Option("Processors to use.  [default: all]")]
 Scheduler = Annotated[
     str | None,

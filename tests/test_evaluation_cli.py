@@ -85,7 +85,7 @@ def test_predictions_against_a_dataset_and_one_is_missing(
     tables = ("muscles", "slices", "cases", "summary", "table2", "table3", "table4")
     texts = {f"{name}.md" for name in ("summary", "table2", "table3", "table4")}
     pictures = {"overlays_thigh.png", "subjects_thigh.png", "views_a.png", "views_c.png"}
-    others = {"report.md", "evaluate.json"}
+    others = {"agreement_thigh.png", "report.md", "evaluate.json"}
     expected = {f"{name}.csv" for name in tables} | texts | pictures | others
     assert {p.name for p in out.iterdir()} == expected
     muscles = pd.read_csv(out / "muscles.csv")

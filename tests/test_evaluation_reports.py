@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from musclejax.data.dataset import Case, Dataset
 from musclejax.errors import InputError
 from musclejax.evaluation.cases import make_pair as make_pair_of
-from musclejax.evaluation.compare import compare
+from musclejax.evaluation.compare import ERRORS, compare
 from musclejax.evaluation.result import Comparison
 from musclejax.evaluation.run import (
     CaseDone,
@@ -104,7 +104,8 @@ def test_table_4_numbers_the_unseen_slices_of_thigh_and_leg_apart() -> None:
 
 
 def test_summary_keeps_splits_apart_and_leaves_out_what_is_absent() -> None:
-    measures = dict.fromkeys(["jaccard", "hd95_mm", "msd_mm", "volume_error_percent"], 1.0)
+    measures = dict.fromkeys(["jaccard", "hd95_mm", "msd_mm", *ERRORS], 1.0)
+    measures["fat_fraction_error_pp"] = np.nan
     rows = [
         {"split": split, "muscle": muscle, "dsc": value}
         for split, muscle, value in [
@@ -112,12 +113,18 @@ def test_summary_keeps_splits_apart_and_leaves_out_what_is_absent() -> None:
             ("test", "VL", np.nan),
         ]
     ]  # fmt: skip
-    muscles = pd.DataFrame([{"region": "thigh", "side": "both", **r, **measures} for r in rows])
+    muscles = pd.DataFrame([{"region": "thigh", "side": "both", **measures, **r} for r in rows])
+    muscles["volume_error_ml"] = [9.0, -1.0, 2.0, 9.0, 5.0]  # VL of the split test: -1, 2, 5
     table = tables.summary(muscles).set_index(["split", "muscle"])
     assert list(table.index) == [("test", "VL"), ("test", "VM"), ("train", "VL")]
     row = table.loc[("test", "VL")]
     assert row[["dsc_mean", "dsc_median", "dsc_n"]].tolist() == [pytest.approx(0.4)] * 2 + [2]
     assert row["dsc_sd"] == pytest.approx(np.sqrt(0.08))
+    agreement = ["volume_error_ml_mean", "volume_error_ml_lower", "volume_error_ml_upper"]
+    assert row[agreement].tolist() == pytest.approx([2, 2 - 1.96 * 3, 2 + 1.96 * 3])
+    assert table["fat_fraction_error_pp_n"].eq(0).all()
+    assert table["fat_fraction_error_pp_upper"].isna().all()
+    assert table["volume_error_ml_lower"].isna().tolist() == [False, True, True]  # of one case
 
 
 # --- pictures and files -------------------------------------------------------------------------
@@ -212,7 +219,7 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     assert {path.name for path in files} == {path.name for path in out.iterdir()}
     assert {f"views_{name}.png" for name in "abc"} < {path.name for path in files}
     muscles = pd.read_csv(out / "muscles.csv", keep_default_na=False)
-    assert muscles.shape == (3 * 12 * 3, 19)
+    assert muscles.shape == (3 * 12 * 3, 23)
     assert muscles.iloc[0][["case", "muscle", "side", "dsc"]].tolist() == [
         "a", "VL", "left", "1.0000",
     ]  # fmt: skip

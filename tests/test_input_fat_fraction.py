@@ -18,15 +18,17 @@ import pytest
 from nibabel.processing import resample_from_to
 from pydicom.dataset import Dataset
 
-from musclejax.app.fat_map import check_maps, find_scan_map, measure_fat
+from musclejax.app.fat_map import check_maps, measure_fat
 from musclejax.app.process import BadUsage
 from musclejax.errors import InputError
 from musclejax.prediction.fat_fraction import (
     UNITS,
     load_fat_fraction,
+    place_of,
     read_map,
     to_fractions,
 )
+from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.samples import SAMPLES
@@ -153,7 +155,7 @@ def test_units(name: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=row.words):
             load_fat_fraction(path, t.result)
         return
-    found = to_fractions(read_map(path, t.result.volume), t.result)
+    found = to_fractions(read_map(path, t.result.volume), place_of(t.result))
     assert found.unit == row.unit
     assert found.coverage == pytest.approx(row.coverage, abs=0.01)
     assert len(found.warnings) == bool(row.words), found.warnings
@@ -162,6 +164,17 @@ def test_units(name: str, tmp_path: Path) -> None:
     # From the file by hand: in the unit's steps, and half a percent for integers.
     expected = np.asarray(nib.load(path).dataobj)[known] / UNITS[row.unit]
     np.testing.assert_allclose(found.values[known], expected, atol=1e-6)
+
+
+def test_fat_in_muscle_without_a_label_is_no_shading(tmp_path: Path) -> None:
+    """Deep muscles of a sick leg, 50 to 65 % fat: the map was refused as an image."""
+    t, (x, y, _z) = thighs(), np.indices(SHAPE)
+    radius = np.minimum(np.hypot(x - 20, y - 24), np.hypot(x - 60, y - 24))
+    deep = np.random.default_rng(9).uniform(0.5, 0.65, SHAPE)
+    path = save(tmp_path / "f.nii.gz", np.where(radius < 8, deep, t.fraction))
+    place = place_of(t.result)._replace(muscle=(t.result.labels > 0) & (radius >= 8))
+    found = to_fractions(read_map(path, t.result.volume), place)
+    assert (found.unit, found.warnings) == ("fraction", ())
 
 
 def moved(*mm: float) -> np.ndarray:
@@ -189,7 +202,7 @@ def test_places(air: str, affine: np.ndarray, words: str, tmp_path: Path) -> Non
     fraction = np.where(t.body | (air == "wild"), t.fraction, np.nan)
     path = save(tmp_path / "f.nii.gz", fraction, affine)
     try:
-        said = "".join(to_fractions(read_map(path, t.result.volume), t.result).warnings)
+        said = "".join(to_fractions(read_map(path, t.result.volume), place_of(t.result)).warnings)
     except InputError as error:
         said = str(error)
     assert words in said
@@ -276,7 +289,7 @@ def test_dicom_maps(tmp_path: Path) -> None:
     series = series_images((100 * t.body).astype(np.int16), AFFINE)
     scan = load(write(tmp_path / "scan", series))
     result = replace(t.result, volume=scan)
-    found = to_fractions(read_map(dicom(tmp_path / "ff"), scan), result)
+    found = to_fractions(read_map(dicom(tmp_path / "ff"), scan), place_of(result))
     assert (found.unit, found.warnings) == ("percent", ())
     muscle = t.result.labels > 0
     np.testing.assert_allclose(found.values[muscle], t.fraction[muscle], atol=6e-4)
@@ -300,7 +313,7 @@ def test_folders_of_maps(tmp_path: Path) -> None:
     check_maps(maps, 9)
     said = {}
     for name in ("a", "bad", "c", "broken", "none", "twice"):
-        result, fat = measure_fat(t.result, find_scan_map(maps, name, t.result.volume))
+        result, fat = measure_fat(t.result, find_scan_map(maps, [name], t.result.volume))
         said[name] = fat.record["unit"] if fat.record else result.warnings[-1]
     assert (said["a"], said["c"]) == ("fraction", "percent")
     refused = {
@@ -313,7 +326,7 @@ def test_folders_of_maps(tmp_path: Path) -> None:
         assert said[name].startswith("no fat fraction is measured: ")
         assert words in said[name]
     with pytest.raises(InputError, match="values from"):  # the only map: the scan fails
-        measure_fat(t.result, find_scan_map(maps / "bad.nii", "a", t.result.volume))
+        measure_fat(t.result, find_scan_map(maps / "bad.nii", ["a"], t.result.volume))
     for single in (maps / "a.nii.gz", maps / "c"):
         with pytest.raises(BadUsage, match="one file for 2 scans"):
             check_maps(single, 2)

@@ -1,6 +1,7 @@
 """Whole synthetic slices: same seed same slice, cohorts, datasets, slices to learn from."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from musclejax.data.check import check_dataset_steps
 from musclejax.data.dataset import IGNORE, read_dataset
 from musclejax.data.sampler import Sampler, training_indices
 from musclejax.errors import InputError
+from musclejax.evaluation.run import evaluate, from_folders
 from musclejax.loops import result_of
 from musclejax.phantom.cohort import PROTOCOLS, RANGE, _choose, plan, sample_scan
 from musclejax.phantom.generator import Phantom, other_limb
@@ -23,6 +25,7 @@ from musclejax.phantom.options import Cohort
 from musclejax.phantom.sampler import phantom_samplers
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import Anatomy, load_anatomy
+from musclejax.phantom.write import FAT
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIDE = 240
@@ -127,6 +130,14 @@ def test_command_writes_a_dataset_that_is_fit_for_training(
     assert {r["split"] for r in rows} == {"", "test", "unseen"}
     image = tmp_path / "imagesTr" / "leg_001_t1_0000.nii.gz"
     assert nib.aff2axcodes(nib.load(image).affine) == ("L", "P", "S")
+    source = from_folders(tmp_path, tmp_path / "labelsTr")
+    cases = tuple(case for case in source.dataset.cases if not case.split)
+    train = replace(source.dataset, cases=cases)
+    compared = evaluate(replace(source, dataset=train), fat_fraction=tmp_path / FAT).comparison
+    assert compared.cases["fat_fraction_unit"].eq("fraction").all()  # true maps pass every check
+    assert compared.muscles["fat_fraction_error_pp"].abs().max() < 1e-9
+    fat = nib.load(tmp_path / FAT / image.name)
+    np.testing.assert_array_equal(fat.affine, nib.load(image).affine)
     first, when = nib.load(image).get_fdata(), image.stat().st_mtime_ns
     again = CliRunner().invoke(main, [*command, "--seed", "5"], catch_exceptions=False)
     assert again.exit_code == 0
@@ -160,7 +171,7 @@ def test_cohorts_that_cannot_be(options: list[str], message: str, tmp_path: Path
 def test_the_papers_patients_have_two_limbs_alike() -> None:
     legs = load_anatomy("leg", "held_out")
     for patient in plan(Cohort("leg", subjects=0, test=4, slices=1)):
-        image, labels, _ = sample_scan(legs, patient, 0, PAPER)
+        image, labels, _, _ = sample_scan(legs, patient, 0, PAPER)
         muscle = (labels[0] > 0) & (labels[0] != IGNORE)
         half = SIDE // 2
         assert 0.6 < muscle[:, :half].sum() / muscle[:, half:].sum() < 1.6

@@ -1,7 +1,8 @@
 """Make the test sets of real scans, in nnU-Net's raw layout: a folder for each.
 
     python tools/real_tests.py --data ../shared/data -o real
-    musclejax evaluate --weights NAME --data real/upper_third -o results
+    musclejax evaluate --weights NAME --data real/upper_third \
+        --fat-fraction real/upper_third/fat_fraction -o results
 
 echoes: gradient echoes from the fat and water images of two thighs, |W + F exp(i phi)|,
 phi = 2 pi TE / 2.3 ms (3 T, one fat peak, no decay). The masks are those of another group's
@@ -10,6 +11,8 @@ as upper slices are only partly labeled there.
 thigh_levels, leg_levels, upper_third: the annotated slices of `tests/annotations`, drawn by this
 project's developers; see `tools/anatomy/annotate_thigh.py` and `annotate_leg.py`. Muscle that
 nobody can name is 255.
+In each folder `fat_fraction` has the maps F / (F + W) of the two thighs, for --fat-fraction;
+nothing is known where there is no signal.
 
 Source: Huashan thighs, Apache-2.0; QMRITools, BSD-3; MuscleMap, MIT.
 """
@@ -47,6 +50,8 @@ SCANS = {
 """Scans without labels -> their region; slices of some are annotated."""
 WHOLE_LEG = "qmritools_wholeleg/wholeleg_stack_{}.nii.gz"
 """Stacks of one more person; slices of some are annotated."""
+SIGNAL = 0.05
+"""Share of the 99th percentile of fat and water together below which their quotient is noise."""
 UNKNOWN = 255
 """Muscle that nobody can name, in annotated slices."""
 LEVELS = {"thigh_levels": "thigh", "leg_levels": "leg", "upper_third": "thigh"}
@@ -73,6 +78,7 @@ def write_echoes(data: Path, folder: Path) -> None:
         labels = to_our_numbers(fully_labeled(masks))
         for name, image in echoes(source).items():
             rows.append(write_case(folder, subject, name, image, labels, "thigh"))
+            write_map(folder, rows[-1]["case"], source)
     finish(folder, "thigh", rows, THEIR_LABELS)
 
 
@@ -118,6 +124,8 @@ def write_annotated(data: Path, folder: Path, region: str) -> None:
         else:
             scan, echo = echoes(data / "huashan_thigh" / subject)[ECHO], ECHO
         rows.append(write_case(folder, subject, echo, scan, labels, region))
+        if echo:
+            write_map(folder, rows[-1]["case"], data / "huashan_thigh" / subject)
     finish(folder, region, rows, [m.abbreviation for m in REGIONS[region].muscles])
 
 
@@ -142,6 +150,18 @@ def write_case(
         "region": region,
         "split": "test",
     }
+
+
+def write_map(folder: Path, case: str, source: Path) -> None:
+    """Write the fat-fraction map of one of the two thighs, named like its scan."""
+    images = [nib.load(f"{source}_000{channel}.nii.gz") for channel in (0, 1)]
+    fat, water = (image.get_fdata() for image in images)
+    total = fat + water
+    seen = total > SIGNAL * np.percentile(total, 99)
+    fraction = np.divide(fat, total, out=np.full(total.shape, np.nan), where=seen)
+    (folder / "fat_fraction").mkdir(exist_ok=True)
+    fat_map = nib.Nifti1Image(fraction.astype(np.float32), images[0].affine)
+    nib.save(fat_map, folder / "fat_fraction" / f"{case}_0000.nii.gz")
 
 
 def finish(folder: Path, region: str, rows: list[dict[str, str]], named: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from musclejax.app import console
 from musclejax.app.announce import load_announced
+from musclejax.app.fat_map import check_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
 from musclejax.app.process import Stopwatch, check_output, since_configured, usage
@@ -71,8 +72,14 @@ def _run(options: EvaluateOptions, how: SegmentOptions) -> int:
                 how = replace(how, engine=resolve(how.engine, how.precision))
                 weights = load_announced(options.weights)
             source = _source(options, how, weights)
+        check_maps(options.fat_fraction, len(source.dataset.cases))
         with clock.stage("cases"):
-            steps = evaluate_steps(source, all_slices=options.all_slices, scenes=Path(scenes))
+            steps = evaluate_steps(
+                source,
+                all_slices=options.all_slices,
+                scenes=Path(scenes),
+                fat_fraction=options.fat_fraction,
+            )
             if options.save_labels:
                 steps = _saving(steps, options.output / _LABELS)
             evaluation, failed = _follow(steps, len(source.dataset.cases))

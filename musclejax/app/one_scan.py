@@ -12,7 +12,7 @@ from typing import Any
 
 from musclejax import anatomy
 from musclejax.app import console
-from musclejax.app.fat_map import ScanFat, find_scan_map, measure_fat
+from musclejax.app.fat_map import ScanFat, measure_fat
 from musclejax.app.names import is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
@@ -23,6 +23,7 @@ from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
+from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
@@ -174,7 +175,7 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     yield Stage("load")
     source = read_source(scan.path)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, scan.name, volume)
+    fat_map = find_scan_map(job.fat_fraction, [scan.name], volume)
     _check_room(volume, session.work)
     dicom_seg, remarks = _plan_dicom_seg(volume) if job.dicom_seg else (False, ())
     yield Advance(0, volume.num_slices)

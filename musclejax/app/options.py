@@ -8,6 +8,7 @@ from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
     AsJson,
+    FatFraction,
     Folder,
     Option,
     Output,
@@ -26,8 +27,6 @@ class SegmentJob:
     """Which weights segment the scans, where, and what is written.
 
     Attributes:
-        fat_fraction: Fat-fraction map of the scan (NIfTI or DICOM; 0-1, percent or per mille), or
-            a folder with a map per scan, named like it.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         overwrite: Segment scans again that are already done. Files that were edited since, or that
             musclejax did not write, stay.
@@ -41,7 +40,7 @@ class SegmentJob:
     weights: WeightsName = DEFAULT_WEIGHTS
     threads: Threads = None
     scheduler: Scheduler = None
-    fat_fraction: Path | None = None
+    fat_fraction: FatFraction = None
     dicom_seg: bool = False
     overwrite: bool = False
     overwrite_edited: bool = False
@@ -97,6 +96,7 @@ class EvaluateOptions:
     data: Folder | None = None
     region: Literal["thigh", "leg"] | None = None
     numbers: Literal["musclejax", "dataset"] | None = None
+    fat_fraction: FatFraction = None
     all_slices: bool = False
     save_labels: bool = False
     threads: Threads = None

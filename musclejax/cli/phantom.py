@@ -22,6 +22,7 @@ def phantom(job: PhantomJob, cohort: Cohort) -> None:
     In the folder (nnU-Net's raw layout):
       imagesTr/, labelsTr/    scans of people to train on
       imagesTs/, labelsTs/    scans of people to test on; SUBJECT_unseen: more slices (Table 4)
+      fat_fraction/           true fat / (fat + water) of each scan, for --fat-fraction
       cases.csv               subject, time point, severity and split of each scan
       dataset.json            names of the labels
       phantom.json            these options; a folder of others is refused
@@ -31,6 +32,7 @@ def phantom(job: PhantomJob, cohort: Cohort) -> None:
       musclejax phantom -o phantoms
       musclejax phantom -o phantoms --region both --subjects 8 --test 4 --severity severe
       musclejax dataset check phantoms
+      musclejax evaluate --weights phantom --data phantoms --fat-fraction phantoms/fat_fraction -o x
       musclejax train --config tiny --data phantoms --workdir run
     """
     configure(None)  # before jax is imported

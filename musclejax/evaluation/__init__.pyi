@@ -4,8 +4,11 @@ from .cases import make_pair as make_pair
 from .cases import read_pair as read_pair
 from .cases import read_references as read_references
 from .compare import combine as combine
+from .fat_fraction import CaseFat as CaseFat
+from .fat_fraction import read_fat as read_fat
 from .metrics import count_voxels as count_voxels
 from .metrics import dsc as dsc
+from .metrics import fat_fractions as fat_fractions
 from .metrics import hausdorff_mm as hausdorff_mm
 from .metrics import jaccard as jaccard
 from .metrics import mean_surface_mm as mean_surface_mm

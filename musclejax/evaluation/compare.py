@@ -1,5 +1,6 @@
 """One case: per muscle and side, and per slice, how far the prediction is from the reference."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,10 +11,12 @@ from jaxtyping import Float, Int
 from musclejax.data.scan_warnings import scan_warnings
 from musclejax.errors import InputError, listed
 from musclejax.evaluation.cases import Pair
+from musclejax.evaluation.fat_fraction import NO_FAT, CaseFat
 from musclejax.evaluation.metrics import (
     GROUPS,
     count_voxels,
     dsc,
+    fat_fractions,
     hausdorff_mm,
     jaccard,
     mean_surface_mm,
@@ -35,6 +38,15 @@ MEASURES = [
     "volume_error_percent",
 ]
 """Measures of a muscle; see `compare`."""
+FAT_MEASURES = [
+    "fat_fraction_reference",
+    "fat_fraction_prediction",
+    "fat_fraction_error_pp",
+    "fat_fraction_coverage",
+]
+"""Fat of a muscle; see `metrics.fat_fractions`."""
+ERRORS = ["volume_error_ml", "volume_error_percent", "fat_fraction_error_pp"]
+"""Measures with limits of agreement."""
 AVERAGED = ["dsc", "jaccard", "hd95_mm", "msd_mm"]
 """Measures of a case that are means over its muscles."""
 RIM = (
@@ -46,30 +58,36 @@ _LISTED = 8
 
 
 def compare(
-    pair: Pair, *, all_slices: bool = False, decision: Decision | None = None
+    pair: Pair,
+    *,
+    all_slices: bool = False,
+    decision: Decision | None = None,
+    fat: CaseFat = NO_FAT,
 ) -> Comparison:
     """Compare a prediction with its reference.
 
     Often only a few slices are annotated. By default only axial slices count on which the
-    reference shows a muscle. Volumes are those of the compared slices.
+    reference shows a muscle. Volumes and fat fractions are those of the compared slices.
 
     Args:
         pair: Both label maps.
         all_slices: Whether slices without reference labels count too, as truly empty.
         decision: The classifier's, if there is one.
+        fat: From its fat-fraction map, if it has one.
 
     Returns:
         `muscles`: dsc, jaccard, hd95_mm, msd_mm, volume_reference_ml, volume_prediction_ml,
         volume_error_ml and volume_error_percent (prediction - reference), distances ("3d", or
         "in-plane" if the compared slices do not lie side by side), slices (how many were
         compared), distance_slices (how many of them count for distances: all in 3d, else those in
-        which both maps show the muscle). NaN where both maps lack the muscle; where one does, DSC
-        and Jaccard are 0 and distances NaN. `slices`: mean DSC and Jaccard over the muscles that
-        either map shows in the slice, both sides as one label (paper, Tables 3 and 4), slice (index
-        in the file), level (number of the compared slice, 0 nearest to the feet). `cases`: means,
-        with the mean over the slices as `slice_dsc`, the method that told the sides apart, the
-        classifier's decision, the number of muscles in each mean (`dsc_n` and so on), and what
-        reading the scan had to decide.
+        which both maps show the muscle), and `FAT_MEASURES`. NaN where both maps lack the muscle;
+        where one does, DSC and Jaccard are 0 and distances NaN. `slices`: mean DSC and Jaccard over
+        the muscles that either map shows in the slice, both sides as one label (paper, Tables 3 and
+        4), slice (index in the file), level (number of the compared slice, 0 nearest to the feet).
+        `cases`: means, with the mean over the slices as `slice_dsc` and those of absolute errors of
+        volume and fat fraction, the method that told the sides apart, the classifier's decision,
+        the number of muscles in each mean (`dsc_n` and so on), the unit of the fat-fraction map,
+        and what reading scan and map had to decide.
 
     Raises:
         InputError: If the reference shows no muscle in any slice.
@@ -85,10 +103,14 @@ def compare(
         raise InputError(pair.case.labels, "no muscle", "a reference with one", remedy)
     maps = reference[..., compared], prediction[..., compared], sides[..., compared]
     counts = count_voxels(*maps, pair.anatomy.num_classes)
+    measured = _measure(pair, counts.sum(1))
+    if fat.values is not None:
+        there = pair.volume.lps.from_file(fat.values)[..., compared]
+        measured |= fat_fractions(*maps, there, pair.anatomy.num_classes)
     in_plane = bool((np.diff(compared) > 1).any())
-    muscles = _muscles(pair, maps, counts, in_plane)
+    muscles = _muscles(pair, maps, counts, measured, in_plane)
     slices = _slices(pair, counts, compared)
-    return Comparison(muscles, slices, _case(pair, muscles, slices, decision))
+    return Comparison(muscles, slices, _case(pair, muscles, slices, decision, fat))
 
 
 def combine(comparisons: list[Comparison]) -> Comparison:
@@ -107,11 +129,11 @@ def _muscles(
     pair: Pair,
     maps: tuple[np.ndarray, np.ndarray, np.ndarray],
     counts: Int[np.ndarray, "3 z groups classes"],
+    measured: Mapping[str, Float[np.ndarray, "groups classes"]],
     in_plane: bool,
 ) -> pd.DataFrame:
     reference, prediction, sides = maps
-    spacing_mm, measured = pair.volume.lps.spacing_mm, _measure(pair, counts.sum(1))
-    rows = []
+    spacing_mm, rows = pair.volume.lps.spacing_mm, []
     for muscle in pair.anatomy.muscles:
         if muscle.number not in pair.numbers:
             continue
@@ -130,8 +152,9 @@ def _muscles(
             rows.append({**_identity(pair), "muscle": muscle.abbreviation, "side": side, **values})
     how = "in-plane" if in_plane else "3d"
     table = pd.DataFrame(rows).assign(distances=how, slices=counts.shape[1])
-    last = ["distances", "slices", "distance_slices"]
-    return table[[*IDENTITY, "muscle", "side", *MEASURES, *last]]
+    last = ["distances", "slices", "distance_slices", *FAT_MEASURES]
+    columns = [*IDENTITY, "muscle", "side", *MEASURES, *last]
+    return table.reindex(columns=columns, fill_value=np.nan)
 
 
 def _measure(
@@ -173,17 +196,23 @@ def _mean(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def _case(
-    pair: Pair, muscles: pd.DataFrame, slices: pd.DataFrame, decision: Decision | None
+    pair: Pair,
+    muscles: pd.DataFrame,
+    slices: pd.DataFrame,
+    decision: Decision | None,
+    fat: CaseFat,
 ) -> pd.DataFrame:
     both = muscles[muscles["side"] == "both"]
     means: dict[str, Any] = {name: both[name].mean() for name in AVERAGED}
-    means["volume_error_percent_absolute"] = both["volume_error_percent"].abs().mean()
+    for name in ("volume_error_percent", "fat_fraction_error_pp"):
+        means[f"{name}_absolute"] = both[name].abs().mean()
     means["slice_dsc"] = slices["dsc"].mean()
     how = {"distances": both["distances"].iloc[0], "slices": both["slices"].iloc[0]}
     decided = asdict(decision or Decision("", float("nan"), ""))
     classifier = {f"classifier_{name}": value for name, value in decided.items()}
     numbers = {f"{name}_n": both[name].count() for name in AVERAGED}
-    last = {**numbers, "warnings": "; ".join(scan_warnings(pair.volume))}
+    warnings = "; ".join((*scan_warnings(pair.volume), *fat.warnings))
+    last = {**numbers, "fat_fraction_unit": fat.unit, "warnings": warnings}
     sides = {"sides": pair.sides.method}
     return pd.DataFrame([{**_identity(pair), **means, **how, **sides, **classifier, **last}])
 

@@ -68,14 +68,58 @@ def dsc(counts: Int[np.ndarray, "3 ..."]) -> Float[np.ndarray, "..."]:
 
 def jaccard(counts: Int[np.ndarray, "3 ..."]) -> Float[np.ndarray, "..."]:
     """Return intersection over union, 0 to 1; NaN where both maps have nothing."""
-    reference, prediction, common = counts
-    return _ratio(common, reference + prediction - common)
+    return _ratio(counts[2], _either(counts))
 
 
 def volume_error_percent(counts: Int[np.ndarray, "3 ..."]) -> Float[np.ndarray, "..."]:
     """Return 100 (prediction - reference) / reference; NaN where the reference has nothing."""
     reference, prediction, _ = counts
     return 100 * _ratio(prediction - reference, reference)
+
+
+def fat_fractions(
+    reference: UInt8[np.ndarray, "x y z"],
+    prediction: UInt8[np.ndarray, "x y z"],
+    sides: UInt8[np.ndarray, "x y z"],
+    fat: Float[np.ndarray, "x y z"],
+    num_classes: int,
+) -> dict[str, Float[np.ndarray, "groups classes"]]:
+    """Return the mean fat fraction within both label maps, where the fat is known.
+
+    Args:
+        reference: Label numbers.
+        prediction: Label numbers.
+        sides: As for `count_voxels`.
+        fat: Fat fractions, NaN where unknown.
+        num_classes: As for `count_voxels`.
+
+    Returns:
+        fat_fraction_reference, fat_fraction_prediction, fat_fraction_error_pp (prediction -
+        reference in percentage points) and fat_fraction_coverage (known share of the voxels of
+        either map). NaN where nothing is known.
+    """
+    known, shape = np.isfinite(fat), (len(anatomy.SIDES) + 1, num_classes)
+    maps = reference, prediction, sides
+    shown = count_voxels(*maps, num_classes).sum(1)
+    seen = tuple(a[known][:, None, None] for a in maps)
+    measured = count_voxels(seen[0], seen[1], seen[2], num_classes).sum(1)
+    means = []
+    for labels, count in zip(maps[:2], measured, strict=False):
+        code = sides[known].astype(np.int64) * num_classes + labels[known]
+        total = np.bincount(code, fat[known], int(np.prod(shape))).reshape(shape)
+        by_group = np.concatenate([total[1:], total.sum(0, keepdims=True)])
+        means.append(_ratio(by_group, count))
+    return {
+        "fat_fraction_reference": means[0],
+        "fat_fraction_prediction": means[1],
+        "fat_fraction_error_pp": 100 * (means[1] - means[0]),
+        "fat_fraction_coverage": _ratio(_either(measured), _either(shown)),
+    }
+
+
+def _either(counts: Int[np.ndarray, "3 ..."]) -> Int[np.ndarray, "..."]:
+    reference, prediction, common = counts
+    return reference + prediction - common
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from musclejax.evaluation.cases import (
     read_references,
 )
 from musclejax.evaluation.compare import RIM, combine, compare, missed_muscles
+from musclejax.evaluation.fat_fraction import read_fat
 from musclejax.evaluation.numbers import read_numbers
 from musclejax.evaluation.result import Comparison, Decision, Evaluation
 from musclejax.evaluation.scene import make_scene, save_scene
@@ -141,7 +142,11 @@ def from_weights(weights: Weights, data: Path, options: SegmentOptions = DEFAULT
 
 
 def evaluate_steps(
-    source: Source, *, all_slices: bool = False, scenes: Path | None = None
+    source: Source,
+    *,
+    all_slices: bool = False,
+    scenes: Path | None = None,
+    fat_fraction: Path | None = None,
 ) -> Generator[Event, None, Evaluation | None]:
     """Compare every case; leave out those that fail.
 
@@ -150,6 +155,7 @@ def evaluate_steps(
         all_slices: As for `compare.compare`.
         scenes: Folder for the scenes that pictures are drawn from; it must outlive the drawing.
             Without one there are no pictures.
+        fat_fraction: As for `fat_fraction.read_fat`.
 
     Yields:
         `CaseSegmented` for each case that weights have segmented. After each case `CaseDone` or
@@ -166,7 +172,7 @@ def evaluate_steps(
             read = source.read(case)
             if read.found is not None:
                 yield CaseSegmented(case, read.found)
-            event = CaseDone(_compare(case, read, all_slices, scenes))
+            event = CaseDone(_compare(case, read, all_slices, scenes, fat_fraction))
             found.append(event.comparison)
         except Exception as error:
             # One case's surprise must not cost the rest.
@@ -177,8 +183,11 @@ def evaluate_steps(
         return None
     annotated = "Only slices on which the reference shows a muscle count"
     which = "Every axial slice counts" if all_slices else annotated
-    method = f"{which}; volumes are those of the compared slices; {RIM}"
     rows = combine(found)
+    method = f"{which}; volumes are those of the compared slices; {RIM}"
+    if fat_fraction:
+        with_map = int((rows.cases["fat_fraction_unit"] != "").sum())
+        method += f"; fat fractions are those of {with_map} of {len(found)} cases, which have a map"
     named = zip(rows.cases["case"], rows.cases["warnings"], strict=True)
     of_scans = ((case, text) for case, text in named if text)
     warnings = (
@@ -192,13 +201,19 @@ def evaluate_steps(
     return Evaluation(source.what, method, rows, warnings, scenes)
 
 
-def evaluate(source: Source, *, all_slices: bool = False, scenes: Path | None = None) -> Evaluation:
+def evaluate(
+    source: Source,
+    *,
+    all_slices: bool = False,
+    scenes: Path | None = None,
+    fat_fraction: Path | None = None,
+) -> Evaluation:
     """Compare every case, as `evaluate_steps`; the first error ends it.
 
     Raises:
         InputError: If a case fails.
     """
-    steps = evaluate_steps(source, all_slices=all_slices, scenes=scenes)
+    steps = evaluate_steps(source, all_slices=all_slices, scenes=scenes, fat_fraction=fat_fraction)
     while True:
         try:
             event = next(steps)
@@ -248,8 +263,11 @@ def _predict(case: Case, dataset: Dataset, weights: Weights, options: SegmentOpt
     return CaseRead(pair, decision, found)
 
 
-def _compare(case: Case, read: CaseRead, all_slices: bool, scenes: Path | None) -> Comparison:
-    comparison = compare(read.pair, all_slices=all_slices, decision=read.decision)
+def _compare(
+    case: Case, read: CaseRead, all_slices: bool, scenes: Path | None, fat_fraction: Path | None
+) -> Comparison:
+    fat = read_fat(read.pair, fat_fraction)
+    comparison = compare(read.pair, all_slices=all_slices, decision=read.decision, fat=fat)
     if scenes is not None:
         save_scene(make_scene(read.pair), scenes / f"{case.name}.npz")
     return comparison

@@ -1,5 +1,6 @@
 from .cohort import PROTOCOLS as PROTOCOLS
 from .cohort import Scan as Scan
+from .cohort import Volumes as Volumes
 from .cohort import plan as plan
 from .cohort import sample_scan as sample_scan
 from .disease import SEVERITIES as SEVERITIES

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from musclejax.phantom.options import Cohort
 from musclejax.phantom.scanner import Scanner
 from musclejax.phantom.scene import Limbs
 from musclejax.phantom.signal import GRADIENT_ECHO
-from musclejax.phantom.slice import Keys, Settings, sample_slice
+from musclejax.phantom.slice import Contents, Keys, Settings, sample_with_contents
 from musclejax.phantom.templates import Anatomy, Limb, choose
 
 SLICES = {"thigh": 7, "leg": 3}
@@ -36,6 +37,23 @@ PROTOCOLS = {
     "any": Settings(),
 }
 """Both limbs of a patient on a scanner as the paper's; or all that networks learn from."""
+
+
+class Volumes(NamedTuple):
+    """A synthetic scan, slices from the feet up.
+
+    Attributes:
+        image: Magnitude.
+        labels: Muscles of the region, 0, or `IGNORE`.
+        fat_fraction: fat / (fat + water), 0 to 1; 0 in air. Of the tissue itself: the scanner's
+            blur, noise and wrap are not in it.
+        step_mm: Distance between slices.
+    """
+
+    image: Float[np.ndarray, "z h w"]
+    labels: UInt8[np.ndarray, "z h w"]
+    fat_fraction: Float[np.ndarray, "z h w"]
+    step_mm: float
 
 
 @dataclass(frozen=True)
@@ -86,39 +104,39 @@ def plan(cohort: Cohort) -> list[Scan]:
     return scans
 
 
-def sample_scan(
-    anatomy: Anatomy, scan: Scan, seed: int, settings: Settings
-) -> tuple[Float[np.ndarray, "z h w"], UInt8[np.ndarray, "z h w"], float]:
-    """Sample a scan, slices from the feet up.
+def sample_scan(anatomy: Anatomy, scan: Scan, seed: int, settings: Settings) -> Volumes:
+    """Sample a scan.
 
     Args:
         anatomy: Templates; the person's limbs are chosen from them.
         scan: The scan to make.
         seed: Of the cohort.
         settings: Size and ranges.
-
-    Returns:
-        Image, labels and the distance between slices in mm.
     """
     rng = np.random.default_rng([seed, scan.subject])
     right, left = _choose(anatomy, scan.subject, rng, settings.limbs.other_person)
     person = jax.random.fold_in(jax.random.key(seed), scan.subject)
     visit = jax.random.fold_in(person, 1000 + scan.time_point)
     disease = disease_of(anatomy.region, scan.severity)
-    samples = []
+    image, labels, fat = [], [], []
     for height in scan.heights:
         pair = [limb.nearest(height) for limb in (right, left)]
         texture = jax.random.fold_in(person, int(1e4 * height))
         keys = Keys(person, visit, texture, jax.random.fold_in(visit, int(1e4 * height)))
-        samples.append(
-            sample_slice(
-                choose(anatomy.tiles, np.array(pair)), np.float32(height), keys, disease, settings
-            )
-        )
+        tiles = choose(anatomy.tiles, np.array(pair))
+        sample, contents = sample_with_contents(tiles, np.float32(height), keys, disease, settings)
+        image.append(np.asarray(sample.image))
+        labels.append(np.asarray(sample.labels))
+        fat.append(_fat_fraction(contents))
     several = len(scan.heights) > 1
     step = float(np.diff(scan.heights).mean()) * right.length_mm if several else 5.0
-    image, labels = (np.stack([np.asarray(s[n]) for s in samples]) for n in (0, 1))
-    return image, labels, step
+    return Volumes(np.stack(image), np.stack(labels), np.stack(fat), step)
+
+
+def _fat_fraction(contents: Contents) -> Float[np.ndarray, "h w"]:
+    water, fat = np.asarray(contents.water), np.asarray(contents.fat)
+    total = water + fat
+    return np.divide(fat, total, out=np.zeros_like(fat), where=total > 0)
 
 
 def _tuple(heights: Sequence[float] | np.ndarray) -> tuple[float, ...]:

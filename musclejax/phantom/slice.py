@@ -92,10 +92,21 @@ def sample_slice(
         disease: Of the cohort.
         settings: Size and ranges.
     """
+    return sample_with_contents(pair, height, keys, disease, settings)[0]
+
+
+def sample_with_contents(
+    pair: Tiles,
+    height: ArrayLike,
+    keys: Keys,
+    disease: Disease,
+    settings: Settings,
+) -> tuple[Sample, Contents]:
+    """Sample a slice, as `sample_slice`, and return what it shows too."""
     # Compiled as one, XLA computes water and fat anew for each of their uses: a quarter slower. The
     # templates are chosen outside: all groups and regions share what is compiled for a size.
     contents = _fill(pair, height, keys, disease, settings.limbs, settings.size)
-    return _picture(contents, keys, settings.contrast, settings.scanner)
+    return _picture(contents, keys, settings.contrast, settings.scanner), contents
 
 
 @partial(jax.jit, static_argnames="size")

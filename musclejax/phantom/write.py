@@ -11,11 +11,15 @@ from musclejax.data.dataset import IGNORE
 from musclejax.data.write import save_slices, write_cases, write_index
 from musclejax.files import check_manifest
 from musclejax.loops import Advance
-from musclejax.phantom.cohort import PROTOCOLS, Scan, cases, plan, sample_scan
+from musclejax.phantom.cohort import PROTOCOLS, Volumes, cases, plan, sample_scan
 from musclejax.phantom.options import Cohort
 from musclejax.phantom.templates import Anatomy, load_anatomy
 
 MANIFEST = "phantom.json"
+FAT = "fat_fraction"
+"""Folder of the true fat-fraction maps, named like the scans, for `--fat-fraction`."""
+_FAT_STEP = 1 / 10000
+"""Fat fractions are stored in steps of this."""
 _GAIN = 1000.0
 """Stored intensity of healthy muscle, about."""
 
@@ -41,16 +45,20 @@ def write_phantoms_steps(folder: Path, cohort: Cohort) -> Generator[Advance, Non
         if not label_path.is_file():  # written last
             if group not in people:
                 people[group] = load_anatomy(cohort.region, group)
-            image_path = folder / f"images{kind}" / f"{scan.name}_0000.nii.gz"
-            _write(image_path, label_path, people[group], scan, cohort)
+            volumes = sample_scan(people[group], scan, cohort.seed, PROTOCOLS[cohort.protocol])
+            name = f"{scan.name}_0000.nii.gz"
+            ignore = len(anatomy.REGIONS[cohort.region].muscles) + 1
+            labels = np.where(volumes.labels == IGNORE, np.uint8(ignore), volumes.labels)
+            image_path, fat_path = folder / f"images{kind}" / name, folder / FAT / name
+            _write(volumes._replace(labels=labels), image_path, fat_path, label_path)
         yield Advance(done, len(scans))
     write_cases(folder, cases(scans, cohort.region))
     write_index(folder, cohort.region, sum(not s.split for s in scans), None)
 
 
-def _write(image_path: Path, label_path: Path, people: Anatomy, scan: Scan, cohort: Cohort) -> None:
-    image, label, step_mm = sample_scan(people, scan, cohort.seed, PROTOCOLS[cohort.protocol])
-    known = np.where(label == IGNORE, len(anatomy.REGIONS[cohort.region].muscles) + 1, label)
+def _write(volumes: Volumes, image_path: Path, fat_path: Path, label_path: Path) -> None:
+    image, labels, fat, step_mm = volumes
     stored = np.clip(np.round(_GAIN * image), 0, 32767).astype(np.int16)
     save_slices(image_path, stored, step_mm)
-    save_slices(label_path, known.astype(np.uint8), step_mm)
+    save_slices(fat_path, np.round(fat / _FAT_STEP).astype(np.int16), step_mm, _FAT_STEP)
+    save_slices(label_path, labels, step_mm)

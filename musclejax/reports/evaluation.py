@@ -10,10 +10,12 @@ import pandas as pd
 
 from musclejax import anatomy
 from musclejax.errors import InputError
+from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.result import Evaluation
 from musclejax.evaluation.scene import Scene, load_scene, select
 from musclejax.files import file_sha256, read_json, staging_folder, write_json, write_text
 from musclejax.reports import evaluation_tables as tables
+from musclejax.reports.evaluation_agreement import draw_agreement
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
 from musclejax.reports.run_record import checksums, is_edited, seal
 from musclejax.reports.tables import markdown, write_table
@@ -36,15 +38,27 @@ _TITLES = {
     3: "Mean DSC over the slices of each test subject",
     4: "DSC of slices away from the annotated slices",
 }
+_DIGITS = {
+    "dsc": 3,
+    "volume_error_ml": 1,
+    "volume_error_percent": 1,
+    "fat_fraction_error_pp": 1,
+    "jaccard": 3,
+    "hd95_mm": 1,
+    "msd_mm": 1,
+}
+"""Columns of the summary in the report, and their decimals."""
 _LEGENDS = {
     "table2": "n: slices; for the classifier scans. Hard DSC of the final labels; the paper's "
     "Table 2 has the soft DSC of training, with background, on validation slices that are "
     "augmented siblings of training slices.",
     "table3": "Per slice the mean over the muscles that either map shows, sides as one label.",
     "table4": "Slices are numbered from the feet; thigh and leg of one row are different scans.",
-    "summary": "Mean ± standard deviation over cases, sides as one label; sides apart and medians "
-    "are in summary.csv. n: cases in the mean of DSC and Jaccard; another number stands behind its "
-    "mean. A muscle that one map lacks has DSC 0 and no distance.",
+    "summary": "Sides as one label; sides apart and medians are in summary.csv. Errors, prediction "
+    "- reference: bias (95 % limits of agreement, mean - 1.96 SD to mean + 1.96 SD over cases; "
+    "Bland and Altman 1986); pp: percentage points. Others: mean ± standard deviation over cases. "
+    "n: cases in the mean of DSC and Jaccard; another number stands behind its mean. A muscle that "
+    "one map lacks has DSC 0 and no distance.",
 }
 
 
@@ -130,7 +144,7 @@ def _text(name: str, table: pd.DataFrame) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown: distances with one decimal, other fractions with four."""
+    """Return a table as Markdown: distances and errors with one decimal, others with four."""
     texts = pd.DataFrame(
         {
             str(name).replace("_", " ").replace("dsc", "DSC").replace("hd95", "HD95"): _cells(
@@ -146,22 +160,32 @@ def _markdown(table: pd.DataFrame) -> str:
 def _cells(column: pd.Series) -> list[str]:
     if not pd.api.types.is_float_dtype(column.dtype):
         return [markdown(str(value)) for value in column]
-    digits = 1 if str(column.name).endswith("_mm") else 4
+    digits = 1 if str(column.name).endswith(("_mm", "_absolute")) else 4
     return ["" if pd.isna(value) else f"{value:.{digits}f}" for value in column]
 
 
 def _condense(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary of both sides as one label, as mean ± standard deviation."""
+    """Return the summary of both sides as one label: errors with limits, others with SD."""
     both = summary[summary["side"] == "both"]
     condensed = both[["region", "split", "muscle"]].assign(n=both["dsc_n"])
-    measures = {"dsc": 3, "jaccard": 3, "hd95_mm": 1, "msd_mm": 1, "volume_error_percent": 0}
-    for name, digits in measures.items():
+    for name, digits in _DIGITS.items():
+        if not both[f"{name}_n"].any():
+            continue
         columns = (both[f"{name}_{kind}"] for kind in ("mean", "sd", "n"))
+        written = _bias if name in ERRORS else _plus_minus
         condensed[name] = [
-            _plus_minus(mean, sd, digits) + (f" (n {n})" if 0 < n != total else "")
+            written(mean, sd, digits) + (f" (n {n})" if 0 < n != total else "")
             for mean, sd, n, total in zip(*columns, both["dsc_n"], strict=True)
         ]
     return condensed
+
+
+def _bias(mean: float, sd: float, digits: int) -> str:
+    if pd.isna(mean):
+        return ""
+    lower, upper = tables.limits(mean, sd)
+    bias = f"{mean:+.{digits}f}"
+    return bias if pd.isna(sd) else f"{bias} ({lower:+.{digits}f} to {upper:+.{digits}f})"
 
 
 def _plus_minus(mean: float, sd: float, digits: int) -> str:
@@ -200,6 +224,7 @@ def _draw(evaluation: Evaluation, stage: Path) -> Iterator[tuple[str, str]]:
         title = f"{region.title}: best, median and worst slice"
         draw_overlays(rows, title, stage / f"overlays_{region.name}.png")
         yield title, f"overlays_{region.name}.png"
+        yield from _draw_agreement(comparison.muscles, region, stage)
         yield from _draw_subjects(evaluation, slices, region, stage)
         for which, index in extremes(cases["slice_dsc"]).items():
             yield from _draw_case(evaluation, which, cases.loc[index], stage)
@@ -213,6 +238,16 @@ def _scene(evaluation: Evaluation, case: str) -> Scene:
 def _row(evaluation: Evaluation, title: str, slices: pd.DataFrame) -> Row:
     scene = _scene(evaluation, slices["case"].iloc[0])
     return Row(title, select(scene, slices["slice"].tolist()), slices["dsc"].tolist())
+
+
+def _draw_agreement(
+    muscles: pd.DataFrame, region: anatomy.Region, stage: Path
+) -> Iterator[tuple[str, str]]:
+    own = muscles[(muscles["region"] == region.name) & (muscles["side"] == "both")]
+    if own[ERRORS].notna().any(axis=None):
+        title = f"{region.title}: agreement of volume and fat fraction"
+        draw_agreement(own, region, title, stage / f"agreement_{region.name}.png")
+        yield title, f"agreement_{region.name}.png"
 
 
 def _draw_subjects(
@@ -251,7 +286,9 @@ def _report(
     cases, slices = evaluation.comparison.cases, evaluation.comparison.slices
     count = f"{len(cases)} cases, {len(slices)} slices."
     remarks = "\n".join(f"- {markdown(line)}" for line in (evaluation.method, *evaluation.warnings))
-    columns = ["case", "region", "split", "severity", "slices", "slice_dsc", "hd95_mm", "msd_mm"]
+    columns = ["case", "region", "split", "severity", "slices", "slice_dsc"]
+    errors = ["volume_error_percent_absolute", "fat_fraction_error_pp_absolute"]
+    columns += [name for name in errors if cases[name].notna().any()] + ["hd95_mm", "msd_mm"]
     numbers = cases[["dsc_n", "hd95_mm_n"]].set_axis(["muscles", "with distance"], axis=1)
     each = f"## Per case\n\n{_markdown(cases[columns].join(numbers))}\n"
     shown = "\n".join(_picture(markdown(title), name) for title, name in pictures)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from musclejax import anatomy
+from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.metrics import GROUPS
 from musclejax.evaluation.result import Comparison
 
@@ -13,14 +14,17 @@ DSC_METRIC = "hard DSC, mean over muscles, then slices"
 ACCURACY_METRIC = "categorical accuracy, of scans"
 SEVERITIES = ("mild", "severe")
 """In the order of the paper's Table 3; others follow."""
-_MEASURES = ["dsc", "jaccard", "hd95_mm", "msd_mm", "volume_error_percent"]
+_MEASURES = ["dsc", "jaccard", "hd95_mm", "msd_mm", *ERRORS]
+_AGREEMENT_SD = 1.96
+"""Source: Bland and Altman 1986: 95 % of normally distributed differences."""
 _SPLITS = ("train", "validation")
 
 
 def summary(muscles: pd.DataFrame) -> pd.DataFrame:
     """Return mean, standard deviation, median and number of cases per muscle and side.
 
-    Regions and splits stay apart. A case in which a measure is NaN does not count for it.
+    Errors have limits of agreement too, as NAME_lower and NAME_upper. Regions and splits stay
+    apart. A case in which a measure is NaN does not count for it.
     """
     keys = ["region", "split", "muscle", "side"]
     table = muscles.groupby(keys, sort=False)[_MEASURES].agg(["mean", "std", "median", "count"])
@@ -28,6 +32,9 @@ def summary(muscles: pd.DataFrame) -> pd.DataFrame:
     table.columns = pd.Index(
         [f"{column[0]}_{names.get(column[1], column[1])}" for column in table.columns]
     )
+    for name in ERRORS:
+        agreement = limits(table[f"{name}_mean"], table[f"{name}_sd"])
+        table[f"{name}_lower"], table[f"{name}_upper"] = agreement
     order = [m.abbreviation for region in anatomy.REGIONS.values() for m in region.muscles]
     ranks: dict[str, Callable[[str], Any]] = {
         "region": list(anatomy.REGIONS).index,
@@ -38,6 +45,11 @@ def summary(muscles: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(
         keys, key=lambda column: column.map(ranks[str(column.name)]), ignore_index=True
     )
+
+
+def limits(mean: Any, sd: Any) -> tuple[Any, Any]:
+    """Return the 95 % limits of agreement: NaN where there is no standard deviation."""
+    return mean - _AGREEMENT_SD * sd, mean + _AGREEMENT_SD * sd
 
 
 def table2(comparison: Comparison) -> pd.DataFrame:
