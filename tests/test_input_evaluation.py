@@ -164,7 +164,7 @@ def test_a_mean_names_the_number_it_is_of(one_missed: Evaluation, tmp_path: Path
     cases = pd.read_csv(tmp_path / "out/cases.csv").set_index("case")
     assert cases[["dsc_n", "hd95_mm_n", "msd_mm_n"]].to_numpy().tolist() == [[2, 2, 2], [2, 1, 1]]
     numbers = ["dsc_n", "jaccard_n", "hd95_mm_n", "msd_mm_n"]
-    assert list(cases.columns)[-5:] == [*numbers, "warnings"]
+    assert list(cases.columns)[-6:] == [*numbers, "fat_fraction_unit", "warnings"]
     row = next(
         line for line in (tmp_path / "out/summary.md").read_text().splitlines() if "| VL " in line
     )
