@@ -59,9 +59,7 @@ def test_a_scan_that_runs_the_other_way_is_noticed(
 ) -> None:
     heights = np.arange(-200.0, 200, 10)
     said = opinions_of(true_levels(heights))
-    monkeypatch.setattr(
-        level_module, "predict_classes", lambda *_: said[::-1] if turned else said
-    )
+    monkeypatch.setattr(level_module, "predict_classes", lambda *_: said[::-1] if turned else said)
     body = np.zeros((len(heights), SLICE_PX, SLICE_PX), bool)
     body[:, 200:260, 250:310] = True
     sides = np.ones((len(heights), SLICE_PX), int)

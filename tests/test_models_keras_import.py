@@ -21,7 +21,7 @@ from musclejax.models.keras_import import import_keras
 from musclejax.models.shapes import expected_shapes, flatten_arrays
 from musclejax.models.variants import VARIANTS
 from musclejax.models.weights import Weights
-from musclejax.prediction.batches import predict_labels, predict_classes
+from musclejax.prediction.batches import predict_classes, predict_labels
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.segment import segment
 from musclejax.scan.volume import Volume

@@ -88,9 +88,7 @@ def _limbs(pair: Tiles, person: Person, height: ArrayLike, how: Limbs) -> list[A
     return [right, jnp.where(left > 0, left + CODES, 0)[:, ::-1]]
 
 
-def _place(
-    limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], how: Limbs
-) -> Array:
+def _place(limbs: list[Array], visit: PRNGKeyArray, size: tuple[int, int], how: Limbs) -> Array:
     """Lay the limbs side by side, or one of them alone."""
     height, width = size
     draws = Draws(jax.random.split(visit, 8), 3)

@@ -135,7 +135,7 @@ def _first(place: np.ndarray) -> int:
 
 
 def fit_levels(opinions: Float[np.ndarray, "z k"], heights_mm: Float[np.ndarray, " z"]) -> Fit:
-    """Return the lines of levels that fit a network's opinions.
+    """Return likely lines of levels over heights, by a network's opinions.
 
     Args:
         opinions: Probability of each of `anatomy.LEVELS` for each slice of a limb.

@@ -20,13 +20,14 @@ from musclejax.models.network import Network
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.tta import CERTAIN
 from musclejax.prediction.windows import predict_in_windows
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
 SLICES = 4
 """Number of slices that are compared, evenly over the scan."""
+CERTAIN = 0.94
+"""Mean probability of a scan's labels from which on it is not checked."""
 FEW = 7
 """Scans of fewer slices are short: they may all be of a level that no network knows."""
 CLEARLY_BETTER = {"short": 0.1, "long": 0.05}
@@ -118,7 +119,7 @@ def measure_coherence(
     A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
     """
     scaled = normalize(slices, network.config.intensity)
-    predicted = predict_in_windows(network, scaled, body, replace(options, tta=False))
+    predicted = predict_in_windows(network, scaled, body, options)
     labeled, kept = 0, 0.0
     for found in predicted.slices:
         labeled += int((found.labels > 0).sum())
