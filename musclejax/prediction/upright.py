@@ -64,7 +64,7 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     """Return whether a scan lies upright, upside down, or whether that remains open.
 
     Open is a mirror image that is more coherent, but not clearly, and a scan that is incoherent
-    either way.
+    either way; of a short scan also one that is not clearly more coherent than its mirror image.
 
     Args:
         given: Coherence of the scan as it is.
@@ -75,7 +75,8 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     if mirrored >= max(given + CLEARLY_BETTER[length], MIN_COHERENCE[length]):
         return "upside down"
     coherent = max(given, mirrored) >= MIN_COHERENCE["long"]
-    return "upright" if given >= mirrored and coherent else "undecided"
+    least = CLEARLY_BETTER["short"] if slices < FEW else 0.0
+    return "upright" if given >= mirrored + least and coherent else "undecided"
 
 
 def exchange_front_and_back(volume: Volume) -> Volume:
