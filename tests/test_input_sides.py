@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from musclejax import anatomy
-from musclejax.prediction.tta import find_splits
 from musclejax.samples import SAMPLES
 from musclejax.scan.sides import Sides, find_sides
 from musclejax.scan.volume import Volume
@@ -240,17 +239,3 @@ def test_upper_slices_alone(name: str) -> None:
     assert (found.method, found.warnings) == (method, ())
     left = np.arange(len(stored))[:, None, None] < middle  # axes run to the right
     assert ((found.voxels == LEFT) != left).mean() < 0.02  # two columns of 128
-
-
-@pytest.mark.parametrize("name", REGION)
-def test_augmentation_parts_limbs_that_touch_by_their_labels(name: str) -> None:
-    """Windows of the model grid have rows and columns; columns run to the patient's left."""
-    scan = sample(name)
-    labels = np.ascontiguousarray(scan.labels[::-1].transpose(2, 1, 0))
-    body, first = np.ones((5, 160, 432), bool), np.full(5, 50)
-    splits = find_splits(body, first, labels, REGION[name])
-    assert splits is not None
-    left = (scan.sides[::-1] == LEFT).transpose(2, 1, 0)
-    for section, own, split in zip(labels, left, splits, strict=True):
-        assert ((np.arange(len(own[0])) >= split) == own)[section > 0].all()
-    assert find_splits(body, first, np.zeros_like(labels), REGION[name]) is None

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import musclejax
+from musclejax import anatomy
 from musclejax.anatomy import SLICE_PX
 from musclejax.errors import InputError
 from musclejax.loops import Advance, Stage
@@ -20,8 +21,9 @@ from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction import batches
 from musclejax.prediction.batches import predict_labels, predict_labels_steps
-from musclejax.prediction.measurement import measure_muscles
+from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.result import Levels
 from musclejax.prediction.segment import classify, segment, segment_steps
 from musclejax.reports.segmentation import save
 from musclejax.scan.grid import to_model_grid
@@ -140,29 +142,39 @@ def test_the_classifier_decides_which_network_runs(
     assert result.labels.max() <= {"thigh": 12, "leg": 6}[region]
 
 
-def test_trained_weights_augment_what_they_are_uncertain_of(
-    short: Volume, weights: Weights
+def test_muscles_are_not_labeled_where_they_never_are(
+    short: Volume, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Random weights are certain of nothing, and are augmented only if called trained."""
     trained = Weights("w", weights.networks)
     options = replace(THIGH, postprocess=False)
-    steps = segment_steps(short, trained, replace(options, probabilities=True))
-    twice, events = run(steps)
-    progress = [event for event in events if isinstance(event, Advance)]
-    assert progress == [Advance(3, 3), Advance(3, 6), Advance(6, 6)]
-    once = segment(short, trained, replace(options, tta=False))
     untrained = segment(short, weights, options)
-    assert (twice.tta_slices, once.tta_slices, untrained.tta_slices) == (3, 0, 0)
-    np.testing.assert_array_equal(once.labels, untrained.labels)
-    assert (twice.labels != once.labels).any()
-    assert twice.probabilities is not None
-    np.testing.assert_array_equal(twice.confidence, twice.probabilities.max(-1))
-    # The out-of-distribution check takes the confidence before augmentation.
-    assert twice.quality is not None
-    assert once.quality is not None
-    assert twice.quality.confidence == once.quality.confidence
+    order = short.lps.file_index(np.arange(3))
+    middle = np.moveaxis(untrained.labels, short.axial_axis, 0)[order][1]
+    number = int(middle.max())
+    assert number
+    possible = np.ones((3, len(anatomy.SIDES), anatomy.REGIONS["thigh"].num_classes), bool)
+    possible[0, :, 1:] = False  # the lowest slice
+    possible[1, :, number] = False
+    level = np.broadcast_to(np.array([[1.9], [0.7], [0.5]]), (3, 2))
+    found = Levels(level, level, possible[..., 1:].any(2), possible, ("a remark",))
+    monkeypatch.setattr("musclejax.prediction.segment.find_levels", lambda *_: found)
+    kept, events = run(segment_steps(short, trained, replace(options, keep_outside=True)))
+    assert [event for event in events if isinstance(event, Advance)] == [Advance(3, 3)]
+    result = segment(short, trained, options)
+    assert "a remark" in result.warnings
+    of_all, of_some = (np.moveaxis(r.labels, short.axial_axis, 0)[order] for r in (kept, result))
+    assert of_all[0].any()
+    np.testing.assert_array_equal(of_some[0], 0)
+    np.testing.assert_array_equal(of_some[1], np.where(of_all[1] == number, 0, of_all[1]))
+    np.testing.assert_array_equal(of_some[2], of_all[2])
+    np.testing.assert_array_equal(kept.labels, untrained.labels)
+    assert untrained.levels is None
+    assert result.levels is not None
+    np.testing.assert_array_equal(result.levels.level[order, 0], [1.9, 0.7, 0.5])
+    table = measure_slices(result)
+    assert set(table.loc[~table["in_range"], "muscle"]) == {""}
     tall = Volume(np.repeat(short.data, 4, axis=2), short.affine, "tall")
-    assert segment(tall, trained, replace(options, geometry="2021")).tta_slices == 0
+    assert segment(tall, trained, replace(options, geometry="2021")).levels is None
 
 
 def test_2021_classifies_the_middle_slice_only(weights: Weights, thigh_path: Path) -> None:

@@ -20,13 +20,14 @@ from musclejax.models.network import Network
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.tta import CERTAIN
 from musclejax.prediction.windows import predict_in_windows
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
 SLICES = 4
 """Number of slices that are compared, evenly over the scan."""
+CERTAIN = 0.94
+"""Mean probability of a scan's labels from which on it is not checked."""
 FEW = 7
 """Scans of fewer slices are short: they may all be of a level that no network knows."""
 CLEARLY_BETTER = {"short": 0.1, "long": 0.05}
@@ -65,7 +66,7 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     """Return whether a scan lies upright, upside down, or whether that remains open.
 
     Open is a mirror image that is more coherent, but not clearly, and a scan that is incoherent
-    either way.
+    either way; of a short scan also one that is not clearly more coherent than its mirror image.
 
     Args:
         given: Coherence of the scan as it is.
@@ -76,7 +77,8 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     if mirrored >= max(given + CLEARLY_BETTER[length], MIN_COHERENCE[length]):
         return "upside down"
     coherent = max(given, mirrored) >= MIN_COHERENCE["long"]
-    return "upright" if given >= mirrored and coherent else "undecided"
+    least = CLEARLY_BETTER["short"] if slices < FEW else 0.0
+    return "upright" if given >= mirrored + least and coherent else "undecided"
 
 
 def exchange_front_and_back(volume: Volume) -> Volume:
@@ -120,7 +122,7 @@ def measure_coherence(
     A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
     """
     scaled = normalize(slices, network.config.intensity)
-    predicted = predict_in_windows(network, scaled, body, replace(options, tta=False))
+    predicted = predict_in_windows(network, scaled, body, options)
     labeled, kept = 0, 0.0
     for found in predicted.slices:
         labeled += int((found.labels > 0).sum())

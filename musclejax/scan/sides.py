@@ -88,17 +88,6 @@ class _Split(NamedTuple):
     columns: Float[np.ndarray, " z"]
 
 
-def split_by_muscles(
-    muscles: UInt8[np.ndarray, "x y z"], x_mm: float, region: anatomy.Region
-) -> Float[np.ndarray, " z"] | None:
-    """Return, per slice, the x index at which two limbs that touch part by their labels.
-
-    None if the labels are of one limb, or not reliable.
-    """
-    split = _split_by_muscles(None, muscles, x_mm, region)
-    return None if split is None or split.method == "anatomy" else split.columns
-
-
 def _lone(method: str, left: bool, shape: tuple[int, ...]) -> _Split:
     """Return the split that puts everything on one side."""
     columns, _, slices = shape
