@@ -123,7 +123,7 @@ def test_the_result_is_that_of_the_mirror_image(
     whole = musclejax.load(thigh_path)
     middle = Volume(np.ascontiguousarray(whole.data[:, :, 15:16]), whole.affine, "middle")
     volume = reoriented(middle, ORIENTATIONS[9])
-    options = SegmentOptions(region="thigh", batch_size=1, probabilities=True)
+    options = SegmentOptions(region="thigh", batch_size=1, tta=False, probabilities=True)
     trained = Weights("w", load_weights(weights_folder).networks)
     monkeypatch.setattr(room, "judge", lambda *_: "upright")
     mirrored = segment(exchange_front_and_back(volume), trained, options)
@@ -153,7 +153,7 @@ def test_a_calf_that_was_taken_for_a_thigh() -> None:
     stored = nib.load(Path(__file__).parent / "stored_labels" / "test_low.nii.gz")
     data = np.asarray(image.dataobj, np.float32)[::-1, ::-1, 2:30:7]
     volume = Volume(np.ascontiguousarray(data), stored.affine, "turned")
-    result = segment(volume, options=SegmentOptions())
+    result = segment(volume, options=SegmentOptions(tta=False))
     assert (result.region, result.warnings[0]) == ("leg", WARNING)
     labels = np.asarray(stored.dataobj)[::-1, ::-1, :4]
     both = (labels > 0) & (result.labels > 0)
@@ -167,6 +167,6 @@ def test_a_slice_that_does_not_tell() -> None:
     data = np.asarray(image.dataobj, np.float32)[..., 1:2]
     for flip, region, warned in ((1, "thigh", False), (-1, "leg", True)):
         volume = Volume(np.ascontiguousarray(data[::flip, ::flip]), image.affine, "slice")
-        result = segment(volume, options=SegmentOptions())
+        result = segment(volume, options=SegmentOptions(tta=False))
         assert result.region == region
         assert (UNDECIDED in result.warnings) == warned

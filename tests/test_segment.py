@@ -130,7 +130,7 @@ def region_network(weights: Weights, logits: tuple[float, float]) -> Network:
     return replace(network, variables=zero)
 
 
-@pytest.mark.parametrize(("logits", "region"), [((1.0, -1.0), "thigh"), ((-3.0, 1.0), "leg")])
+@pytest.mark.parametrize(("logits", "region"), [((2.0, -2.0), "thigh"), ((-3.0, 1.0), "leg")])
 def test_the_classifier_decides_which_network_runs(
     logits: tuple[float, float], region: str, short: Volume, weights: Weights
 ) -> None:
@@ -142,14 +142,33 @@ def test_the_classifier_decides_which_network_runs(
     assert result.labels.max() <= {"thigh": 12, "leg": 6}[region]
 
 
+def test_the_levels_decide_where_the_classifier_is_unsure(
+    short: Volume, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = {**weights.networks, "region": region_network(weights, (0.1, -0.1))}
+    level = np.full((3, 2), 1.4)
+    level[1] = np.nan
+    classes = np.ones((3, 2, 13), bool)
+    found = Levels(level, level, np.isfinite(level), classes)
+    monkeypatch.setattr("musclejax.prediction.segment.find_levels", lambda *_: found)
+    result = segment(short, Weights("w", networks), SegmentOptions(batch_size=3, tta=False))
+    assert result.region == "leg"
+    assert result.region_probability == pytest.approx(1 - 1 / (1 + np.exp(-0.2)), abs=1e-5)
+    given = segment(short, Weights("w", networks), replace(THIGH, tta=False))
+    assert given.region == "thigh"
+
+
 def test_muscles_are_not_labeled_where_they_never_are(
     short: Volume, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = Weights("w", weights.networks)
     options = replace(THIGH, postprocess=False)
-    untrained = segment(short, weights, options)
+    untrained, twice = (
+        segment(short, weights, options),
+        segment(short, Weights("w", {"thigh": weights.networks["thigh"]}), options),
+    )
     order = short.lps.file_index(np.arange(3))
-    middle = np.moveaxis(untrained.labels, short.axial_axis, 0)[order][1]
+    middle = np.moveaxis(twice.labels, short.axial_axis, 0)[order][1]
     number = int(middle.max())
     assert number
     possible = np.ones((3, len(anatomy.SIDES), anatomy.REGIONS["thigh"].num_classes), bool)
@@ -159,7 +178,9 @@ def test_muscles_are_not_labeled_where_they_never_are(
     found = Levels(level, level, possible[..., 1:].any(2), possible, ("a remark",))
     monkeypatch.setattr("musclejax.prediction.segment.find_levels", lambda *_: found)
     kept, events = run(segment_steps(short, trained, replace(options, keep_outside=True)))
-    assert [event for event in events if isinstance(event, Advance)] == [Advance(3, 3)]
+    progress = [event for event in events if isinstance(event, Advance)]
+    assert progress == [Advance(3, 3), Advance(3, 6), Advance(6, 6)]  # random weights are uncertain
+    assert (kept.tta_slices, untrained.tta_slices) == (3, 0)
     result = segment(short, trained, options)
     assert "a remark" in result.warnings
     of_all, of_some = (np.moveaxis(r.labels, short.axial_axis, 0)[order] for r in (kept, result))
@@ -167,8 +188,8 @@ def test_muscles_are_not_labeled_where_they_never_are(
     np.testing.assert_array_equal(of_some[0], 0)
     np.testing.assert_array_equal(of_some[1], np.where(of_all[1] == number, 0, of_all[1]))
     np.testing.assert_array_equal(of_some[2], of_all[2])
-    np.testing.assert_array_equal(kept.labels, untrained.labels)
-    assert untrained.levels is None
+    np.testing.assert_array_equal(kept.labels, twice.labels)
+    assert (untrained.levels, twice.levels) == (None, None)
     assert result.levels is not None
     np.testing.assert_array_equal(result.levels.level[order, 0], [1.9, 0.7, 0.5])
     table = measure_slices(result)

@@ -275,8 +275,9 @@ def _outcome(
     by = result.engine, result.precision
     # The default needs no mention.
     engine = "" if by == (DEFAULTS.engine, DEFAULTS.precision) else f", {' '.join(by)}"
+    tta = f", TTA of {result.tta_slices} slices" if result.tta_slices else ""
     line = f"{name}: {result.region} ({how}), {result.volume.num_slices} slices, "
-    line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine})"
+    line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine}{tta})"
     warnings = [w for w in result.warnings if w != session.weights.warning]
     details = ", ".join(f"{stage} {s:.2f} s" for stage, s in seconds.items())
     return Outcome(line, True, tuple(f"{name}: {w}" for w in warnings), f"  {details}")

@@ -24,6 +24,8 @@ class SegmentOptions:
         precision: Of the factors in convolutions; sums are float32. Not every engine and processor
             has bfloat16.
         batch_size: Slices at once; more take more memory.
+        tta: Test-time augmentation: where the network is uncertain of a slice, predict its mirror
+            image too (not with geometry 2021).
         postprocess: Remove small connected components and sections below the minimum, and fill
             holes (not with geometry 2021).
         keep_outside: Keep labels at levels of the limb where the muscle never is, such as those in
@@ -39,6 +41,7 @@ class SegmentOptions:
     engine: Engine = "jax"
     precision: Precision = "float32"
     batch_size: int = BATCH_SIZE
+    tta: bool = True
     postprocess: bool = True
     keep_outside: bool = False
     probabilities: bool = False

@@ -56,6 +56,7 @@ class Segmentation:
         levels: The level of each slice of each limb; None without a level network, or with
             geometry 2021.
         probabilities: Of every class in steps of 1/255, if requested.
+        tta_slices: Number of slices with test-time augmentation; see `prediction.tta`.
         warnings: To be read before relying on the labels.
     """
 
@@ -73,6 +74,7 @@ class Segmentation:
     precision: str = "float32"
     levels: Levels | None = None
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
+    tta_slices: int = 0
     warnings: tuple[str, ...] = ()
 
     @property

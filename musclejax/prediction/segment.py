@@ -85,7 +85,7 @@ def segment_steps(
         The stages load, weights (both only if there is something to read), resample, classify,
         network, restore, level and check (only of scans that the network is uncertain of);
         resample to level again if the scan lies upside down. In the stage network: slices done and
-        their total.
+        their total, which grows by the slices with test-time augmentation.
     """
     resolve(options.engine, options.precision)  # an engine that cannot compute is reported first
     if not isinstance(scan, Volume):
@@ -166,13 +166,14 @@ def label_steps(
         weights: The networks.
         region: "thigh" or "leg".
         region_probability: The classifier's; None if the region was given.
-        options: See `SegmentOptions`. Post-processing and levels take geometry "world", levels
-            trained weights.
+        options: See `SegmentOptions`. Test-time augmentation and levels take trained weights; they
+            and post-processing take geometry "world".
     """
     network = find_network(weights, region)
     world = options.geometry == "world"
     engine = resolve(options.engine, options.precision)
-    options = replace(options, engine=engine)
+    tta = options.tta and weights.trained and world
+    options = replace(options, engine=engine, tta=tta)
     yield Stage("network")
     scaled = normalize(scan.slices, network.config.intensity)
     predicted = yield from predict_in_windows_steps(network, scaled, scan.body, options)
@@ -209,6 +210,7 @@ def label_steps(
         precision=options.precision,
         levels=levels,
         probabilities=restored.probabilities,
+        tta_slices=predicted.tta_slices,
         warnings=tuple(filter(None, warnings)),
     )
 

@@ -122,7 +122,7 @@ def measure_coherence(
     A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
     """
     scaled = normalize(slices, network.config.intensity)
-    predicted = predict_in_windows(network, scaled, body, options)
+    predicted = predict_in_windows(network, scaled, body, replace(options, tta=False))
     labeled, kept = 0, 0.0
     for found in predicted.slices:
         labeled += int((found.labels > 0).sum())

@@ -18,6 +18,7 @@ from musclejax.models.network import Network
 from musclejax.prediction.batches import predict_labels_steps
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
+from musclejax.prediction.tta import augment_steps
 
 STEP_PX = 48
 """Windows grow in such steps, or in larger ones that a network needs: few sizes are compiled."""
@@ -42,10 +43,12 @@ class ScanPrediction(NamedTuple):
 
     Attributes:
         slices: Each put back into the model grid when it is requested.
-        confidence: Mean probability of the muscles' labels; 0 of none.
+        tta_slices: Number of slices with test-time augmentation.
+        confidence: Mean probability of the muscles' labels before augmentation; 0 of none.
     """
 
     slices: Iterator[SlicePrediction]
+    tta_slices: int
     confidence: float
 
 
@@ -106,10 +109,10 @@ def predict_in_windows_steps(
         network: A segmentation network.
         slices: On the model grid, normalized.
         body: Which of their pixels show the body.
-        options: Engine, precision and batch size.
+        options: Engine, precision, batch size, and whether to augment at test time.
 
     Yields:
-        Slices done and their total.
+        Slices done and their total, which grows by the slices with test-time augmentation.
     """
     step = math.lcm(STEP_PX, network.spec.size_multiple)
     windows = find_windows(body, tuple(network.config.data.crop_px), step)
@@ -117,9 +120,12 @@ def predict_in_windows_steps(
     predicted = yield from predict_labels_steps(network, cut, options)
     muscle = predicted.confidence[predicted.labels > 0]
     confidence = float(muscle.mean() / STEPS) if muscle.size else 0.0
+    augmented = 0
+    if options.tta:
+        augmented = yield from augment_steps(network, cut, predicted, options)
     parts = map(SlicePrediction, *predicted)
     pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
-    return ScanPrediction(pasted, confidence)
+    return ScanPrediction(pasted, augmented, confidence)
 
 
 def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:

@@ -157,6 +157,7 @@ def describe(result: Segmentation) -> dict[str, Any]:
         "weights_trained": result.trained,
         "engine": result.engine,
         "precision": result.precision,
+        "tta_slices": result.tta_slices,
         "quality": None if result.quality is None else result.quality._asdict(),
         "warnings": list(result.warnings),
     }

@@ -48,7 +48,7 @@ def predictions(folder: Path) -> None:
     scan = (folder / SCAN).read_bytes()
     source = Source("/scans/leg00.nii.gz", 1, len(scan), 1, sha256(scan))
     record = {
-        **{"scan": "leg00", "region": "leg", "settings": {"postprocess": True}},
+        **{"scan": "leg00", "region": "leg", "settings": {"tta": True}},
         **{"source": source.path, "source_files": source._asdict(), "scan_sha256": source.sha256},
         "files": {"leg00_labels.nii.gz": sha256(labels)},
     }
