@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import ndimage as ndi
 
 from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, Region
 from musclejax.models.network import Network
@@ -28,14 +29,22 @@ _BEYOND_MM = 700.0
 """How far from the scan the knee joint may lie."""
 _WRONG = 0.1
 """Share of slices whose opinion says nothing. Source: ours."""
+_APART_MM = 25.0
+"""How far the knee joints of both limbs usually are apart along the scan. Source: ours."""
 _INDEPENDENT_MM = 20.0
 """Slices closer together err alike. Source: ours."""
 _MIN_LIMB_CM2 = 8.0
 """Smaller sections of a limb are fingers, noise or its end. Source: ours."""
+_RIM_PX = 6
+"""Columns beside a limb that are shown with it."""
 MARGIN = 0.03
 """How far beyond its range in `anatomy` a muscle may be, 13 mm: ranges come from 36 people."""
 IMPOSSIBLE = 0.1
 """A muscle whose range has the level with a lower probability is not labeled. Source: ours."""
+MIN_AGREEMENT, _NEAR = 0.3, 0.15
+"""Where the network gives less probability to levels this near to the fitted ones, nothing is
+removed. Source: ours."""
+UNCERTAIN = "the levels of the {side} limb are uncertain: no muscle was removed by its level"
 _REVERSED = 6.0
 """Logarithm of how much likelier the other direction must be for a warning. Source: ours."""
 REVERSED = (
@@ -48,7 +57,7 @@ class Fit(NamedTuple):
     """Lines of levels over heights, and how likely each is.
 
     Attributes:
-        levels: Of each slice, by each line.
+        levels: Of each slice, by each line: knee joints from the feet up, all `THIGH_MM` for each.
         chances: Of the lines; they add up to 1.
         evidence: Logarithm of the likelihood of the best of them.
     """
@@ -56,6 +65,14 @@ class Fit(NamedTuple):
     levels: Float[np.ndarray, "n z"]
     chances: Float[np.ndarray, " n"]
     evidence: float
+
+
+class _Limb(NamedTuple):
+    """A limb: in which slices it is in view, the network's opinions of them, and their fit."""
+
+    seen: Bool[np.ndarray, " z"]
+    opinions: Float[np.ndarray, "n k"]
+    fit: Fit
 
 
 def find_levels(
@@ -83,7 +100,8 @@ def find_levels(
     in_range = np.zeros(shape, bool)
     possible = np.zeros((*shape, region.num_classes), bool)
     possible[..., 0] = True
-    turned = 0.0
+    turned, warnings = 0.0, []
+    limbs: dict[int, _Limb] = {}
     for side in range(len(SIDES)):
         own = body & (sides == side + 1)[:, None, :]
         seen = own.sum((1, 2)) * (pixel_mm**2 / 100) >= _MIN_LIMB_CM2
@@ -93,16 +111,25 @@ def find_levels(
         if SIDES[side] == "left":
             shown = shown[:, :, ::-1]  # as right limbs look
         opinions = predict_classes(network, to_thumbnails(shown))
-        fit = fit_levels(opinions, heights_mm[seen])
-        turned += fit_levels(opinions, -heights_mm[seen]).evidence - fit.evidence
+        fit = fit_levels(opinions, heights_mm[seen], heights_mm)
+        turned += fit_levels(opinions, -heights_mm[seen], -heights_mm).evidence - fit.evidence
+        limbs[side] = _Limb(seen, opinions, fit)
+    for side, (seen, opinions, alone) in limbs.items():
+        others = [limb.fit for other, limb in limbs.items() if other != side]
+        fit = _beside(alone, others[0]) if others else alone
         mean = fit.chances @ fit.levels
         level[seen, side] = mean
         sd[seen, side] = np.sqrt(np.maximum(fit.chances @ (fit.levels - mean) ** 2, 0))
+        if _agreement(opinions, mean) < MIN_AGREEMENT:
+            warnings.append(UNCERTAIN.format(side=SIDES[side]))
+            in_range[seen, side] = possible[seen, side] = True
+            continue
         for muscle in region.muscles:
             possible[seen, side, muscle.number] = _chance(fit, muscle.levels) >= IMPOSSIBLE
         every = [end for muscle in region.muscles for end in muscle.levels]
         in_range[seen, side] = _chance(fit, (min(every), max(every))) >= IMPOSSIBLE
-    warnings = [REVERSED] if turned > _REVERSED else []
+    if turned > _REVERSED:
+        warnings.append(REVERSED)
     outside = np.isfinite(level).any(1) & ~in_range.any(1)
     if outside.any():
         low, high = (f(level[outside]) for f in (np.nanmin, np.nanmax))
@@ -124,37 +151,38 @@ def lone_limb(
 
     Args:
         slices: On the model grid.
-        limb: Its pixels; a slice without any is cut in the middle.
+        limb: Its pixels; of a slice without any, zeros are returned.
     """
     out = np.zeros((len(slices), LIMB_PX, LIMB_PX), np.float32)
     for image, own, cut in zip(slices, limb, out, strict=True):
-        rows, columns = (np.flatnonzero(own.any(axis)) for axis in (1, 0))
-        if not rows.size:
+        if not own.any():
             continue
-        top, left = (_first(place) for place in (rows, columns))
-        inside = np.zeros(SLICE_PX, bool)
-        inside[columns[0] : columns[-1] + 1] = True
-        window = slice(top, top + LIMB_PX), slice(left, left + LIMB_PX)
-        cut[:] = np.where(inside, image, 0)[window]
+        # Not the outermost pixels: noise and a part of the other limb may be among them.
+        ends = np.percentile(np.argwhere(own), [1, 99], axis=0)
+        middle = ends.mean(0).astype(int)
+        columns = np.arange(SLICE_PX)
+        inside = (columns > ends[0, 1] - _RIM_PX) & (columns < ends[1, 1] + _RIM_PX)
+        top, left = middle
+        padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
+        cut[:] = padded[top : top + LIMB_PX, left : left + LIMB_PX]
     return out
 
 
-def _first(place: np.ndarray) -> int:
-    """Return the first pixel of the window around some pixels of an axis."""
-    middle = int(place[0] + place[-1]) // 2
-    return min(max(middle - LIMB_PX // 2, 0), SLICE_PX - LIMB_PX)
-
-
-def fit_levels(opinions: Float[np.ndarray, "z k"], heights_mm: Float[np.ndarray, " z"]) -> Fit:
+def fit_levels(
+    opinions: Float[np.ndarray, "z k"],
+    heights_mm: Float[np.ndarray, " z"],
+    scan_mm: Float[np.ndarray, " n"],
+) -> Fit:
     """Return likely lines of levels over heights, by a network's opinions.
 
     Args:
         opinions: Probability of each of `anatomy.LEVELS` for each slice of a limb.
-        heights_mm: Of the slices, rising to the head.
+        heights_mm: Of these slices, rising to the head.
+        scan_mm: Of all slices of the scan.
 
     Source: ours.
     """
-    knees = np.arange(heights_mm.min() - _BEYOND_MM, heights_mm.max() + _BEYOND_MM, _STEP_MM)
+    knees = np.arange(scan_mm.min() - _BEYOND_MM, scan_mm.max() + _BEYOND_MM, _STEP_MM)
     above = heights_mm - knees[:, None, None]
     lengths = THIGH_MM[:, None] * np.where(above > 0, 1, _LEG_SHARE)
     levels = (1 - above / lengths).reshape(-1, len(heights_mm))
@@ -170,6 +198,21 @@ def fit_levels(opinions: Float[np.ndarray, "z k"], heights_mm: Float[np.ndarray,
     total = weight * likelihood.sum(1) + prior
     chances = np.exp(total - total.max())
     return Fit(levels, chances / chances.sum(), float(total.max()))
+
+
+def _beside(fit: Fit, other: Fit) -> Fit:
+    """Return the fit of a limb that lies beside another: their knees are at about one height."""
+    knees = other.chances.reshape(-1, len(THIGH_MM)).sum(1)
+    near = ndi.gaussian_filter1d(knees, _APART_MM / _STEP_MM)
+    support = np.repeat((1 - _WRONG) * near + _WRONG / len(knees), len(THIGH_MM))
+    chances = fit.chances * support
+    return fit._replace(chances=chances / chances.sum())
+
+
+def _agreement(opinions: Float[np.ndarray, "z k"], level: Float[np.ndarray, " z"]) -> float:
+    """Return the mean probability that the network gives to levels near the fitted ones."""
+    near = np.abs(np.array(LEVELS) - level[:, None]) <= _NEAR
+    return float((opinions * near).sum(1).mean())
 
 
 def _chance(fit: Fit, ends: tuple[float, float]) -> Float[np.ndarray, " z"]:
