@@ -24,7 +24,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     \b
     For each scan NAME, in the output folder:
       NAME_labels.nii.gz   label map on the scan's own grid
-      NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per muscle and side
+      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle
       NAME_slices.csv      the same per slice
       NAME_qc.png          picture to check the result by
       NAME_run.json        versions, settings, engine, seconds and memory

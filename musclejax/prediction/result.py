@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import printable
+from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.quality import Quality
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
@@ -31,6 +32,8 @@ class Segmentation:
         weights: Name of the weights.
         trained: False if the weights are random: then the labels mean nothing.
         quality: Measured for the out-of-distribution check.
+        evidence: What the estimated DSC follows from; None of random weights and of geometry
+            "2021".
         engine: What computed the network: one of `prediction.engines.ENGINES`.
         precision: "float32" or "bfloat16".
         probabilities: Of every class in steps of 1/255, if requested.
@@ -48,6 +51,7 @@ class Segmentation:
     weights: str
     trained: bool
     quality: Quality | None = None
+    evidence: Evidence | None = None
     engine: str = "jax"
     precision: str = "float32"
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None

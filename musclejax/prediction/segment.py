@@ -17,6 +17,8 @@ from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_regions
 from musclejax.prediction.engines import resolve
+from musclejax.prediction.estimate import estimate, estimate_warning
+from musclejax.prediction.evidence import ColumnSums, add_up, gather, sum_columns
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
@@ -172,10 +174,19 @@ def label_steps(
     labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
     if options.postprocess and world:
         labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
+    evidence, low = None, ""
+    if weights.trained and world:
+        evidence = gather(restored.columns, labels, sides.voxels, volume, scan.transform)
+        low = estimate_warning(estimate(add_up(evidence), shown), shown)
     confidence = predicted.confidence
     quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     leveled = volume.lps.warnings if world else ()
-    warnings = *_warnings(volume, sides, weights), *leveled, out_of_distribution_warning(quality)
+    warnings = (
+        *_warnings(volume, sides, weights),
+        *leveled,
+        out_of_distribution_warning(quality),
+        low,
+    )
     return Segmentation(
         volume=volume,
         labels=labels,
@@ -187,6 +198,7 @@ def label_steps(
         weights=weights.name,
         trained=weights.trained,
         quality=quality,
+        evidence=evidence,
         engine=options.engine,
         precision=options.precision,
         probabilities=restored.probabilities,
@@ -246,13 +258,15 @@ class _Restored(NamedTuple):
     confidence: UInt8[np.ndarray, "i j k"]
     covered: Bool[np.ndarray, "i j k"]
     probabilities: UInt8[np.ndarray, "i j k c"] | None
+    columns: list[ColumnSums]
 
 
 def _restore(
     predicted: Iterable[SlicePrediction], transform: GridTransform, keep_probabilities: bool
 ) -> _Restored:
-    labels, confidence, probabilities = [], [], []
+    labels, confidence, probabilities, columns = [], [], [], []
     for found in predicted:
+        columns.append(sum_columns(found))
         own_labels, own_confidence = labels_from_model_grid(*found, transform)
         labels.append(own_labels)
         confidence.append(own_confidence)
@@ -264,6 +278,7 @@ def _restore(
         confidence=to_scan(np.stack(confidence), transform),
         covered=to_scan(np.ones((len(labels), *labels[0].shape), bool), transform),
         probabilities=to_scan(np.stack(probabilities), transform) if keep_probabilities else None,
+        columns=columns,
     )
 
 
