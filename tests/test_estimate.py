@@ -21,7 +21,7 @@ from musclejax.prediction.estimate import (
     predict,
     to_json,
 )
-from musclejax.prediction.evidence import CLOSE_MM, CORE_PX, Evidence, add_up, gather, sum_columns
+from musclejax.prediction.evidence import CORE_PX, Evidence, add_up, gather, sum_columns
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.windows import SlicePrediction
@@ -96,11 +96,8 @@ def test_sums_are_those_of_labels_of_known_size() -> None:
         "core_inside": core * 0.8,
         "core_other": [0, 0],
         "area_mm2": pixels * mm2,
-        "scattered_mm2": [0, 0],
         "twin_mm2": [600 * mm2, 600 * mm2],
         "twins_mm2": [1800 * mm2, 1800 * mm2],
-        "shared_mm2": pixels * mm2 * 2 / 3,
-        "stacked_mm2": pixels * mm2 * 2 / 3,
     }
     assert list(expected) == list(Evidence._fields)
     for name, values in expected.items():
@@ -112,33 +109,33 @@ def test_sums_are_those_of_labels_of_known_size() -> None:
     np.testing.assert_allclose(some.pixels, sums.pixels * 2 / 3)
 
 
-def test_slices_far_apart_are_not_compared() -> None:
-    assert add_up(result_of_labels(labels_of(2), CLOSE_MM).evidence).stacked_mm2.any()
-    assert not add_up(result_of_labels(labels_of(2), CLOSE_MM + 1).evidence).stacked_mm2.any()
-
-
-def test_components_and_what_was_removed() -> None:
+def test_features_of_a_section_that_lost_a_part() -> None:
     raw = labels_of(1)
     final = raw.copy()
-    final[20] = 0  # cuts the right soleus into 5 and 14 columns
+    final[20] = 0  # one of 20 columns
     sums = add_up(result_of_labels(raw, final=final).evidence)
-    assert sums.scattered_mm2[RIGHT, SOL] == pytest.approx(5 * 20 * SLICE_SPACING_MM**2)
     features = dict(zip(FEATURES, measure_features(sums)[RIGHT, SOL], strict=True))
-    assert features["scattered"] == pytest.approx(np.sqrt(5 / 19))
-    assert features["removed"] == pytest.approx(np.sqrt(1 / 20), abs=1e-3)
-    assert features["expected"] == pytest.approx(np.log(1.6 / 0.2), abs=0.01)  # 2 * 0.8 / 1.8
-    assert np.isnan(features["overlap"])
+    expected = {
+        "expected": np.log(1.6 / 0.2),  # 2 * 0.8 / (1 + 0.8)
+        "core": np.log(0.8 / 0.2),
+        "confused": np.log(0.001),
+        "elsewhere": np.log(0.001),
+        "removed": np.sqrt(1 / 20),
+        "asymmetry": (380 - 200) / (380 + 200),
+        "limb": np.log(0.8 / 0.2),
+    }
+    assert features == pytest.approx(expected, abs=0.01)
     assert np.isnan(measure_features(sums)[RIGHT, TA, :-1]).all()  # all but that of the limb
 
 
 def calibration(flag_below: float = 0.75) -> Calibration:
     """One feature counts: the logit of the expected DSC; the interval is one logit to each side."""
-    weights = np.zeros((len(QUANTILES), len(FEATURES)))
-    weights[:, FEATURES.index("expected")] = 1
-    zeros, ones = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
+    knots = np.tile([-10.0, 10.0], (len(FEATURES), 1))
+    heights = np.zeros((len(QUANTILES), *knots.shape))
+    heights[:, FEATURES.index("expected")] = knots[0]
     ends = np.array([[-1.0], [0.0], [1.0]])
     bases = {name: np.tile(ends, region.num_classes) for name, region in REGIONS.items()}
-    return Calibration(zeros, ones, weights, bases, flag_below, {"date": "today"})
+    return Calibration(knots, heights, bases, flag_below, {"date": "today"})
 
 
 @pytest.fixture
@@ -222,7 +219,7 @@ def test_cohorts_are_ordered_by_need() -> None:
 def test_the_calibration_survives_its_file() -> None:
     known = load_calibration()
     again = from_json(to_json(known))
-    for one, other in zip(known[:3], again[:3], strict=True):
+    for one, other in zip(known[:2], again[:2], strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.flag_below == known.flag_below
     for name, region in REGIONS.items():

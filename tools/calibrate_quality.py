@@ -25,6 +25,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.special import logit as log_odds
 from scipy.stats import spearmanr
 
 from musclejax.anatomy import REGIONS, SIDES, SLICE_SPACING_MM
@@ -53,7 +55,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JSON, PICTURE = "musclejax/bundled/phantom/quality.json", "docs/weights/quality.webp"
 MAX_SLICES, SPACING_MM = 6, (4.0, 40.0)
 """Stacks have up to so many slices, at such distances."""
-SHARES = {"leg": 0.4, "held_out": 0.4, "whole": 0.4, "outside": 0.15, "severe": 0.5}
+SHARES = {"leg": 0.4, "held_out": 0.4, "whole": 0.4, "outside": 0.1, "severe": 0.5}
 """Of stacks: of legs; of people held out; of whole limbs; of these, anywhere from pelvis to foot
 and not only where there is muscle of the region; of severe disease."""
 MAX_UNKNOWN = 0.1
@@ -68,8 +70,14 @@ EDGE = 0.015
 """A DSC nearer to 0 or 1 counts as this far away, so that it has a logit."""
 SMOOTH = 0.1
 """Width of the kink of the loss, in logits."""
-RIDGE = (0.01, 0.001)
-"""Strength of the penalty on weights of features and on bases of muscles."""
+RIDGE = 0.001
+"""Strength of the penalty on weights."""
+KNOTS, GAP = (0.02, 0.15, 0.35, 0.6, 0.85, 0.98), 0.1
+"""Quantiles of a feature at which its knots are; at least so many standard deviations apart."""
+SIGNS = {"expected": 1, "core": 1, "limb": 1}
+SIGNS |= dict.fromkeys(("confused", "elsewhere", "removed", "asymmetry"), -1)
+"""Whether more of a feature means a higher DSC, or a lower one."""
+LIMITS = {1: (0.0, None), -1: (None, 0.0)}
 COUNTS = ("reference", "found", "common", "unknown")
 """Pixels of a muscle: true, labeled, both, and labeled on tissue with an unknown name."""
 KEYS = ("name", "region", "group", "whole", "severity")
@@ -282,49 +290,72 @@ def _examples(rows: pd.DataFrame) -> pd.DataFrame:
 def fit(table: pd.DataFrame, origin: Mapping[str, str]) -> Calibration:
     """Fit the quantiles of the DSC to the people who teach, and choose when it is flagged."""
     table = table[table["group"] == "train"]
-    features = table[list(FEATURES)].to_numpy()
-    center, scale = np.nanmean(features, 0), np.nanstd(features, 0) + 1e-6
-    inputs = [np.nan_to_num((features - center) / scale)]
-    for name, region in REGIONS.items():
-        own = (table["region"] == name).to_numpy()[:, None]
-        inputs.append(own & (table["label"].to_numpy()[:, None] == np.arange(region.num_classes)))
-    penalty = np.repeat(RIDGE, [len(FEATURES), sum(part.shape[1] for part in inputs[1:])])
+    features = table[list(FEATURES)].to_numpy().T
+    knots = np.stack([_knots(values) for values in features])
+    ramps = [_ramps(*pair) for pair in zip(features, knots, strict=True)]
+    muscles = [
+        (table["region"] == name).to_numpy()[:, None]
+        & (table["label"].to_numpy()[:, None] == np.arange(region.num_classes))
+        for name, region in REGIONS.items()
+    ]
     weight = np.where(table["scan"], 1.0, SLICE_WEIGHT)
-    truth = table["dsc"].to_numpy()
-    found = [fit_quantile(np.hstack(inputs), truth, weight, penalty, q) for q in QUANTILES]
-    first, weights, *own_bases = np.split(
-        np.stack(found), np.cumsum([1, *(part.shape[1] for part in inputs[:-1])]), axis=1
-    )
-    bases = {name: first + own for name, own in zip(REGIONS, own_bases, strict=True)}
-    plain = Calibration(center, scale, weights, bases, 0.0, origin)
+    found = np.stack([fit_quantile(ramps, muscles, table["dsc"], weight, q) for q in QUANTILES])
+    sizes = [1, *(part.shape[1] for part in (*ramps, *muscles))]
+    first, *parts = np.split(found, np.cumsum(sizes)[:-1], axis=1)
+    climbs, bases = parts[: len(FEATURES)], parts[len(FEATURES) :]
+    # The mean contribution of a feature is part of the bases.
+    means = [climb @ ramp.mean(0) for climb, ramp in zip(climbs, ramps, strict=True)]
+    heights = [np.pad(climb.cumsum(1), ((0, 0), (1, 0))) for climb in climbs]
+    heights = [own - mean[:, None] for own, mean in zip(heights, means, strict=True)]
+    first = first + np.sum(means, 0)[:, None]
+    named = {name: first + own for name, own in zip(REGIONS, bases, strict=True)}
+    plain = Calibration(knots, np.stack(heights, 1), named, 0.0, origin)
     low = add_estimates(table[table["scan"] & (table["dsc"] < LOW)], plain)["estimate"]
     return plain._replace(flag_below=float(low.quantile(CAUGHT)))
 
 
+def _knots(values: np.ndarray) -> np.ndarray:
+    """Return the knots of a feature; many of its values may be equal."""
+    knots = np.nanquantile(values, KNOTS)
+    gap = GAP * np.nanstd(values)
+    return np.maximum.accumulate(knots - gap * np.arange(len(knots))) + gap * np.arange(len(knots))
+
+
+def _ramps(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Return how far each step from knot to knot is climbed; its mean where a value is missing."""
+    climbed = np.clip((values[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
+    return np.where(np.isnan(climbed), np.nanmean(climbed, 0), climbed)
+
+
 def fit_quantile(
-    features: np.ndarray,
-    truth: np.ndarray,
+    ramps: list[np.ndarray],
+    muscles: list[np.ndarray],
+    truth: pd.Series,
     weight: np.ndarray,
-    penalty: np.ndarray,
     quantile: float,
 ) -> np.ndarray:
-    """Return intercept and weights for a quantile of the logit of the truth.
+    """Return the weights of 1, ramps and muscles for a quantile of the logit of the truth.
 
-    By the pinball loss with a smoothed kink, and a penalty on each squared weight.
+    By the pinball loss with a smoothed kink, and a penalty on squared weights. Features climb in
+    one direction only; see `SIGNS`.
     """
-    inputs = np.column_stack([np.ones(len(features)), features])
-    clipped = np.clip(truth, EDGE, 1 - EDGE)
-    logit, share = np.log(clipped / (1 - clipped)), weight / weight.sum()
+    matrix = np.column_stack([np.ones(len(truth)), *ramps, *muscles])
+    signs = [SIGNS[name] for name, ramp in zip(FEATURES, ramps, strict=True) for _ in ramp.T]
+    free = matrix.shape[1] - 1 - len(signs)
+    limits = [(None, None), *(LIMITS[sign] for sign in signs), *[(None, None)] * free]
+    logit, share = log_odds(truth.clip(EDGE, 1 - EDGE).to_numpy()), weight / weight.sum()
+    penalty = np.r_[0, np.full(matrix.shape[1] - 1, RIDGE)]
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        error = logit - inputs @ weights
+        error = logit - matrix @ weights
         value = SMOOTH * np.logaddexp(0, error / SMOOTH) - (1 - quantile) * error
-        slope = 1 / (1 + np.exp(-error / SMOOTH)) - (1 - quantile)
-        pull = np.r_[0, penalty * weights[1:]]
-        return share @ value + pull @ weights / 2, pull - inputs.T @ (share * slope)
+        slope = expit(error / SMOOTH) - (1 - quantile)
+        pull = penalty * weights
+        return share @ value + pull @ weights / 2, pull - matrix.T @ (share * slope)
 
-    start = np.zeros(inputs.shape[1])
-    return minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    start = np.zeros(matrix.shape[1])
+    options = {"maxiter": 2000, "maxfun": 5000}
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
 
 
 def add_estimates(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The estimated DSC of every muscle and side, from what a segmentation shows of its own quality.
 
-A regression on a few measurements of `evidence`, learned from synthetic scans whose labels are
+The sum of tables of a few measurements of `evidence`, learned from synthetic scans whose labels are
 known. `tools/calibrate_quality.py` makes its numbers, `bundled/phantom/quality.json`.
 """
 
@@ -22,14 +22,12 @@ FEATURES = (
     "confused",
     "elsewhere",
     "removed",
-    "scattered",
     "asymmetry",
-    "overlap",
     "limb",
 )
 """Measurements, in words at `measure_features`. A level along the limb, summed up by section in
 `evidence`, would be one more here."""
-_EPSILON = 0.005
+_EPSILON = 0.001
 """Shares are so far from 0 and 1 at least before their logarithms are taken. Source: ours."""
 QUANTILES = (0.1, 0.5, 0.9)
 """Of the DSC of muscles with the same features: lower end, estimate and upper end of an interval in
@@ -40,18 +38,17 @@ class Calibration(NamedTuple):
     """What `tools/calibrate_quality.py` has learned.
 
     Attributes:
-        center: Mean of every feature; it stands for those that cannot be measured.
-        scale: Spread of every feature.
-        weights: Of the scaled features, for each of `QUANTILES`. With the muscle's base they add up
-            to the logit of the DSC.
-        bases: By region: the logit of every class where all features have their mean.
+        knots: Values of every feature, ascending.
+        heights: Its contributions there, for each of `QUANTILES`; linear between the knots,
+            constant beyond, and 0 where the feature cannot be measured.
+        bases: By region: of every class. With the contributions of all features they add up to the
+            logit of the DSC.
         flag_below: Estimates below are flagged.
         origin: How it was made.
     """
 
-    center: Float[np.ndarray, " f"]
-    scale: Float[np.ndarray, " f"]
-    weights: Float[np.ndarray, "q f"]
+    knots: Float[np.ndarray, "f n"]
+    heights: Float[np.ndarray, "q f n"]
     bases: Mapping[str, Float[np.ndarray, "q k"]]
     flag_below: float
     origin: Mapping[str, str]
@@ -83,25 +80,27 @@ def load_calibration() -> Calibration:
 def from_json(text: str) -> Calibration:
     """Return the calibration that `to_json` has written."""
     entries = json.loads(text)
-    center, scale, *weights = np.array([entries["features"][name] for name in FEATURES]).T
+    tables = np.array([list(entries["features"][name].values()) for name in FEATURES])
     bases = {
         name: np.array([np.zeros(len(QUANTILES)), *entries["bases"][name].values()]).T
         for name in REGIONS
     }
     rest = float(entries["flag_below"]), entries["origin"]
-    return Calibration(center, scale, np.stack(weights), bases, *rest)
+    return Calibration(tables[:, 0], tables[:, 1:].swapaxes(0, 1), bases, *rest)
 
 
 def to_json(calibration: Calibration) -> str:
     """Return a calibration as text, its numbers by name."""
     c = calibration
-    columns = np.stack([c.center, c.scale, *c.weights], 1).round(4).tolist()
-    quantiles = [f"of quantile {q}" for q in QUANTILES]
+    rows = ["at", *(f"quantile {q}" for q in QUANTILES)]
+    tables = np.concatenate([c.knots[None], c.heights]).swapaxes(0, 1).round(4).tolist()
     entries = {
         "origin": dict(c.origin),
         "flag_below": round(c.flag_below, 3),
-        "columns": {"features": ["center", "scale", *quantiles], "bases": quantiles},
-        "features": dict(zip(FEATURES, columns, strict=True)),
+        "features": {
+            name: dict(zip(rows, table, strict=True))
+            for name, table in zip(FEATURES, tables, strict=True)
+        },
         "bases": {name: _by_name(REGIONS[name], own) for name, own in c.bases.items()},
     }
     return _readable(entries) + "\n"
@@ -125,9 +124,8 @@ def measure_features(sums: Evidence) -> Float[np.ndarray, "... sides k f"]:
     expected: logit of the expected DSC by the probabilities. core: logit of the mean probability in
     the cores of sections; confused: logarithm of that of other muscles there. elsewhere: logarithm
     of the share of the class's probability outside its labels. removed: root of the share that
-    post-processing removed. scattered: root of the share outside the largest components.
-    asymmetry: difference of both limbs' sections over their sum. overlap: DSC of neighboring
-    slices. limb: logit of the mean probability of all labels of the limb.
+    post-processing removed. asymmetry: difference of both limbs' sections over their sum. limb:
+    logit of the mean probability of all labels of the limb.
 
     Args:
         sums: As of `evidence.add_up`; or by slice.
@@ -141,9 +139,7 @@ def measure_features(sums: Evidence) -> Float[np.ndarray, "... sides k f"]:
         "confused": _log(_ratio(s.core_other, s.core)),
         "elsewhere": _log(1 - _ratio(s.inside, s.total)),
         "removed": np.sqrt(np.clip(1 - kept, 0, 1)),
-        "scattered": np.sqrt(_ratio(s.scattered_mm2, s.area_mm2)),
         "asymmetry": _ratio(s.twin_mm2, s.twins_mm2),
-        "overlap": _ratio(s.shared_mm2, s.stacked_mm2),
         "limb": np.broadcast_to(_logit(limb), s.pixels.shape),
     }
     return np.stack([features[name] for name in FEATURES], -1)
@@ -168,10 +164,19 @@ def predict(
     calibration: Calibration,
 ) -> Float[np.ndarray, "q ..."]:
     """Return the quantiles of the DSC, ascending, from features and the bases of their muscles."""
-    scaled = np.nan_to_num((features - calibration.center) / calibration.scale)
-    weighted = np.moveaxis(scaled @ calibration.weights.T, -1, 0)
-    spread = (slice(None), *(None,) * (weighted.ndim - bases.ndim))
-    return np.sort(1 / (1 + np.exp(-weighted - bases[spread])), axis=0)
+    values = np.moveaxis(features, -1, 0)
+    pairs = zip(bases, calibration.heights, strict=True)
+    logits = [base + _contribute(values, calibration.knots, heights) for base, heights in pairs]
+    return np.sort(1 / (1 + np.exp(-np.stack(logits))), axis=0)
+
+
+def _contribute(
+    features: Float[np.ndarray, "f ..."],
+    knots: Float[np.ndarray, "f n"],
+    heights: Float[np.ndarray, "f n"],
+) -> Float[np.ndarray, "..."]:
+    parts = zip(features, knots, heights, strict=True)
+    return np.sum([np.nan_to_num(np.interp(*part)) for part in parts], axis=0)
 
 
 def name_flagged(estimates: Estimates, region: Region) -> dict[str, float]:

@@ -3,12 +3,10 @@
 Every quantity costs one pass over the slices; no network is applied again.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage as ndi
 
 from musclejax.anatomy import SIDES
 from musclejax.prediction.engines import STEPS
@@ -19,8 +17,6 @@ from musclejax.scan.volume import Volume
 CORE_PX = 2
 """A pixel is in the core of a section if those at this distance, in four directions, have its
 label too. Borders are uncertain in good maps as well. Source: ours."""
-CLOSE_MM = 12.0
-"""Slices farther apart are not compared: muscles taper. Source: ours."""
 Sums = Float[np.ndarray, "*z sides k"]
 
 
@@ -37,11 +33,8 @@ class Evidence(NamedTuple):
         core_inside: Probabilities of the class over the core.
         core_other: Probabilities of other muscles over the core.
         area_mm2: Cross-section after post-processing, as are all that follow.
-        scattered_mm2: The section without its largest connected component.
         twin_mm2: By how much the sections of both sides differ, where two limbs show muscle.
         twins_mm2: Both sections there.
-        shared_mm2: Overlap with the next slice up, if it is close; see `CLOSE_MM`.
-        stacked_mm2: Mean of both sections there.
     """
 
     pixels: Sums
@@ -51,11 +44,8 @@ class Evidence(NamedTuple):
     core_inside: Sums
     core_other: Sums
     area_mm2: Sums
-    scattered_mm2: Sums
     twin_mm2: Sums
     twins_mm2: Sums
-    shared_mm2: Sums
-    stacked_mm2: Sums
 
 
 class ColumnSums(NamedTuple):
@@ -117,9 +107,8 @@ def gather(
         np.stack([_by_side(c, s) for c, s in zip(by_slice, side_of_column, strict=True)])
         for by_slice in zip(*columns, strict=True)
     ]
-    z_mm = volume.lps.spacing_mm[2]
     classes = columns[0].pixels.shape[1]
-    return Evidence(*split, *_sections(own_labels, own_sides, classes, volume.pixel_mm2, z_mm))
+    return Evidence(*split, *_sections(own_labels, own_sides, classes, volume.pixel_mm2))
 
 
 def _by_side(
@@ -133,53 +122,16 @@ def _sections(
     sides: UInt8[np.ndarray, "z r c"],
     classes: int,
     pixel_mm2: float,
-    z_mm: float,
 ) -> list[Sums]:
     """Return the fields of `Evidence` from `area_mm2` on."""
-    count = _counter(sides, classes)
-    area = count(labels)
+    shape = len(labels), len(SIDES) + 1, classes
+    at = np.nonzero(labels)
+    code = (at[0] * shape[1] + sides[at]) * shape[2] + labels[at]
+    area = np.bincount(code, minlength=int(np.prod(shape))).reshape(shape)[:, 1:]
     both = (area.sum(2) > 0).all(1)[:, None, None]
-    twin = np.abs(area - area[:, ::-1]) * both
-    twins = (area + area[:, ::-1]) * both
-    shared, stacked = np.zeros_like(area), np.zeros_like(area)
-    if len(labels) > 1 and z_mm <= CLOSE_MM:
-        same = np.where(labels[:-1] == labels[1:], labels[:-1], 0)
-        shared[:-1] = _counter(sides[:-1], classes)(same)
-        stacked[:-1] = (area[:-1] + area[1:]) / 2
-    scattered = area - count(_largest(labels, sides))
-    sums = area, scattered, twin, twins, shared, stacked
+    other = area[:, ::-1]
+    sums = area, np.abs(area - other) * both, (area + other) * both
     return [(values * pixel_mm2).astype(np.float32) for values in sums]
-
-
-def _counter(
-    sides: UInt8[np.ndarray, "z r c"], classes: int
-) -> Callable[[UInt8[np.ndarray, "z r c"]], Int[np.ndarray, "z sides k"]]:
-    """Return a function that counts the pixels of every class but 0, by slice and side."""
-    shape = len(sides), len(SIDES) + 1, classes
-
-    def count(labels: UInt8[np.ndarray, "z r c"]) -> Int[np.ndarray, "z sides k"]:
-        at = np.nonzero(labels)
-        code = (at[0] * shape[1] + sides[at]) * shape[2] + labels[at]
-        return np.bincount(code, minlength=int(np.prod(shape))).reshape(shape)[:, 1:]
-
-    return count
-
-
-def _largest(
-    labels: UInt8[np.ndarray, "z r c"], sides: UInt8[np.ndarray, "z r c"]
-) -> UInt8[np.ndarray, "z r c"]:
-    """Return the labels of the largest connected component of every section."""
-    kept = np.zeros_like(labels)
-    for section, side_of, out in zip(labels, sides, kept, strict=True):
-        for side in range(1, len(SIDES) + 1):
-            own = np.where(side_of == side, section, 0)
-            for number, box in enumerate(ndi.find_objects(own), 1):
-                if box is None:
-                    continue
-                parts, count = ndi.label(own[box] == number)
-                largest = 1 if count == 1 else 1 + np.argmax(np.bincount(parts.ravel())[1:])
-                out[box][parts == largest] = number
-    return kept
 
 
 def _core(labels: UInt8[np.ndarray, "r c"]) -> Bool[np.ndarray, "r c"]:
