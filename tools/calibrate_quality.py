@@ -6,9 +6,9 @@
 Draws stacks of slices, segments them as `musclejax segment` does, and keeps what each section shows
 of its quality beside its true DSC, in CALIBRATION/rows.csv. A stopped run resumes. People of the
 templates' group "train" teach the estimate and choose when it is flagged; people "held_out" judge
-it. The last line of the fit is written to musclejax/bundled/phantom/quality.json, the picture to
-docs/weights/quality.webp. About 3 s a stack; --real judges flags on the sets of
-`tools/real_tests.py`, with what is there.
+it. Writes musclejax/bundled/phantom/quality.json and docs/weights/quality.webp. About 2.5 s a stack
+on one core. --real judges the flags on the sets of `tools/real_tests.py` too; they fit nothing.
+--stacks 0 fits the rows that are there anew, as after a change of the features.
 
 Source: ours.
 """
@@ -74,10 +74,10 @@ RIDGE = 0.001
 """Strength of the penalty on weights."""
 KNOTS, GAP = (0.02, 0.15, 0.35, 0.6, 0.85, 0.98), 0.1
 """Quantiles of a feature at which its knots are; at least so many standard deviations apart."""
-SIGNS = {"expected": 1, "core": 1, "limb": 1}
-SIGNS |= dict.fromkeys(("confused", "elsewhere", "removed", "asymmetry"), -1)
-"""Whether more of a feature means a higher DSC, or a lower one."""
-LIMITS = {1: (0.0, None), -1: (None, 0.0)}
+DIRECTIONS = {"expected": 1, "core": 1, "limb": 1}
+DIRECTIONS |= dict.fromkeys(("confused", "elsewhere", "removed", "asymmetry"), -1)
+"""Whether the DSC rises with a feature, or falls."""
+LIMITS, FREE = {1: (0.0, None), -1: (None, 0.0)}, (None, None)
 COUNTS = ("reference", "found", "common", "unknown")
 """Pixels of a muscle: true, labeled, both, and labeled on tissue with an unknown name."""
 KEYS = ("name", "region", "group", "whole", "severity")
@@ -337,12 +337,14 @@ def fit_quantile(
     """Return the weights of 1, ramps and muscles for a quantile of the logit of the truth.
 
     By the pinball loss with a smoothed kink, and a penalty on squared weights. Features climb in
-    one direction only; see `SIGNS`.
+    one direction only; see `DIRECTIONS`.
     """
     matrix = np.column_stack([np.ones(len(truth)), *ramps, *muscles])
-    signs = [SIGNS[name] for name, ramp in zip(FEATURES, ramps, strict=True) for _ in ramp.T]
-    free = matrix.shape[1] - 1 - len(signs)
-    limits = [(None, None), *(LIMITS[sign] for sign in signs), *[(None, None)] * free]
+    bounds = [
+        LIMITS[DIRECTIONS[name]] for name, r in zip(FEATURES, ramps, strict=True) for _ in r.T
+    ]
+    free = (None, None)
+    bounds = [free, *bounds, *[free] * (matrix.shape[1] - 1 - len(bounds))]
     logit, share = log_odds(truth.clip(EDGE, 1 - EDGE).to_numpy()), weight / weight.sum()
     penalty = np.r_[0, np.full(matrix.shape[1] - 1, RIDGE)]
 
@@ -355,7 +357,7 @@ def fit_quantile(
 
     start = np.zeros(matrix.shape[1])
     options = {"maxiter": 2000, "maxfun": 5000}
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
 
 def add_estimates(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
@@ -423,7 +425,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         own = own.sort_values("estimate")
         bins = [own.iloc[n : n + 40] for n in range(0, len(own), 40)]
         x = [part["estimate"].median() for part in bins]
-        ends = [[part["dsc"].quantile(q) for part in bins] for q in (0.1, 0.5, 0.9)]
+        ends = [[part["dsc"].quantile(q) for part in bins] for q in QUANTILES]
         place.fill_between(x, ends[0], ends[2], color="#3b6fb6", alpha=0.2, lw=0)
         place.plot(x, ends[1], color="#1d3d66")
         place.plot([0, 1], [0, 1], ":", color="gray")

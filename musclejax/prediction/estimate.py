@@ -29,9 +29,9 @@ FEATURES = (
 `evidence`, would be one more here."""
 _EPSILON = 0.001
 """Shares are so far from 0 and 1 at least before their logarithms are taken. Source: ours."""
-QUANTILES = (0.1, 0.5, 0.9)
+QUANTILES = (0.05, 0.5, 0.95)
 """Of the DSC of muscles with the same features: lower end, estimate and upper end of an interval in
-which eight of ten muscles lie."""
+which nine of ten muscles lie."""
 
 
 class Calibration(NamedTuple):
