@@ -31,7 +31,11 @@ _EPSILON = 0.001
 """Shares are so far from 0 and 1 at least before their logarithms are taken. Source: ours."""
 QUANTILES = (0.05, 0.5, 0.95)
 """Of the DSC of muscles with the same features: lower end, estimate and upper end of an interval in
-which nine of ten muscles lie."""
+which nine of ten muscles of the people who teach lie, and about eight of ten of others."""
+
+
+SHOWN = 6
+"""Flagged muscles that a line names at most."""
 
 
 class Calibration(NamedTuple):
@@ -186,10 +190,17 @@ def name_flagged(estimates: Estimates, region: Region) -> dict[str, float]:
     return {f"{SIDES[side]} {names[k]}": float(dsc) for dsc, side, k in flagged}
 
 
+def show_flagged(flagged: Mapping[str, float]) -> str:
+    """Return the flagged muscles in one short line."""
+    texts = [f"{name} ({dsc:.2f})" for name, dsc in flagged.items()]
+    more = [f"{len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
+    return ", ".join([*texts[:SHOWN], *more])
+
+
 def estimate_warning(estimates: Estimates, region: Region) -> str:
     """Return one line that names the flagged muscles; empty if there is none."""
-    texts = [f"{name} ({dsc:.2f})" for name, dsc in name_flagged(estimates, region).items()]
-    return f"low estimated DSC, look at {', '.join(texts)}" if texts else ""
+    flagged = name_flagged(estimates, region)
+    return f"low estimated DSC, look at {show_flagged(flagged)}" if flagged else ""
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

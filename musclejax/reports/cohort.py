@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from musclejax.prediction.estimate import show_flagged
+
 LISTED = 10
-"""Scans, and muscles of one, that are named at most."""
+"""Scans that are named at most."""
 Flagged = dict[str, float]
 """Side and muscle -> estimated DSC, of the flagged ones; the lowest first."""
 
@@ -14,13 +16,6 @@ def read_flagged(record: Mapping[str, Any]) -> Flagged:
     found = record.get("flagged")
     table = found if isinstance(found, dict) else {}
     return {str(name): float(dsc) for name, dsc in table.items() if isinstance(dsc, float)}
-
-
-def show_flagged(flagged: Mapping[str, float]) -> str:
-    """Return the flagged muscles in one line."""
-    texts = [f"{name} ({dsc:.2f})" for name, dsc in flagged.items()]
-    more = f", {len(texts) - LISTED} more" if len(texts) > LISTED else ""
-    return ", ".join(texts[:LISTED]) + more
 
 
 def order_by_need(scans: Mapping[str, Mapping[str, float]]) -> list[str]:
