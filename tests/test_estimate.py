@@ -122,10 +122,9 @@ def test_features_of_a_section_that_lost_a_part() -> None:
         "elsewhere": np.log(0.001),
         "removed": np.sqrt(1 / 20),
         "asymmetry": (380 - 200) / (380 + 200),
-        "limb": np.log(0.8 / 0.2),
     }
     assert features == pytest.approx(expected, abs=0.01)
-    assert np.isnan(measure_features(sums)[RIGHT, TA, :-1]).all()  # all but that of the limb
+    assert np.isnan(measure_features(sums)[RIGHT, TA]).all()
 
 
 def calibration(flag_below: float = 0.75) -> Calibration:

@@ -74,7 +74,7 @@ RIDGE = 0.001
 """Strength of the penalty on weights."""
 KNOTS, GAP = (0.02, 0.15, 0.35, 0.6, 0.85, 0.98), 0.1
 """Quantiles of a feature at which its knots are; at least so many standard deviations apart."""
-DIRECTIONS = {"expected": 1, "core": 1, "limb": 1}
+DIRECTIONS = {"expected": 1, "core": 1}
 DIRECTIONS |= dict.fromkeys(("confused", "elsewhere", "removed", "asymmetry"), -1)
 """Whether the DSC rises with a feature, or falls."""
 LIMITS, FREE = {1: (0.0, None), -1: (None, 0.0)}, (None, None)
