@@ -175,7 +175,7 @@ def test_import_is_light_and_help_is_quick() -> None:
     ("command", "line"),
     [
         ("", "  musclejax demo                          two sample scans, a minute"),
-        ("segment", "  NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per"),
+        ("segment", "  NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction"),
         ("import-keras", "  --region weights_thighleg.hdf5 -o weights2021"),
     ],
 )

@@ -67,7 +67,6 @@ def test_volumes_and_areas_in_any_orientation(orientation: np.ndarray) -> None:
     assert (left.voxels, left.slices, left.truncated) == (240, 3, False)
     assert left.volume_ml == pytest.approx(240 * 2 * 1.5 * 10 / 1000)
     assert left.mean_area_cm2 == pytest.approx(80 * 2 * 1.5 / 100)
-    assert left.confidence == pytest.approx(0.8)
     assert (right.voxels, right.slices, right.truncated) == (71, 2, True)
     assert right.max_area_cm2 == pytest.approx(36 * 2 * 1.5 / 100)
     assert right.mean_area_cm2 == pytest.approx(35.5 * 2 * 1.5 / 100)
@@ -80,7 +79,8 @@ def test_every_muscle_and_side_has_a_row() -> None:
     assert len(table) == 2 * 6
     absent = table[table.muscle == "TA"]
     assert (absent.volume_ml == 0).all()
-    assert absent.confidence.isna().all()
+    assert absent.estimated_dsc.isna().all()
+    assert not absent.flag.any()
     assert not absent.truncated.any()
 
 

@@ -27,6 +27,7 @@ from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
+from musclejax.reports.cohort import read_flagged
 from musclejax.reports.run_record import (
     Overwrite,
     check_replaceable,
@@ -34,7 +35,7 @@ from musclejax.reports.run_record import (
     read_record,
     recover,
 )
-from musclejax.reports.segmentation import Saved, save_warned
+from musclejax.reports.segmentation import Saved, find_flagged, save_warned
 from musclejax.scan.dicom_seg import check_dicom_seg
 from musclejax.scan.source import Source, read_source
 from musclejax.scan.study import load
@@ -140,7 +141,8 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
         if record and not is_of(record, scan.path):
             _check_changed(scan, record, again)
         elif record and is_complete(record, job.output, scan.name) and not again:
-            return Outcome(_done_line(scan, work, record), True)
+            line = _done_line(scan, work, record)
+            return Outcome(line, True, name=scan.name, flagged=read_flagged(record))
         check_replaceable(job.output, scan.name, _overwrite(job))
     except InputError as error:
         return failure(scan, error)
@@ -280,4 +282,5 @@ def _outcome(
     line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine}{tta})"
     warnings = [w for w in result.warnings if w != session.weights.warning]
     details = ", ".join(f"{stage} {s:.2f} s" for stage, s in seconds.items())
-    return Outcome(line, True, tuple(f"{name}: {w}" for w in warnings), f"  {details}")
+    named = tuple(f"{name}: {w}" for w in warnings)
+    return Outcome(line, True, named, f"  {details}", name=name, flagged=find_flagged(result))

@@ -1,6 +1,6 @@
 """Segment many scans with one load and one compilation; report each, stop for none."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -26,6 +26,7 @@ from musclejax.loops import Advance
 from musclejax.models.weights import weight_files
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
+from musclejax.reports.cohort import order_by_need
 from musclejax.reports.run_record import recover
 from musclejax.scan.study import search
 
@@ -94,6 +95,7 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     # One that seems to fail may have been killed while its files moved out: see `recover`.
     left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
+    flagged: dict[str, Mapping[str, float]] = {}
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
         if client:
@@ -103,9 +105,20 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
         with closing(outcomes):
             for number, outcome in enumerate(chain(before, outcomes), 1):
                 _report(outcome)
+                flagged[outcome.name] = outcome.flagged
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
+    _say_where_to_look(flagged)
     return failed
+
+
+def _say_where_to_look(flagged: Mapping[str, Mapping[str, float]]) -> None:
+    """List the scans of a cohort whose muscles have a low estimated DSC."""
+    lines = order_by_need(flagged) if len(flagged) > 1 else []
+    if lines:
+        console.say("look first at these muscles (estimated DSC):")
+    for line in lines:
+        console.say(printable(f"  {line}"))
 
 
 def _recover_all(scans: Iterable[Scan], folder: Path) -> None:

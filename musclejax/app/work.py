@@ -30,6 +30,8 @@ class Outcome(NamedTuple):
         warnings: To be read before relying on the labels.
         details: For -v.
         disk_full: Whether it failed because the disk is full: the next one would too.
+        name: Of the scan, if it is done.
+        flagged: Its muscles with a low estimated DSC; see `reports.cohort`.
     """
 
     line: str
@@ -37,6 +39,8 @@ class Outcome(NamedTuple):
     warnings: tuple[str, ...] = ()
     details: str = ""
     disk_full: bool = False
+    name: str = ""
+    flagged: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)

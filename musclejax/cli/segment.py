@@ -24,7 +24,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     \b
     For each scan NAME, in the output folder:
       NAME_labels.nii.gz   label map on the scan's own grid
-      NAME_muscles.csv     volume, cross-section, confidence, fat fraction: per muscle and side
+      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle
       NAME_slices.csv      the same per slice, with its level (0 hip, 1 knee, 2 ankle)
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
       NAME_qc.png          picture to check the result by

@@ -121,8 +121,9 @@ def sample_scan(anatomy: Anatomy, scan: Scan, seed: int, settings: Settings) -> 
     image, labels, fat = [], [], []
     for height in scan.heights:
         pair = [limb.nearest(height) for limb in (right, left)]
-        texture = jax.random.fold_in(person, int(1e4 * height))
-        keys = Keys(person, visit, texture, jax.random.fold_in(visit, int(1e4 * height)))
+        place = int(1e4 * height) % 2**32  # of whole limbs it may be below 0
+        texture = jax.random.fold_in(person, place)
+        keys = Keys(person, visit, texture, jax.random.fold_in(visit, place))
         tiles = choose(anatomy.tiles, np.array(pair))
         sample, contents = sample_with_contents(tiles, np.float32(height), keys, disease, settings)
         image.append(np.asarray(sample.image))

@@ -1,4 +1,4 @@
-"""Volume, cross-section, confidence and fat fraction: per muscle, side and slice."""
+"""Volume, cross-section, estimated DSC and fat fraction: per muscle, side and slice."""
 
 import nibabel as nib
 import numpy as np
@@ -7,13 +7,15 @@ from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import InputError
-from musclejax.prediction.engines import STEPS
+from musclejax.prediction.estimate import estimate
+from musclejax.prediction.evidence import add_up
 from musclejax.prediction.result import Segmentation
 from musclejax.scan.volume import Volume
 
 FatFraction = Float[np.ndarray, "i j k"]
 
 _WHICH = ["muscle", "name", "side", "label", "voxels"]
+_ESTIMATE = ["estimated_dsc", "estimated_dsc_low", "estimated_dsc_high", "flag"]
 _FAT = [
     "fat_fraction",
     "fat_fraction_eroded",
@@ -28,13 +30,13 @@ MUSCLE_COLUMNS = [
     "mean_area_cm2",
     "max_area_cm2",
     "slices",
-    "confidence",
+    *_ESTIMATE,
     "truncated",
     *_FAT,
     "warnings",
 ]
 _LEVEL = ["level", "level_sd", "in_range"]
-SLICE_COLUMNS = ["slice", "z_mm", *_LEVEL, *_WHICH, "area_cm2", "confidence", *_FAT, "warnings"]
+SLICE_COLUMNS = ["slice", "z_mm", *_LEVEL, *_WHICH, "area_cm2", *_ESTIMATE, *_FAT, "warnings"]
 
 
 def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
@@ -46,8 +48,10 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
 
     Returns:
         Columns muscle, name, side, label, voxels, volume_ml, mean_area_cm2 (over the slices that
-        show the muscle), max_area_cm2, slices, confidence (mean, 0 to 1), truncated (whether the
-        field of view cuts the muscle off, so that its volume is a part only),
+        show the muscle), max_area_cm2, slices, estimated_dsc, estimated_dsc_low and
+        estimated_dsc_high (see `estimate`; NaN if there is none), flag (whether the estimate is
+        low), truncated (whether the field of view cuts the muscle off, so that its volume is a part
+        only),
         fat_fraction and fat_fraction_eroded (means, 0 to 1; eroded: without the outermost pixel
         in plane, which is shared with the neighbors), fat_fraction_sd (over voxels, divided by
         their number), fat_fraction_median, fat_fraction_voxels (those that the map knows) and
@@ -70,6 +74,7 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
     table = table.reindex(pd.MultiIndex.from_tuples(every, names=["side", "label"]), fill_value=0)
     table["volume_ml"] = table["voxels"] * volume.voxel_mm3 / 1000
     table["truncated"] = _truncated(result).reindex(table.index, fill_value=False)
+    table = _add_estimates(table, result, by_slice=False)
     if fat_fraction is not None:
         table = table.join(_fat_spread(result, fat_fraction, ["side", "label"]))
     return _finish(table, result)[MUSCLE_COLUMNS]
@@ -88,7 +93,7 @@ def measure_slices(result: Segmentation, fat_fraction: FatFraction | None = None
         Columns slice (index in the file, from 0), z_mm (height of the slice's middle in the
         scanner), level and level_sd (0 hip joint, 1 knee joint line, 2 ankle joint), in_range
         (whether the limb may show a muscle there; all three empty without levels), muscle, name,
-        side, label, voxels, area_cm2, confidence, fat fractions and warnings as in
+        side, label, voxels, area_cm2; estimates, fat fractions and warnings as in
         `measure_muscles`.
 
     Raises:
@@ -97,6 +102,7 @@ def measure_slices(result: Segmentation, fat_fraction: FatFraction | None = None
     table = _sums(result, fat_fraction)
     volume = result.volume
     table["area_cm2"] = table["voxels"] * _pixel_cm2(volume)
+    table = _add_estimates(table, result, by_slice=True)
     if fat_fraction is not None:
         table = table.join(_fat_spread(result, fat_fraction, ["slice", "side", "label"]))
     finished = _with_levels(_finish(table, result), result)
@@ -110,9 +116,7 @@ def _sums(result: Segmentation, fat_fraction: FatFraction | None) -> pd.DataFram
         found, own = (" x ".join(map(str, a.shape)) for a in (fat_fraction, result.labels))
         raise InputError("fat_fraction", f"shape {found}", f"the scan's shape, {own}")
     axis = result.volume.axial_axis
-    labels, sides, confidence = (
-        np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels, result.confidence)
-    )
+    labels, sides = (np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels))
     # One code per slice, side and label, so that each sum is one pass of bincount.
     shape = len(labels), len(anatomy.SIDES) + 1, result.anatomy.num_classes
     code = (np.arange(shape[0])[:, None, None] * shape[1] + sides) * shape[2] + labels
@@ -122,7 +126,7 @@ def _sums(result: Segmentation, fat_fraction: FatFraction | None) -> pd.DataFram
         return np.bincount(code[mask], weights, int(np.prod(shape)))
 
     muscle = labels > 0
-    columns = {"voxels": total(muscle), "confidence_sum": total(muscle, confidence)}
+    columns = {"voxels": total(muscle)}
     if fat_fraction is not None:
         fat = np.moveaxis(fat_fraction, axis, 0)
         known = muscle & np.isfinite(fat)
@@ -144,7 +148,6 @@ def _finish(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
     table["name"] = [muscles[n].name for n in table["label"]]
     table["side"] = [anatomy.SIDES[s - 1] for s in table["side"]]
     table["warnings"] = "; ".join(result.warnings)
-    table["confidence"] = table["confidence_sum"] / table["voxels"] / STEPS
     for name in ("fat", "fat_eroded"):
         mean = table[f"{name}_sum"] / table[f"{name}_voxels"] if f"{name}_sum" in table else np.nan
         table[name.replace("fat", "fat_fraction")] = mean
@@ -171,10 +174,23 @@ def _with_levels(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
     joined = table.merge(levels, how="outer", on=["slice", "side"])
     empty = joined["muscle"].isna()
     joined.loc[empty, ["muscle", "name", "warnings"]] = "", "", "; ".join(result.warnings)
-    joined.loc[empty, ["label", "voxels", "area_cm2"]] = 0
-    return joined.astype({"label": int, "voxels": int}).sort_values(
-        ["slice", "side", "label"], ignore_index=True
-    )
+    joined.loc[empty, ["label", "voxels", "area_cm2", "flag"]] = 0
+    kinds = {"label": int, "voxels": int, "flag": bool}
+    return joined.astype(kinds).sort_values(["slice", "side", "label"], ignore_index=True)
+
+
+def _add_estimates(table: pd.DataFrame, result: Segmentation, *, by_slice: bool) -> pd.DataFrame:
+    """Add the estimated DSC of each row; empty, and nothing flagged, where there is none."""
+    if result.evidence is None:
+        return table.assign(**{**dict.fromkeys(_ESTIMATE, np.nan), "flag": False})
+    sums = result.evidence if by_slice else add_up(result.evidence)
+    found = estimate(sums, result.anatomy)
+    names = ("slice", "side", "label") if by_slice else ("side", "label")
+    index = [table.index.get_level_values(name).to_numpy() for name in names]
+    z = (result.volume.lps.file_index(index[0]),) if by_slice else ()
+    at = (*z, index[-2] - 1, index[-1])
+    values = (found.dsc[at], found.low[at], found.high[at], found.flag[at])
+    return table.assign(**dict(zip(_ESTIMATE, values, strict=True)))
 
 
 def _fat_spread(result: Segmentation, fat_fraction: FatFraction, keys: list[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import printable
+from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.quality import Quality
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
@@ -51,6 +52,8 @@ class Segmentation:
         weights: Name of the weights.
         trained: False if the weights are random: then the labels mean nothing.
         quality: Measured for the out-of-distribution check.
+        evidence: What the estimated DSC follows from; None of random weights and of geometry
+            "2021".
         engine: What computed the network: one of `prediction.engines.ENGINES`.
         precision: "float32" or "bfloat16".
         levels: The level of each slice of each limb; None without a level network, or with
@@ -70,6 +73,7 @@ class Segmentation:
     weights: str
     trained: bool
     quality: Quality | None = None
+    evidence: Evidence | None = None
     engine: str = "jax"
     precision: str = "float32"
     levels: Levels | None = None

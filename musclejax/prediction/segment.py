@@ -17,6 +17,8 @@ from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.engines import resolve
+from musclejax.prediction.estimate import estimate, estimate_warning
+from musclejax.prediction.evidence import ColumnSums, add_up, gather, sum_columns
 from musclejax.prediction.level import find_levels, region_at
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
@@ -189,11 +191,15 @@ def label_steps(
             labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
         labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
+    evidence, low = None, ""
+    if weights.trained and world:
+        evidence = gather(restored.columns, labels, sides.voxels, volume, scan.transform)
+        low = estimate_warning(estimate(add_up(evidence), shown), shown)
     confidence = predicted.confidence
     quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     leveled = volume.lps.warnings if world else ()
     of_levels = levels.warnings if levels else ()
-    found = *leveled, *of_levels, out_of_distribution_warning(quality)
+    found = *leveled, *of_levels, out_of_distribution_warning(quality), low
     warnings = *_warnings(volume, sides, weights), *found
     return Segmentation(
         volume=volume,
@@ -206,6 +212,7 @@ def label_steps(
         weights=weights.name,
         trained=weights.trained,
         quality=quality,
+        evidence=evidence,
         engine=options.engine,
         precision=options.precision,
         levels=levels,
@@ -306,13 +313,15 @@ class _Restored(NamedTuple):
     confidence: UInt8[np.ndarray, "i j k"]
     covered: Bool[np.ndarray, "i j k"]
     probabilities: UInt8[np.ndarray, "i j k c"] | None
+    columns: list[ColumnSums]
 
 
 def _restore(
     predicted: Iterable[SlicePrediction], transform: GridTransform, keep_probabilities: bool
 ) -> _Restored:
-    labels, confidence, probabilities = [], [], []
+    labels, confidence, probabilities, columns = [], [], [], []
     for found in predicted:
+        columns.append(sum_columns(found))
         own_labels, own_confidence = labels_from_model_grid(*found, transform)
         labels.append(own_labels)
         confidence.append(own_confidence)
@@ -324,6 +333,7 @@ def _restore(
         confidence=to_scan(np.stack(confidence), transform),
         covered=to_scan(np.ones((len(labels), *labels[0].shape), bool), transform),
         probabilities=to_scan(np.stack(probabilities), transform) if keep_probabilities else None,
+        columns=columns,
     )
 
 

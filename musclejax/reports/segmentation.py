@@ -13,6 +13,8 @@ import musclejax
 from musclejax import anatomy
 from musclejax.errors import InputError
 from musclejax.files import write_text
+from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
+from musclejax.prediction.evidence import add_up
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.sections import measure_sections
@@ -159,8 +161,24 @@ def describe(result: Segmentation) -> dict[str, Any]:
         "precision": result.precision,
         "tta_slices": result.tta_slices,
         "quality": None if result.quality is None else result.quality._asdict(),
+        **_describe_estimates(result),
         "warnings": list(result.warnings),
     }
+
+
+def find_flagged(result: Segmentation) -> dict[str, float]:
+    """Return the flagged muscles and their estimates; see `prediction.estimate`."""
+    if result.evidence is None:
+        return {}
+    return name_flagged(estimate(add_up(result.evidence), result.anatomy), result.anatomy)
+
+
+def _describe_estimates(result: Segmentation) -> dict[str, Any]:
+    """Return the flagged muscles, and where their estimates come from; nothing without these."""
+    if result.evidence is None:
+        return {}
+    flagged = {name: round(dsc, 4) for name, dsc in find_flagged(result).items()}
+    return {"flagged": flagged, "calibration": dict(load_calibration().origin)}
 
 
 def save_label_names(folder: Path) -> list[Path]:
