@@ -161,10 +161,10 @@ def sample_stack(stack: Stack, people: Anatomy, seed: int) -> tuple[Volume, np.n
     heights = tuple(np.linspace(first, first + extent, stack.slices).tolist())
     scan = Scan(stack.name, stack.person, 1, stack.severity, "", heights)
     number = int(stack.name.rpartition("_")[2])
-    image, labels, step = sample_scan(people, scan, seed + number, PROTOCOLS["any"])
-    affine = np.diag([-SLICE_SPACING_MM, -SLICE_SPACING_MM, max(step, 1.0), 1.0])
-    data = np.round(1000 * image).astype(np.float32).transpose(2, 1, 0)
-    return Volume(data, affine, stack.name), labels.transpose(2, 1, 0)
+    made = sample_scan(people, scan, seed + number, PROTOCOLS["any"])
+    affine = np.diag([-SLICE_SPACING_MM, -SLICE_SPACING_MM, max(made.step_mm, 1.0), 1.0])
+    data = np.round(1000 * made.image).astype(np.float32).transpose(2, 1, 0)
+    return Volume(data, affine, stack.name), made.labels.transpose(2, 1, 0)
 
 
 def _span(people: Anatomy, outside: bool) -> tuple[float, float]:
