@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from musclejax.anatomy import REGIONS, Region
-from musclejax.phantom.templates import GROUPS, read_tissues
-from musclejax.prediction.postprocess import SMALLEST_SECTION, postprocess
+from musclejax.anatomy import REGIONS
+from musclejax.prediction.postprocess import postprocess
 
 THIGH = REGIONS["thigh"]
 
@@ -23,7 +22,7 @@ def bodies() -> tuple[np.ndarray, np.ndarray]:
 
 def test_sound_labels_stay() -> None:
     labels, sides = bodies()
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), labels)
+    np.testing.assert_array_equal(postprocess(labels, sides, 2), labels)
 
 
 def test_small_components_and_holes_go_but_a_hole_that_is_open_stays() -> None:
@@ -32,23 +31,23 @@ def test_small_components_and_holes_go_but_a_hole_that_is_open_stays() -> None:
     labels[4:6, 8:11, 1] = 0  # a hole
     labels[15:17, 25:27, 2] = 1  # a small component in the right limb
     labels[13, 8, 0] = 1  # a small component in its neighbor
-    found = postprocess(labels, sides, 2, THIGH)
+    found = postprocess(labels, sides, 2)
     np.testing.assert_array_equal(found[4:7, 8:11], sound[4:7, 8:11])
     assert not found[15:17, 25:27].any()
     assert found[13, 8, 0] == 2
     open_to_the_side = sound.copy()
     open_to_the_side[2:5, 8:11, 1] = 0
-    np.testing.assert_array_equal(postprocess(open_to_the_side, sides, 2, THIGH), open_to_the_side)
+    np.testing.assert_array_equal(postprocess(open_to_the_side, sides, 2), open_to_the_side)
     bone = sound.copy()
     bone[4:8, 7:12, 1] = 0  # a quarter of the section
-    np.testing.assert_array_equal(postprocess(bone, sides, 2, THIGH), bone)
+    np.testing.assert_array_equal(postprocess(bone, sides, 2), bone)
 
 
 def test_a_muscle_of_one_limb_is_no_small_component_of_the_other() -> None:
     labels, sides = bodies()
     labels[22:36] = 0
     labels[24:26, 5:8] = 1  # small, but all that there is on that side
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), labels)
+    np.testing.assert_array_equal(postprocess(labels, sides, 2), labels)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -56,15 +55,15 @@ def test_slices_may_follow_one_another_along_any_axis(axis: int) -> None:
     labels, sides = bodies()
     labels[4:7, 8:11, 1] = 0
     moved = [np.ascontiguousarray(np.moveaxis(a, 2, axis)) for a in (labels, sides)]
-    found = np.moveaxis(postprocess(*moved, axis, THIGH), axis, 2)
-    np.testing.assert_array_equal(found, postprocess(labels, sides, 2, THIGH))
+    found = np.moveaxis(postprocess(*moved, axis), axis, 2)
+    np.testing.assert_array_equal(found, postprocess(labels, sides, 2))
 
 
 def test_a_component_that_is_small_in_its_slice_only_goes_too() -> None:
     labels, sides = bodies()
     labels[15:17, 20:22, 1] = 1  # apart in its slice
     labels[9:17, 14:22, 2] = 1  # joined to the muscle one slice higher
-    found = postprocess(labels, sides, 2, THIGH)
+    found = postprocess(labels, sides, 2)
     assert not found[15:17, 20:22, 1].any()
     assert (found[9:17, 15:22, 2] == 1).all()
 
@@ -74,53 +73,20 @@ def test_a_section_that_lies_apart_goes_only_beside_a_larger_one() -> None:
     labels, sides = bodies()
     labels[2:10, 5:15, 3] = 0
     labels[2:7, 20:24, 3] = 1  # all there is of it in the last slice
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), labels)
+    np.testing.assert_array_equal(postprocess(labels, sides, 2), labels)
     beside = labels.copy()
     beside[2:7, 20:24, 2] = 1  # a quarter of the section, joined to the one above
-    assert not postprocess(beside, sides, 2, THIGH)[2:7, 20:24, 2].any()
+    assert not postprocess(beside, sides, 2)[2:7, 20:24, 2].any()
 
 
 def test_a_small_component_inside_another_muscle_becomes_that_muscle() -> None:
     labels, sides = bodies()
     sound = labels.copy()
     labels[4:6, 8:10, 1] = 2
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), sound)
-
-
-def test_a_section_of_a_few_pixels_goes() -> None:
-    labels, sides = bodies()
-    labels[22:24, 20, 1] = 3  # two pixels of 140
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), labels)
-    labels = np.kron(labels, np.ones((8, 8, 1), np.uint8))
-    sides = np.kron(sides, np.ones((8, 8, 1), np.uint8))
-    sound = np.where(labels == 3, 0, labels)
-    labels = sound.copy()
-    labels[200:204, 160:164, 1] = 3  # sixteen of nine thousand
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), sound)
-
-
-@pytest.mark.parametrize("region", REGIONS.values(), ids=list(REGIONS))
-def test_no_template_has_a_smaller_section(region: Region) -> None:
-    maps = np.concatenate([read_tissues(region.name, group, whole=False)[0] for group in GROUPS])
-    numbers = [muscle.number for muscle in region.muscles]
-    areas = np.array([[(tissue == number).sum() for number in numbers] for tissue in maps])
-    shares = 100 * areas / areas.sum(1, keepdims=True)
-    smallest = np.where(shares > 0, shares, 100).min(0).round(2).tolist()
-    assert smallest == [SMALLEST_SECTION[muscle.abbreviation] for muscle in region.muscles]
-
-
-def test_the_minimum_section_depends_on_the_muscle() -> None:
-    """Popliteal vessels called adductor magnus; rectus femoris ends in a tendon as small."""
-    labels, sides = (np.kron(a, np.ones((4, 4, 1), np.uint8)) for a in bodies())
-    labels[90:92, 80:88, 1] = 7  # 0.7 % of a limb
-    sound = labels.copy()
-    sound[90:92, 80:88, 1] = 0
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), sound)
-    labels[labels == 7] = 4
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH), labels)
+    np.testing.assert_array_equal(postprocess(labels, sides, 2), sound)
 
 
 def test_no_step_no_change() -> None:
     labels, sides = bodies()
     labels[4:7, 8:11, 1] = 0
-    np.testing.assert_array_equal(postprocess(labels, sides, 2, THIGH, ()), labels)
+    np.testing.assert_array_equal(postprocess(labels, sides, 2, ()), labels)

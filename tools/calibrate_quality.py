@@ -220,7 +220,7 @@ def segment_rows(
     """Segment a scan of a known region; yield a row per slice, side and muscle."""
     region = str(about["region"])
     grid = ModelGrid(volume, *to_model_grid(volume))
-    options = SegmentOptions(tta=False, batch_size=1)  # one shape to compile
+    options = SegmentOptions(engine="auto", batch_size=1)  # one shape to compile
     result = result_of(label_steps(grid, weights, region, None, options))
     assert result.evidence is not None
     maps = (volume.lps.from_file(a) for a in (labels, result.labels, result.sides.voxels))

@@ -120,7 +120,7 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
 
 
 def read_tissues(
-    region: str, group: str = "train", people: int = 0, *, whole: bool = True
+    region: str, group: str = "train", people: int = 0
 ) -> tuple[UInt8[np.ndarray, "n h w"], list[Row], list[Row]]:
     """Read the tissue maps of the templates that the package ships.
 
@@ -128,7 +128,6 @@ def read_tissues(
         region: As for `load_anatomy`.
         group: The same.
         people: The same.
-        whole: Whether those of whole limbs are among them.
 
     Returns:
         The maps, the row of the table of each, and the rows of all groups and people.
@@ -140,7 +139,7 @@ def read_tissues(
         accepted = f"{' or '.join(SOURCES)}; {' or '.join(GROUPS)}"
         raise InputError("anatomy", f"{region}, {group}", accepted)
     tissues, rows, every = [], [], []
-    for name in SOURCES[region] if whole else SOURCES[region][:1]:
+    for name in SOURCES[region]:
         folder, table = files("musclejax") / "data" / "anatomy", read_table(name)
         every += table
         listed = [row for row in table if row["group"] == group]

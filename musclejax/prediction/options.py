@@ -26,8 +26,7 @@ class SegmentOptions:
         batch_size: Slices at once; more take more memory.
         tta: Test-time augmentation: where the network is uncertain of a slice, predict its mirror
             image too (not with geometry 2021).
-        postprocess: Remove small connected components and sections below the minimum, and fill
-            holes (not with geometry 2021).
+        postprocess: Remove small connected components and fill holes (not with geometry 2021).
         keep_outside: Keep labels at levels of the limb where the muscle never is, such as those in
             a foot or a pelvis.
         probabilities: Keep the probability of every class too.

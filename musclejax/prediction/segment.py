@@ -190,7 +190,7 @@ def label_steps(
         if not options.keep_outside:
             labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
-        labels = postprocess(labels, sides.voxels, volume.axial_axis, shown)
+        labels = postprocess(labels, sides.voxels, volume.axial_axis)
     evidence, low = None, ""
     if weights.trained and world:
         evidence = gather(restored.columns, labels, sides.voxels, volume, scan.transform)
