@@ -109,6 +109,16 @@ def test_sums_are_those_of_labels_of_known_size() -> None:
     np.testing.assert_allclose(some.pixels, sums.pixels * 2 / 3)
 
 
+def test_sections_that_are_gone_do_not_count() -> None:
+    raw = labels_of(2)
+    final = raw.copy()
+    final[:, :, 1] = 0
+    sums = add_up(result_of_labels(raw, final=final).evidence)
+    np.testing.assert_array_equal(sums.pixels[:, SOL], [200, 400])
+    assert not sums.total[:, TA].any()
+    assert not measure_features(sums)[..., FEATURES.index("removed")][:, SOL].round(2).any()
+
+
 def test_features_of_a_section_that_lost_a_part() -> None:
     raw = labels_of(1)
     final = raw.copy()

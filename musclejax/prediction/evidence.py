@@ -23,7 +23,8 @@ Sums = Float[np.ndarray, "*z sides k"]
 class Evidence(NamedTuple):
     """Sums over the pixels of a class, of one side and slice; slices from the feet up.
 
-    Those of the network's own labels, before post-processing, on the model grid:
+    Those of the network's own labels, before post-processing, on the model grid; 0 of sections that
+    are gone after it, for which nothing is to be estimated:
 
     Attributes:
         pixels: Number of pixels with the label.
@@ -108,7 +109,9 @@ def gather(
         for by_slice in zip(*columns, strict=True)
     ]
     classes = columns[0].pixels.shape[1]
-    return Evidence(*split, *_sections(own_labels, own_sides, classes, volume.pixel_mm2))
+    sections = _sections(own_labels, own_sides, classes, volume.pixel_mm2)
+    left = sections[0] > 0
+    return Evidence(*(sums * left for sums in split), *sections)
 
 
 def _by_side(
