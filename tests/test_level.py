@@ -7,7 +7,7 @@ from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SLICE_PX
 from musclejax.models.initialization import initialize
 from musclejax.phantom.templates import load_anatomy
 from musclejax.prediction import level as level_module
-from musclejax.prediction.level import MARGIN, REVERSED, find_levels, fit_levels, lone_limb
+from musclejax.prediction.level import MARGIN, REVERSED, Labeled, find_levels, fit_levels, lone_limb
 from musclejax.prediction.sections import find_places
 
 THIGH_MM, LEG_MM = 430.0, 370.0
@@ -53,6 +53,23 @@ def test_the_line_finds_the_levels(stack: str) -> None:
     assert sd.max() < (0.5 if len(heights) < 5 else 0.1)
 
 
+def test_labels_outweigh_opinions_that_are_unsure() -> None:
+    """Three slices of a diseased calf that the network takes for a thigh with 0.3."""
+    heights = np.array([0.0, 10, 20])
+    opinions = np.full((3, len(LEVELS)), 0.7 / 25)
+    opinions[:, LEVELS.index(0.5)] = 0.3
+    areas = np.tile(np.array([0.0, 30, 12, 8, 5, 4, 5]), (3, 1))
+    region = REGIONS["leg"]
+    alone = fit_levels(opinions, heights, heights)
+    fit = fit_levels(opinions, heights, heights, Labeled(region, areas, 1.0))
+    assert ((alone.chances @ alone.levels) < 0.9).all()
+    assert ((fit.chances @ fit.levels) > 1.1).all()
+    heights = -360.0 - 10.0 * np.arange(8)  # ankle and foot, with false labels
+    levels, areas = true_levels(heights), np.tile(areas[:1], (8, 1))
+    fit = fit_levels(opinions_of(levels, 0.05), heights, heights, Labeled(region, areas, 0.6))
+    np.testing.assert_allclose(fit.chances @ fit.levels, levels, atol=0.06)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_scan_that_runs_the_other_way_is_noticed(
     turned: bool, monkeypatch: pytest.MonkeyPatch
@@ -65,7 +82,8 @@ def test_a_scan_that_runs_the_other_way_is_noticed(
     sides = np.ones((len(heights), SLICE_PX), int)
     images = body.astype(np.float32)
     network = initialize("level", "compact4")
-    found = find_levels(network, images, sides, body, heights, 1.0, REGIONS["leg"])
+    areas = np.zeros((len(heights), 2, 7))
+    found = find_levels(network, images, sides, body, heights, areas, REGIONS["leg"], 0.6)
     assert (REVERSED in found.warnings) == turned
     assert np.isnan(found.level[:, 1]).all()  # no right limb
     if not turned:

@@ -242,7 +242,7 @@ def test_the_summary_is_one_short_line(networks: dict[str, Network]) -> None:
     weights = Weights("mine", networks, records)
     line = "weights mine 3: trained on synthetic slices of 2 subjects; validation DSC 0.945 thigh, "
     assert weights.summary == line + "0.900 leg"
-    assert repr(weights) == f"<{weights.summary} (region, thigh, leg)>"
+    assert repr(weights) == f"<{weights.summary} (region, level, thigh, leg)>"
     assert repr(weights.networks["thigh"]).startswith("<Network thigh: variant compact4, ")
     assert weights.warning == "leg: <careful>"
     page = weights._repr_html_()

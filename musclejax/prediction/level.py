@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage as ndi
 
-from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, Region
+from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, SLICE_SPACING_MM, Region
 from musclejax.models.network import Network
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Levels
@@ -29,6 +29,10 @@ _BEYOND_MM = 700.0
 """How far from the scan the knee joint may lie."""
 _WRONG = 0.1
 """Share of slices whose opinion says nothing. Source: ours."""
+_TRUSTED = 0.9
+"""Share of slices whose labels are where their muscles are. Source: ours."""
+_LEAST_DOUBT = 0.02
+"""Of the region, even if it is given. Source: ours."""
 _APART_MM = 25.0
 """How far the knee joints of both limbs usually are apart along the scan. Source: ours."""
 _INDEPENDENT_MM = 20.0
@@ -67,6 +71,14 @@ class Fit(NamedTuple):
     evidence: float
 
 
+class Labeled(NamedTuple):
+    """What the labels tell of the levels: the region, areas by slice and class, how sure it is."""
+
+    region: Region
+    areas: Float[np.ndarray, "z k"]
+    probability: float
+
+
 class _Limb(NamedTuple):
     """A limb: in which slices it is in view, the network's opinions of them, and their fit."""
 
@@ -81,8 +93,9 @@ def find_levels(
     sides: Int[np.ndarray, "z c"],
     body: Bool[np.ndarray, "z r c"],
     heights_mm: Float[np.ndarray, " z"],
-    pixel_mm: float,
+    areas: Float[np.ndarray, "z sides k"],
     region: Region,
+    probability: float,
 ) -> Levels:
     """Find the level of every slice of both limbs.
 
@@ -92,8 +105,9 @@ def find_levels(
         sides: The side of each column, 1 + index into `anatomy.SIDES`, 0 for none.
         body: Which pixels show the body.
         heights_mm: Of the slices, rising to the head.
-        pixel_mm: Pixel spacing of the model grid.
+        areas: Labeled area of each class in each slice of each side.
         region: The region whose muscles are labeled.
+        probability: That the scan shows it.
     """
     shape = len(slices), len(SIDES)
     level, sd = (np.full(shape, np.nan) for _ in range(2))
@@ -104,15 +118,17 @@ def find_levels(
     limbs: dict[int, _Limb] = {}
     for side in range(len(SIDES)):
         own = body & (sides == side + 1)[:, None, :]
-        seen = own.sum((1, 2)) * (pixel_mm**2 / 100) >= _MIN_LIMB_CM2
+        seen = own.sum((1, 2)) * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2
         if not seen.any():
             continue
         shown = lone_limb(slices, own)[seen]
         if SIDES[side] == "left":
             shown = shown[:, :, ::-1]  # as right limbs look
         opinions = predict_classes(network, to_thumbnails(shown))
-        fit = fit_levels(opinions, heights_mm[seen], heights_mm)
-        turned += fit_levels(opinions, -heights_mm[seen], -heights_mm).evidence - fit.evidence
+        labeled = Labeled(region, areas[seen, side], probability)
+        fit = fit_levels(opinions, heights_mm[seen], heights_mm, labeled)
+        other_way = fit_levels(opinions, -heights_mm[seen], -heights_mm, labeled)
+        turned += other_way.evidence - fit.evidence
         limbs[side] = _Limb(seen, opinions, fit)
     for side, (seen, opinions, alone) in limbs.items():
         others = [limb.fit for other, limb in limbs.items() if other != side]
@@ -126,8 +142,7 @@ def find_levels(
             continue
         for muscle in region.muscles:
             possible[seen, side, muscle.number] = _chance(fit, muscle.levels) >= IMPOSSIBLE
-        every = [end for muscle in region.muscles for end in muscle.levels]
-        in_range[seen, side] = _chance(fit, (min(every), max(every))) >= IMPOSSIBLE
+        in_range[seen, side] = _chance(fit, range_of(region)) >= IMPOSSIBLE
     if turned > _REVERSED:
         warnings.append(REVERSED)
     outside = np.isfinite(level).any(1) & ~in_range.any(1)
@@ -172,6 +187,7 @@ def fit_levels(
     opinions: Float[np.ndarray, "z k"],
     heights_mm: Float[np.ndarray, " z"],
     scan_mm: Float[np.ndarray, " n"],
+    labeled: Labeled | None = None,
 ) -> Fit:
     """Return likely lines of levels over heights, by a network's opinions.
 
@@ -179,6 +195,7 @@ def fit_levels(
         opinions: Probability of each of `anatomy.LEVELS` for each slice of a limb.
         heights_mm: Of these slices, rising to the head.
         scan_mm: Of all slices of the scan.
+        labeled: The labels of the slices, which are most often where their muscles are.
 
     Source: ours.
     """
@@ -195,9 +212,34 @@ def fit_levels(
     weight = min(1.0, spacing / _INDEPENDENT_MM) if len(heights_mm) > 1 else 1.0
     mean, spread = _TYPICAL_MM
     prior = np.tile(-(((THIGH_MM - mean) / spread) ** 2) / 2, len(knees))
+    if labeled is not None:
+        misplaced = _misplaced(labeled, np.array(LEVELS))
+        off = (1 - share) * misplaced[z, before] + share * misplaced[z, before + 1]
+        likelihood += np.log(1 - _TRUSTED * off)
+        low, high = range_of(labeled.region)
+        within = ((levels >= low) & (levels <= high)).mean(1)
+        doubt = np.clip(1 - labeled.probability, _LEAST_DOUBT, 1)
+        prior += np.log(doubt + (1 - doubt) * within)
     total = weight * likelihood.sum(1) + prior
     chances = np.exp(total - total.max())
     return Fit(levels, chances / chances.sum(), float(total.max()))
+
+
+def range_of(region: Region) -> tuple[float, float]:
+    """Return the highest and the lowest level of a region's muscles."""
+    ends = [end for muscle in region.muscles for end in muscle.levels]
+    return min(ends), max(ends)
+
+
+def _misplaced(labeled: Labeled, levels: Float[np.ndarray, " l"]) -> Float[np.ndarray, "z l"]:
+    """Return the share of the labeled area that cannot be at each level; 0 without labels."""
+    wrong = np.zeros((labeled.areas.shape[1], len(levels)))
+    for muscle in labeled.region.muscles:
+        low, high = muscle.levels
+        wrong[muscle.number] = (levels < low - MARGIN) | (levels > high + MARGIN)
+    areas = labeled.areas.copy()
+    areas[:, 0] = 0
+    return np.asarray(areas @ wrong / np.maximum(areas.sum(1, keepdims=True), 1e-9))
 
 
 def _beside(fit: Fit, other: Fit) -> Fit:

@@ -186,7 +186,8 @@ def label_steps(
     levels = None
     if world and weights.trained and anatomy.LEVEL in weights.networks:
         yield Stage("level")
-        levels = _find_levels(scan, sides, weights.networks[anatomy.LEVEL], shown)
+        expected = 1.0 if region_probability is None else region_probability
+        levels = _find_levels(scan, restored.labels, sides, weights, shown, expected)
         if not options.keep_outside:
             labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
@@ -266,9 +267,16 @@ def _choose_region(
     return best, probabilities[best]
 
 
-def _find_levels(scan: ModelGrid, sides: Sides, network: Network, region: anatomy.Region) -> Levels:
+def _find_levels(
+    scan: ModelGrid,
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: Sides,
+    weights: Weights,
+    region: anatomy.Region,
+    probability: float,
+) -> Levels:
     """Find the levels of both limbs, slices in the order of the file."""
-    view = scan.volume.lps
+    view, network = scan.volume.lps, weights.networks[anatomy.LEVEL]
     columns = view.from_file(sides.voxels)[:, 0, :].T  # a side is the same in a column of a slice
     shares = [columns == side + 1 for side in range(len(anatomy.SIDES))] @ (
         scan.transform.columns.forward.T
@@ -280,8 +288,9 @@ def _find_levels(scan: ModelGrid, sides: Sides, network: Network, region: anatom
         on_grid,
         scan.body,
         np.arange(len(scan.slices)) * view.spacing_mm[2],
-        anatomy.SLICE_SPACING_MM,
+        count_by_side(view.from_file(labels), view.from_file(sides.voxels), region.num_classes),
         region,
+        probability,
     )
     order = view.file_index(np.arange(len(scan.slices)))
     return replace(
@@ -291,6 +300,16 @@ def _find_levels(scan: ModelGrid, sides: Sides, network: Network, region: anatom
         in_range=found.in_range[order],
         possible=found.possible[order],
     )
+
+
+def count_by_side(
+    labels: UInt8[np.ndarray, "x y z"], sides: UInt8[np.ndarray, "x y z"], classes: int
+) -> Float[np.ndarray, "z sides {classes}"]:
+    """Return the voxels of each class in each slice of each side."""
+    shape = labels.shape[2], len(anatomy.SIDES) + 1, classes
+    code = (np.arange(shape[0]) * shape[1] + sides) * shape[2] + labels
+    counts = np.bincount(code.ravel(), minlength=int(np.prod(shape)))
+    return counts.reshape(shape)[:, 1:].astype(np.float64)
 
 
 def _remove_impossible(
