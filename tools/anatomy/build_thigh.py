@@ -4,7 +4,8 @@
 
 Writes `musclejax/data/anatomy/thigh.nii.gz` and `thigh.csv`, and the contact sheet
 `docs/anatomy/thigh_templates.webp`. The label maps are Apache-2.0, the limbs that teach what lies
-between them are CC BY 4.0, see PROVENANCE.md.
+between them are CC BY 4.0, see PROVENANCE.md. `thigh_drawn.nii.gz` beside this script has the upper
+thighs of a scan, drawn by `annotate_thigh.py`.
 
 Source: ours.
 """
@@ -232,14 +233,30 @@ def read_subject(path: Path, teachers: list[Teacher], taught: list[list[Section]
     return tiles
 
 
+def read_drawn(path: Path, taught: list[list[Section]]) -> list[Tile]:
+    """Return the drawn tiles of one scan, whose heights lie on one line of levels."""
+    stack = np.asanyarray(nib.load(path).dataobj).astype(np.uint8).transpose(2, 1, 0)
+    with path.with_name("thigh_drawn.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    heights = np.array([float(row["level_mm"]) for row in rows])
+    levels = find_levels([np.where(tile < AB, tile, 0) for tile in stack], heights, taught)
+    return [
+        Tile(tile, row["subject"], row["limb"], index, height, float(level), row["source"])
+        for index, (tile, row, height, level) in enumerate(
+            zip(stack, rows, heights, levels, strict=True)
+        )
+    ]
+
+
 def read_all(data: Path) -> list[Tile]:
-    """Return the tiles of all subjects, one label map each, by name."""
+    """Return the tiles of all subjects, one label map each, by name, and the drawn ones."""
     paths = (data / "huashan_thigh" / "labels_only").glob("*.nii.gz")
     kept = [p for p in paths if not any(name in p.name for name in SECOND_MAPS)]
     teachers = read_teachers(data / "visible_human_limbs")
     taught = teach_levels(teachers)
     ordered = sorted(kept, key=subject_of)
-    return [t for path in ordered for t in read_subject(path, teachers, taught)]
+    tiles = [t for path in ordered for t in read_subject(path, teachers, taught)]
+    return tiles + read_drawn(Path(__file__).with_name("thigh_drawn.nii.gz"), taught)
 
 
 def write(tiles: list[Tile], folder: Path) -> None:
@@ -276,7 +293,7 @@ def draw(tiles: list[Tile], path: Path, columns: int = 10, names: bool = True) -
     figure.legend(handles=handles, loc="lower center", ncol=len(handles), fontsize=7)
     figure.subplots_adjust(0, 0.5 / (rows * 1.4 + 0.5), 1, 0.97, 0.02, 0.12)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140)
+    figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
