@@ -1,10 +1,11 @@
 """The network that finds the level of a limb's slice, for two cores, trained on synthetic slices.
 
-    musclejax train --config phantom_level --workdir level
+    musclejax train --config phantom_level --workdir level --init phantom
 
 Data: none; the package brings the anatomy.
-Time: TIME on one core of two (docs/weights.md).
-Result: RESULT (docs/weights.md).
+Time: 18 minutes on a part of one core of two (docs/weights.md).
+Result: 57 % of single synthetic slices of held-out anatomy in the right one of 26 levels, a median
+    error of 0.04 (docs/weights.md).
 
 As `phantom_region.py`, but for the settings below.
 """
