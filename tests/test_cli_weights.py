@@ -14,8 +14,10 @@ from tests.test_cli import call
 
 def test_describe() -> None:
     rows = json.loads(call("describe", "--json").stdout)
-    assert [r["trainable_parameters"] for r in rows] == [7_056_130, 45_445_005, 45_444_807]
-    assert rows[1]["receptive_fields"][-1] == [188, 284, 380]
+    assert [r["trainable_parameters"] for r in rows] == [
+        *(7_056_130, 7_842_586, 45_445_005, 45_444_807)
+    ]
+    assert rows[2]["receptive_fields"][-1] == [188, 284, 380]
     shown = call("describe", "--variant", "compact8").stdout
     assert "2,845,485" in shown
     assert "188x188, 284x284, 380x380" in shown
@@ -27,7 +29,7 @@ def test_list_says_one_line_of_each() -> None:
     records = json.loads(call("weights", "list", "--json").stdout)
     lines = call("weights", "list").stdout.splitlines()
     assert lines == [record["summary"] for record in records.values()]
-    assert lines[0].startswith("weights phantom 1: trained on synthetic slices of ")
+    assert lines[0].startswith("weights phantom 2: trained on synthetic slices of ")
     assert "DSC" in lines[0]
 
 

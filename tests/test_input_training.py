@@ -61,7 +61,7 @@ class Slices:
 
     def sample(self, *arguments: Any) -> None: ...
 
-    sample_many = region = plain = sample
+    sample_many = class_of = plain = sample
 
 
 def settings(*changes: str) -> ConfigDict:

@@ -96,7 +96,7 @@ def test_a_flipped_bit_anywhere_is_one_line(file: Path) -> None:
         ({"format": "pt"}, "format: found 'pt'; accepted: musclejax 1. Is it another file"),
         ({"format": "musclejax 2"}, "found musclejax 2; accepted: musclejax 1. Run: pip install"),
         ({"format": ""}, "format: found ''"),
-        ({"task": "arm"}, "task: found 'arm'; accepted: region, thigh, leg"),
+        ({"task": "arm"}, "task: found 'arm'; accepted: region, level, thigh, leg"),
         ({"task": "thigh"}, "found a thigh network with settings of leg; accepted: a leg network"),
         ({"spec": "[]"}, "list in place of a table"),
         ({"spec": "{"}, "JSONDecodeError"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from musclejax.anatomy import TASKS
 from musclejax.cli.main import main
 from musclejax.config import load_recipe
 from musclejax.data.batches import make_batch
@@ -37,8 +38,7 @@ SEGMENTED = {"thigh": 12, "leg": 6}
 @pytest.fixture(autouse=True)
 def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the classifier see slices of the size that all tests here share: one compilation."""
-    for module in ("musclejax.phantom.sampler", "musclejax.data.batches"):
-        monkeypatch.setattr(f"{module}.SLICE_PX", SIDE)
+    monkeypatch.setitem(TASKS, "region", replace(TASKS["region"], slice_px=SIDE))
 
 
 @pytest.fixture(scope="module", params=["thigh", "leg"])

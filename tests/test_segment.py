@@ -194,6 +194,11 @@ def test_muscles_are_not_labeled_where_they_never_are(
     np.testing.assert_array_equal(result.levels.level[order, 0], [1.9, 0.7, 0.5])
     table = measure_slices(result)
     assert set(table.loc[~table["in_range"], "muscle"]) == {""}
+    everywhere = measure_slices(
+        replace(kept, levels=replace(found, in_range=found.in_range | True))
+    )
+    assert set(everywhere.columns) == set(table.columns)
+    assert everywhere["flag"].dtype == table["flag"].dtype == bool
     tall = Volume(np.repeat(short.data, 4, axis=2), short.affine, "tall")
     assert segment(tall, trained, replace(options, geometry="2021")).levels is None
 

@@ -174,8 +174,9 @@ def _with_levels(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
     joined = table.merge(levels, how="outer", on=["slice", "side"])
     empty = joined["muscle"].isna()
     joined.loc[empty, ["muscle", "name", "warnings"]] = "", "", "; ".join(result.warnings)
-    joined.loc[empty, ["label", "voxels", "area_cm2", "flag"]] = 0
-    kinds = {"label": int, "voxels": int, "flag": bool}
+    joined.loc[empty, ["label", "voxels", "area_cm2"]] = 0
+    joined["flag"] = joined["flag"].eq(True)
+    kinds = {"label": int, "voxels": int}
     return joined.astype(kinds).sort_values(["slice", "side", "label"], ignore_index=True)
 
 

@@ -14,7 +14,7 @@ from musclejax.errors import InputError
 from musclejax.evaluation.compare import compare
 from musclejax.evaluation.run import from_folders
 from musclejax.loops import result_of
-from musclejax.prediction.fat_fraction import read_map, to_fractions
+from musclejax.prediction.fat_fraction import place_of, read_map, to_fractions
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.run_record import foreign_files, is_complete, read_record
 from musclejax.scan.sides import Sides
@@ -92,7 +92,7 @@ def fat_fraction(folder: Path) -> Answer:
         weights="none",
         trained=True,
     )
-    fat = to_fractions(read_map(folder / "fat.nii.gz", result.volume), result)
+    fat = to_fractions(read_map(folder / "fat.nii.gz", result.volume), place_of(result))
     muscle = float(np.nanmedian(fat.values[labels > 0]))
     values = {"values": fat.values, "coverage": fat.coverage, "muscle": muscle, "unit": fat.unit}
     return {**values, "warnings": fat.warnings}
