@@ -1,11 +1,11 @@
 """The bundled thigh and leg networks, for two cores, on synthetic slices that are made when needed.
 
     musclejax train --config phantom_bundled --workdir thigh --init phantom
-    musclejax train --config phantom_bundled --workdir leg --set task=leg \\
-        --set data.crop_px=192,336 --init phantom
+    musclejax train --config phantom_bundled --workdir leg --init phantom LEG
     musclejax train --config phantom_level --workdir level --init phantom
     musclejax weights export thigh leg level -o weights
 
+LEG: --set task=leg --set data.crop_px=192,336
 Data: none; the package brings the anatomy.
 Time: 1.7 hours, beside other work, on one core each of two with avx512_bf16 and
     --set models.precision=bfloat16; 1.6 times as long without (docs/weights.md).
