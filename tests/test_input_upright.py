@@ -74,7 +74,8 @@ def test_what_no_network_knows_is_never_turned(name: str) -> None:
         (0.71, 0.80, 4, "undecided"),  # wholeleg 4, the knee
         (0.72, 0.77, 5, "undecided"),  # the same
         (0.94, 0.87, 1, "undecided"),  # test_up, near the knee: not clearly better
-        (0.95, 0.75, 1, "upright"),
+        (0.95, 0.75, 1, "undecided"),  # a short scan is never taken for upright
+        (0.95, 0.75, 7, "upright"),
         # Upside down:
         (0.87, 0.93, 1, "undecided"),  # test_up, near the knee, taken for a leg
         (0.87, 0.96, 2, "undecided"),  # test_up, middle

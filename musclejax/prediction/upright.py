@@ -35,8 +35,8 @@ MIN_COHERENCE = {"short": 0.85, "long": 0.75}
 """A scan lies upside down if its mirror image is more coherent than the scan by the first, and at
 least as coherent as the second. Source of all three: ours, chosen on twelve real scans of limbs and
 on all stacks of one to ten of their slices, upright and upside down (tests/test_input_upright.py):
-no upright one is taken for upside down. From seven slices on, none that lies upside down is left
-without a warning; of one to six slices 7, 5, 4, 2, 1 and 1 % are, most of them near the hip."""
+no upright one is taken for upside down, and none that lies upside down is left without a warning.
+"""
 PARTS = 2
 """A muscle has one part per limb in a slice."""
 
@@ -66,7 +66,7 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     """Return whether a scan lies upright, upside down, or whether that remains open.
 
     Open is a mirror image that is more coherent, but not clearly, and a scan that is incoherent
-    either way; of a short scan also one that is not clearly more coherent than its mirror image.
+    either way. A short scan that the network is uncertain of is never taken for upright.
 
     Args:
         given: Coherence of the scan as it is.
@@ -77,8 +77,8 @@ def judge(given: float, mirrored: float, slices: int) -> Judgement:
     if mirrored >= max(given + CLEARLY_BETTER[length], MIN_COHERENCE[length]):
         return "upside down"
     coherent = max(given, mirrored) >= MIN_COHERENCE["long"]
-    least = CLEARLY_BETTER["short"] if slices < FEW else 0.0
-    return "upright" if given >= mirrored + least and coherent else "undecided"
+    is_upright = given >= mirrored and coherent and length == "long"
+    return "upright" if is_upright else "undecided"
 
 
 def exchange_front_and_back(volume: Volume) -> Volume:

@@ -72,19 +72,33 @@ def load(run: Path, kind: str, like: Any = None) -> tuple[Any, dict[str, Any]] |
     if not (run / _FOLDER / kind).is_dir():
         return None
     for attempt in range(1, _ATTEMPTS + 1):
-        with _manager(run, kind, writes=False) as manager:
-            step = manager.latest_step()
-            if step is None:
-                return None
-            try:
-                return _read(manager, step, like)
-            except Exception as error:  # orbax and TensorStore raise a dozen types
-                manager.reload()
-                if manager.latest_step() != step and attempt < _ATTEMPTS:
-                    continue  # the run has replaced it
-                reason = one_line(error, 160)
-        raise _damaged(run, kind, step, f"no readable checkpoint ({reason})")
+        try:
+            return _load_once(run, kind, like, is_last=attempt == _ATTEMPTS)
+        except (_ReplacedError, FileNotFoundError):  # the run has replaced it
+            if attempt == _ATTEMPTS:
+                raise
     return None
+
+
+class _ReplacedError(Exception):
+    """The run has replaced the checkpoint that was to be read."""
+
+
+def _load_once(
+    run: Path, kind: str, like: Any, *, is_last: bool
+) -> tuple[Any, dict[str, Any]] | None:
+    with _manager(run, kind, writes=False) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        try:
+            return _read(manager, step, like)
+        except Exception as error:  # orbax and TensorStore raise a dozen types
+            manager.reload()
+            if manager.latest_step() != step and not is_last:
+                raise _ReplacedError from error
+            reason = one_line(error, 160)
+    raise _damaged(run, kind, step, f"no readable checkpoint ({reason})")
 
 
 def is_finite(state: Any) -> bool:
