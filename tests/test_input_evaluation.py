@@ -169,6 +169,7 @@ def test_a_mean_names_the_number_it_is_of(one_missed: Evaluation, tmp_path: Path
     row = next(line for line in lines if "| VL " in line)
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[4:6] == ["2", "0.500 ± 0.707"]
+    assert cells.count("0.500 ± 0.707") == 2  # DSC and Jaccard
     assert "0.0 (n 1)" in cells
     report = (tmp_path / "out/report.md").read_text()
     assert RIM in report

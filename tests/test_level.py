@@ -79,7 +79,7 @@ def test_a_scan_that_runs_the_other_way_is_noticed(
     monkeypatch.setattr(level_module, "predict_classes", lambda *_: said[::-1] if turned else said)
     body = np.zeros((len(heights), SLICE_PX, SLICE_PX), bool)
     body[:, 200:260, 250:310] = True
-    sides = np.ones((len(heights), SLICE_PX), int)
+    sides = np.ones((len(heights), SLICE_PX), np.uint8)
     images = body.astype(np.float32)
     network = initialize("level", "compact4")
     areas = np.zeros((len(heights), 2, 7))

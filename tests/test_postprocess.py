@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 
-from musclejax.anatomy import REGIONS
 from musclejax.prediction.postprocess import postprocess
-
-THIGH = REGIONS["thigh"]
 
 
 def bodies() -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ from musclejax.scan.volume import Volume
 ROOT = Path(__file__).resolve().parents[1]
 JSON, PICTURE = "musclejax/bundled/phantom/quality.json", "docs/weights/quality.webp"
 MAX_SLICES, SPACING_MM = 6, (4.0, 40.0)
-"""Stacks have up to so many slices, at such distances."""
+"""Of a stack: the most slices, and the range of their distance."""
 SHARES = {"leg": 0.4, "held_out": 0.4, "whole": 0.4, "outside": 0.1, "severe": 0.5}
 """Of stacks: of legs; of people held out; of whole limbs; of these, anywhere from pelvis to foot
 and not only where there is muscle of the region; of severe disease."""
@@ -73,7 +73,8 @@ SMOOTH = 0.1
 RIDGE = 0.001
 """Strength of the penalty on weights."""
 KNOTS, GAP = (0.02, 0.15, 0.35, 0.6, 0.85, 0.98), 0.1
-"""Quantiles of a feature at which its knots are; at least so many standard deviations apart."""
+"""Quantiles of a feature at which its knots are, and their least distance in standard deviations.
+"""
 DIRECTIONS = {"expected": 1, "core": 1}
 DIRECTIONS |= dict.fromkeys(("confused", "elsewhere", "removed", "asymmetry"), -1)
 """Whether the DSC rises with a feature, or falls."""

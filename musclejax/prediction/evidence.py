@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from musclejax.anatomy import SIDES
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.windows import SlicePrediction
-from musclejax.scan.grid import GridTransform
+from musclejax.scan.grid import GridTransform, sides_of_columns
 from musclejax.scan.volume import Volume
 
 CORE_PX = 2
@@ -103,7 +103,7 @@ def gather(
     own_labels, own_sides = (
         np.ascontiguousarray(volume.lps.from_file(a).transpose(2, 1, 0)) for a in (labels, sides)
     )
-    side_of_column = own_sides[:, 0][:, np.maximum(transform.columns.source, 0)]  # beyond: nothing
+    side_of_column = sides_of_columns(sides, volume, transform)
     split = [
         np.stack([_by_side(c, s) for c, s in zip(by_slice, side_of_column, strict=True)])
         for by_slice in zip(*columns, strict=True)

@@ -8,7 +8,7 @@ slice between others, where the network errs, and that of a foot from that of a 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, SLICE_SPACING_MM, Region
@@ -90,7 +90,7 @@ class _Limb(NamedTuple):
 def find_levels(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
-    sides: Int[np.ndarray, "z c"],
+    sides: UInt8[np.ndarray, "z c"],
     body: Bool[np.ndarray, "z r c"],
     heights_mm: Float[np.ndarray, " z"],
     areas: Float[np.ndarray, "z sides k"],

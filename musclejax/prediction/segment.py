@@ -40,6 +40,7 @@ from musclejax.scan.grid import (
     GridTransform,
     interpolate,
     labels_from_model_grid,
+    sides_of_columns,
     to_model_grid,
     to_scan,
     to_thumbnails,
@@ -277,15 +278,10 @@ def _find_levels(
 ) -> Levels:
     """Find the levels of both limbs, slices in the order of the file."""
     view, network = scan.volume.lps, weights.networks[anatomy.LEVEL]
-    columns = view.from_file(sides.voxels)[:, 0, :].T  # a side is the same in a column of a slice
-    shares = [columns == side + 1 for side in range(len(anatomy.SIDES))] @ (
-        scan.transform.columns.forward.T
-    )
-    on_grid = np.where(shares.max(0) > 0.5, 1 + shares.argmax(0), 0)
     found = find_levels(
         network,
         normalize(scan.slices, network.config.intensity),
-        on_grid,
+        sides_of_columns(sides.voxels, scan.volume, scan.transform),
         scan.body,
         np.arange(len(scan.slices)) * view.spacing_mm[2],
         count_by_side(view.from_file(labels), view.from_file(sides.voxels), region.num_classes),

@@ -170,6 +170,22 @@ def labels_to_model_grid(
     return np.ascontiguousarray(picked)
 
 
+def sides_of_columns(
+    sides: UInt8[np.ndarray, "i j k"], volume: Volume, transform: GridTransform
+) -> UInt8[np.ndarray, "z c"]:
+    """Return the side of each column of each slice of the model grid by geometry "world".
+
+    Beyond the scan a column has the side of the scan's first; nothing is there.
+
+    Args:
+        sides: As of `scan.sides.Sides`, in the order of the file; they are whole columns.
+        volume: The scan.
+        transform: As of `to_model_grid`.
+    """
+    of_scan = volume.lps.from_file(sides)[:, 0].T
+    return np.asarray(of_scan[:, np.maximum(transform.columns.source, 0)])
+
+
 def to_thumbnails(
     slices: Float[np.ndarray, "z r c"],
 ) -> Float[np.ndarray, "z 128 128"]:
