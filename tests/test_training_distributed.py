@@ -14,12 +14,12 @@ from musclejax.training import checkpoint
 from musclejax.training.workdir import read_metrics
 from tests import limbs
 from tests.conftest import QUICK
-from tests.small import LEARNER
+from tests.small import VARIANT
 from tests.test_training_loop import SMALL
 
 CHANGES = [
     *SMALL,
-    f"variant={LEARNER}",  # VARIANT is too small for two processes to agree on
+    f"variant={VARIANT}",
     "data.crop_px=(96, 192)",
     "train.epoch_slices=4",
     "optim.dropout=0.2",
