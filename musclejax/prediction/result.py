@@ -34,6 +34,19 @@ class Levels:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What a person changed in a label map.
+
+    Attributes:
+        original: The labels as the networks made them; None of labels from elsewhere.
+        by: File of the corrected labels.
+    """
+
+    original: UInt8[np.ndarray, "i j k"] | None
+    by: str
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """A segmented scan.
@@ -60,6 +73,7 @@ class Segmentation:
             geometry 2021.
         probabilities: Of every class in steps of 1/255, if requested.
         tta_slices: Number of slices with test-time augmentation; see `prediction.tta`.
+        correction: Of labels that a person changed, or that come from elsewhere; else None.
         warnings: To be read before relying on the labels.
     """
 
@@ -79,6 +93,7 @@ class Segmentation:
     levels: Levels | None = None
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
     tta_slices: int = 0
+    correction: Correction | None = None
     warnings: tuple[str, ...] = ()
 
     @property

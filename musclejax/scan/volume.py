@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Num, Shaped
 
 from musclejax.errors import InputError
 from musclejax.scan.intensity import level
+from musclejax.scan.series import Series
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NIBABEL_SUFFIXES = (
@@ -112,6 +113,7 @@ class Volume:
             out, both sform and qform.
         dicom_files: The DICOM files, if the scan came from DICOM, in the order of the slices.
         warnings: What reading the scan had to decide; a line each.
+        series: The series that it was listed as, if it comes from a study.
     """
 
     data: Float[np.ndarray, "i j k"]
@@ -120,6 +122,7 @@ class Volume:
     header: nib.Nifti1Header | None = None
     dicom_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
+    series: Series | None = None
 
     def __repr__(self) -> str:
         """Return one line: name, shape and spacing."""
