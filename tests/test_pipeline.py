@@ -12,7 +12,7 @@ from tests import limbs
 from tests.small import LEARNER, VARIANT
 from tests.test_cli import call
 
-pytestmark = pytest.mark.usefixtures("compiled_once", "small_variants")
+pytestmark = pytest.mark.usefixtures("small_variants")
 SPLITS = ("train", "train", "train", "train", "validation", "test")
 SETTINGS = [
     "task=leg",
