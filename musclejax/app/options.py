@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from musclejax.anatomy import Numbering
 from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
@@ -16,6 +17,7 @@ from musclejax.options import (
     Threads,
     WeightsName,
     WeightsOutput,
+    check_choices,
     check_workers,
 )
 
@@ -27,7 +29,12 @@ class SegmentJob:
     """Which weights segment the scans, where, and what is written.
 
     Attributes:
+        labels: Numbers in label maps. muscles: one for both sides. sides: the right ones are 100
+            higher. musclemap: MuscleMap's. One for all scans in a folder.
+        naming: bids: write the label maps under OUT/bids/sub-X/... too.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
+        dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
+            which it refers.
         overwrite: Segment scans again that are already done. Files that were edited since, or that
             musclejax did not write, stay.
         overwrite_edited: Replace these too; they are kept as FILE.bak.
@@ -41,13 +48,22 @@ class SegmentJob:
     threads: Threads = None
     scheduler: Scheduler = None
     fat_fraction: FatFraction = None
+    labels: Numbering = "muscles"
+    naming: Literal["plain", "bids"] = "plain"
     dicom_seg: bool = False
+    dicom_sr: bool = False
     overwrite: bool = False
     overwrite_edited: bool = False
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
+        check_choices(self)
         check_workers(self.scheduler, self.threads)
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether results are written as DICOM too."""
+        return self.dicom_seg or self.dicom_sr
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,9 @@ def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
     """Return the settings that change the result; the weights have a hash of their own."""
     settings = asdict(options)
     del settings["batch_size"]
-    fat_fraction = str(job.fat_fraction or "")
-    return {**settings, "dicom_seg": job.dicom_seg, "fat_fraction": fat_fraction}
+    names = "dicom_seg", "dicom_sr", "labels", "naming"
+    written = {name: getattr(job, name) for name in names}
+    return {**settings, **written, "fat_fraction": str(job.fat_fraction or "")}
 
 
 def failure(scan: Scan, error: Exception) -> Outcome:

@@ -69,7 +69,7 @@ def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = Non
     table["slices"] = groups.size()
     table["mean_area_cm2"] = groups["area"].mean()
     table["max_area_cm2"] = groups["area"].max()
-    muscles = result.anatomy.muscles
+    muscles = result.shown_muscles
     every = [(side, m.number) for side in range(1, len(anatomy.SIDES) + 1) for m in muscles]
     table = table.reindex(pd.MultiIndex.from_tuples(every, names=["side", "label"]), fill_value=0)
     table["volume_ml"] = table["voxels"] * volume.voxel_mm3 / 1000

@@ -136,7 +136,7 @@ def _rows(
     for name, values in zip(("level", "level_sd"), levels, strict=True):
         known[name] = float(np.nansum(values[near] * shares))
     rows = []
-    for muscle in result.anatomy.muscles:
+    for muscle in result.shown_muscles:
         here = own[own["label"] == muscle.number].set_index("slice").reindex(near)
         area = here["area_cm2"].fillna(0).to_numpy(float)
         weights = shares * area
