@@ -96,7 +96,7 @@ class EvaluateOptions:
         weights: Or: weights to evaluate.
         data: The dataset to evaluate the weights on.
         region: Region of reference labels that come without a dataset.json.
-        numbers: Whose label numbers the --prediction has: those of labels.txt, or the dataset's.
+        numbers: Whose label numbers the --prediction has: those of labels.json, or the dataset's.
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.

@@ -29,7 +29,8 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
       NAME_qc.png          picture to check the result by
       NAME_run.json        versions, settings, engine, seconds and memory
-    and once labels.txt (opens in ITK-SNAP) and labels.json.
+    and once, for each region, labels_REGION.txt (ITK-SNAP) and labels_REGION.ctbl (3D Slicer), and
+    labels.json. A name of --muscles is an abbreviation or a full name of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that
@@ -42,7 +43,8 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       musclejax segment scan.nii.gz -o out
       musclejax segment cohort/ -o out --region thigh --threads 4 --batch-size 2
       musclejax segment cohort/ -o out --engine auto --precision bfloat16
-      musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
+      musclejax segment dicom_series/ -o out --dicom-sr --fat-fraction ff.nii.gz
+      musclejax segment cohort/ -o out --labels sides --naming bids --muscles VL,VM,VI,RF
 
     \b
     On a cluster (pip install 'musclejax[cluster]'; docs/scaling.md), here one of two workers on

@@ -112,12 +112,16 @@ class Read(NamedTuple):
 
 
 def from_written(
-    written: Num[np.ndarray, "*shape"], region: Region, numbering: Numbering, subject: object
+    written: Num[np.ndarray, "*shape"],
+    region: Region,
+    numbering: Numbering,
+    subject: object,
+    remedy: str = "",
 ) -> Read:
     """Return the muscles and sides of numbers as they were written: the inverse of `to_written`.
 
     Raises:
-        InputError: If a number is none of the numbering; it is about `subject`.
+        InputError: If a number is none of the numbering; it is about `subject`, with a `remedy`.
     """
     known = {label.number: label for label in labels_of(region, numbering)}
     present, places = np.unique(written, return_inverse=True)
@@ -128,7 +132,7 @@ def from_written(
         accepted = f"0 to {numbers[-1]}" if numbering == "muscles" else listed(map(str, numbers))
         muscles = f"the muscles of the {region.name}"
         accepted = f"{accepted}, {muscles}" if numbering == "muscles" else f"{muscles}: {accepted}"
-        raise InputError(subject, found, accepted)
+        raise InputError(subject, found, accepted, remedy)
     rows = [known.get(int(v)) for v in present]
     muscles_of = np.array([row.muscle if row else 0 for row in rows], np.uint8)
     sides_of = np.array([row.side if row else 0 for row in rows], np.uint8)
