@@ -1,5 +1,6 @@
 """Measurements of label maps whose sizes are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from musclejax.prediction.measurement import (
     measure_muscles,
     measure_slices,
 )
-from musclejax.prediction.result import Segmentation
+from musclejax.prediction.result import Levels, Segmentation
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
 from tests.test_grid import ORIENTATIONS, reoriented
@@ -92,6 +93,17 @@ def test_slices_are_tidy_and_add_up() -> None:
     total = table.groupby(["muscle", "side"]).voxels.sum()
     muscles = measure_muscles(segmentation).set_index(["muscle", "side"]).voxels
     assert total.to_dict() == muscles[muscles > 0].to_dict()
+
+
+def test_slices_of_a_scan_without_muscle() -> None:
+    """It failed where no muscle was labeled in any slice, but levels were known."""
+    level = np.full((6, 2), 1.5)
+    levels = Levels(level, level * 0, level > 0, np.ones((6, 2, 7), bool))
+    empty = replace(example(), labels=np.zeros((50, 40, 6), np.uint8), levels=levels)
+    table = measure_slices(empty)
+    assert len(table) == 12
+    assert set(table.muscle) == {""}
+    assert len(measure_muscles(replace(empty, muscles=("SOL", "VL")))) == 2
 
 
 def test_fat_fraction_on_the_whole_and_on_the_eroded_mask() -> None:

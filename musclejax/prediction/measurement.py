@@ -172,6 +172,7 @@ def _with_levels(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
         }
     )
     joined = table.merge(levels, how="outer", on=["slice", "side"])
+    joined = joined.astype(dict.fromkeys(["muscle", "name", "warnings"], object))
     empty = joined["muscle"].isna()
     joined.loc[empty, ["muscle", "name", "warnings"]] = "", "", "; ".join(result.warnings)
     joined.loc[empty, ["label", "voxels", "area_cm2"]] = 0

@@ -74,8 +74,8 @@ def save_dicom_sr(
     """Write the measurements as a Comprehensive 3D SR that refers to a segmentation.
 
     One group of measurements per muscle and side: its segment and the source images, skeletal
-    muscle as finding, muscle and side as its site; volume in cm3, the largest cross-section in cm2,
-    the mean fat fraction in percent if there is one.
+    muscle with muscle and side as its site; volume in cm3, the largest cross-section in cm2, the
+    mean fat fraction in percent if there is one.
 
     Args:
         path: File to write.

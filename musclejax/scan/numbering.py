@@ -162,7 +162,7 @@ def find_numbering(path: Path, stored: Volume, region: Region) -> Numbering:
 
 
 def _statements(path: Path, stored: Volume) -> Iterator[str]:
-    """Yield what is said about the numbers of a label map, the surest first; anything may be."""
+    """Yield what files state about the numbers of a label map, the surest first; unchecked."""
     extensions = stored.header.extensions if stored.header is not None else ()
     for extension in extensions:
         yield _noted(extension)
