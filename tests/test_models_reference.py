@@ -23,9 +23,8 @@ TINY = NetworkSpec(widths=(4, 8), strides=(1, 4))
 """Levels of 48 and 12 pixels: the fast forms differ at fine and at coarse levels."""
 EVERY = 7
 STORED = (13016.6, 12383.3, 11724.0, 11137.7, 10674.1, 10236.5, 9846.3, 9505.5)
-"""Loss of every seventh step, without dropout. Origin: commit b0663d8, with JAX 0.12.0, before rates
-became arguments of the step; its curve with dropout was that of commit f2719fd, before optax took
-the place of an optimizer of our own."""
+"""Loss of every seventh step, no dropout. Origin: commit b0663d8, JAX 0.12.0, before rates became
+arguments of the step; its curve with dropout was that of f2719fd, before optax's optimizer."""
 
 
 @pytest.fixture(scope="module", autouse=True)
