@@ -46,9 +46,15 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return a question with the choice nearest to a word; empty if none is near."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+def did_you_mean(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return a question with the choice nearest to a word; empty if none is near.
+
+    Args:
+        word: What was given.
+        choices: What is known.
+        cutoff: Likeness from which a choice is near, 0 to 1.
+    """
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)
     return f"Did you mean {near[0]}?" if near else ""
 
 

@@ -40,7 +40,14 @@ def scans(tmp_path_factory: pytest.TempPathFactory, thigh_path: Path, leg_path: 
     return folder
 
 
-OUTPUTS = ("labels.nii.gz", "muscles.csv", "slices.csv", "qc.png", "run.json")
+OUTPUTS = (
+    "labels.nii.gz",
+    "labels_original.nii.gz",
+    "muscles.csv",
+    "slices.csv",
+    "qc.png",
+    "run.json",
+)
 
 
 def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path: Path) -> None:

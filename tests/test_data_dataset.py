@@ -83,7 +83,7 @@ def test_test_cases_have_folders_of_their_own(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({"background": 0, "calf": 1}, "label 'calf'; accepted: background, ignore, VL"),
+        ({"background": 0, "calf": 1}, "label 'calf', a group .SOL, GM, GL. and no muscle; acc"),
         ({"background": 0, "SOL": [1, 2]}, "one number per label"),
         ({"background": 0}, "no muscle among the labels"),
     ],

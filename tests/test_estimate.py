@@ -21,7 +21,8 @@ from musclejax.prediction.estimate import (
     predict,
     to_json,
 )
-from musclejax.prediction.evidence import CORE_PX, Evidence, add_up, gather, sum_columns
+from musclejax.prediction.evidence import CORE_PX, Evidence, add_up
+from musclejax.prediction.gather import gather, sum_columns
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.windows import SlicePrediction

@@ -39,7 +39,14 @@ from tests.pretend import pretend_picture, pretend_steps
 from tests.test_cli import call
 from tests.test_dicom import series_images, write
 
-KINDS = ("labels.nii.gz", "muscles.csv", "slices.csv", "qc.png", "run.json")
+KINDS = (
+    "labels.nii.gz",
+    "labels_original.nii.gz",
+    "muscles.csv",
+    "slices.csv",
+    "qc.png",
+    "run.json",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -690,7 +697,7 @@ def test_a_lock_that_is_held_is_reported(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("moved", [0, 3, 5])
+@pytest.mark.parametrize("moved", [0, 3, 6])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_kill_while_files_move_out_is_finished_later(
     moved: int,
@@ -720,7 +727,7 @@ def test_a_kill_while_files_move_out_is_finished_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", dying)
-        assert segment(path, "--overwrite").exit_code == (0 if moved == 5 else 130)
+        assert segment(path, "--overwrite").exit_code == (0 if moved == 6 else 130)
     monkeypatch.setattr(one_scan, "segment_steps", None)
     result = segment(path)
     assert (result.exit_code, "a: already done" in result.stdout) == (0, True)

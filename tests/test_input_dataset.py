@@ -15,8 +15,16 @@ import pytest
 from musclejax.config import default_config, load_recipe
 from musclejax.data.case_table import read_case_table
 from musclejax.data.check import check_dataset_steps
-from musclejax.data.dataset import IGNORE, Case, content_of, read_case, read_dataset
+from musclejax.data.dataset import (
+    IGNORE,
+    Case,
+    content_of,
+    read_case,
+    read_dataset,
+    read_datasets,
+)
 from musclejax.data.label_map import to_scan_order
+from musclejax.data.label_names import parse_map
 from musclejax.data.report import DatasetReport
 from musclejax.data.sampler import make_samplers
 from musclejax.data.slices import load_slices_steps
@@ -142,6 +150,23 @@ LABELS: list[tuple[str, dict[str, Any], str | dict[int, Any]]] = [
         {1: ("thigh", 1), 4: ("thigh", 2), 2: 0, 3: IGNORE, 5: IGNORE},
     ),
     (
+        "ours: left and right apart become one number, parts too",
+        {"labels": {"VL_left": 3, "vastus_lateralis_R": 4, "BF-LH": 2, "Sartorius, left": 9}},
+        {3: ("thigh", 1), 4: ("thigh", 1), 2: ("thigh", 10), 9: ("thigh", 5)},
+    ),
+    (
+        "MuscleMap: peroneus longus alone has a number",
+        {"labels": {"fibularis longus left": 1, "peroneus_brevis_left": 2, "tibialis anterior": 3}},
+        {1: ("leg", 6), 2: ("leg", 6), 3: ("leg", 4)},
+    ),
+    ("ours", {"labels": {"VL_left": 1, "VL": 2}}, "'VL_left' and 'VL', which are one muscle"),
+    ("ours", {"labels": {"VL_left": 1, "left VL": 2}}, "which are one muscle; .* or one per side"),
+    (
+        "TotalSegmentator, thigh_shoulder_muscles",
+        {"labels": {"quadriceps_femoris_left": 1, "sartorius_left": 7}},
+        r"'quadriceps_femoris_left', a group \(VL, VM, VI, RF\) and no muscle",
+    ),
+    (
         "ours",
         {"labels": {"VL": 1}, "musclejax_names": {"femr": "background"}},
         "'femr'; accepted: a name among the labels",
@@ -168,6 +193,20 @@ def test_labels_in_dataset_json(origin: str, index: dict, expected: Any, tiny: P
     found = {**dataset.values, **dataset.others}
     found |= {} if dataset.ignore is None else {dataset.ignore: IGNORE}
     assert found == expected
+
+
+def test_map_explains_names_without_an_edit(tiny: Path) -> None:
+    index = {"labels": {"VL": 1, "femur": 2, "vasto med": 4, "quadriceps_left": 5}}
+    (tiny / "dataset.json").write_text(json.dumps(index))
+    texts = ("femur=ignore", "vasto med = VM", "quadriceps_left=background")
+    [dataset] = read_datasets([tiny], renamed=parse_map(texts))
+    assert dataset.values == {1: ("thigh", 1), 4: ("thigh", 2)}
+    assert (dataset.ignore, dataset.others) == (2, {5: 0})
+    with pytest.raises(InputError, match=r"--map: found label 'femr'.*Did you mean femur"):
+        read_datasets([tiny], renamed=parse_map(["femr=ignore"]))
+    for text, message in (("femur", "LABEL=MEANING"), ("femur=ignroe", "Did you mean ignore")):
+        with pytest.raises(InputError, match=message):
+            parse_map([text])
 
 
 @pytest.mark.parametrize(

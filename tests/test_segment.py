@@ -281,6 +281,7 @@ def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [p.name for p in files]
     assert [p.name for p in files] == [
         "short_labels.nii.gz",
+        "short_labels_original.nii.gz",
         "short_muscles.csv",
         "short_probabilities.nii.gz",
         "short_qc.png",
@@ -290,10 +291,11 @@ def test_saved_files(segmented: musclejax.Segmentation, tmp_path: Path) -> None:
     labels = nib.load(files[0])
     np.testing.assert_array_equal(np.asarray(labels.dataobj), segmented.labels)
     np.testing.assert_array_equal(labels.affine, segmented.volume.affine)
-    table = pd.read_csv(files[1])
+    assert files[1].read_bytes() == files[0].read_bytes()
+    table = pd.read_csv(files[2])
     pd.testing.assert_frame_equal(table, measure_muscles(segmented), atol=1e-4, check_dtype=False)
-    assert nib.load(files[2]).shape == (*segmented.labels.shape, 13)
-    record = json.loads(files[4].read_text())
+    assert nib.load(files[3]).shape == (*segmented.labels.shape, 13)
+    record = json.loads(files[5].read_text())
     assert (record["region"], record["note"], record["weights_trained"]) == ("thigh", "ours", False)
 
 

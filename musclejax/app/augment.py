@@ -21,7 +21,7 @@ def run(options: AugmentOptions) -> None:
         InputError: If the data cannot be learned from.
     """
     with usage():
-        config = load_recipe(options.config, options.set)
+        config = load_recipe(options.config, options.changes)
         if TASKS[config.task].is_classifier:
             raise InputError("--config", "the classifier's recipe", "thigh or leg")
         if config.data.source == "phantom":

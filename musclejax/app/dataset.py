@@ -14,7 +14,8 @@ from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import DatasetOptions, SamplesOptions
 from musclejax.config import load_recipe
 from musclejax.data.check import check_dataset_steps
-from musclejax.data.dataset import read_dataset
+from musclejax.data.dataset import read_datasets
+from musclejax.data.label_names import parse_map
 from musclejax.data.report import CaseReport
 from musclejax.errors import InputError
 from musclejax.files import staging_folder, write_text
@@ -35,7 +36,7 @@ def check(options: DatasetOptions) -> int:
     """
     if options.output:
         check_output(options.output.parent)
-    dataset = read_dataset(options.folder, options.channel)
+    [dataset] = read_datasets([options.folder], options.channel, parse_map(options.map))
     report = console.follow(check_dataset_steps(dataset), "cases")
     table = [_row(case) for case in report.cases]
     _print(table)
@@ -62,7 +63,7 @@ def show(options: SamplesOptions) -> None:
         InputError: If the data cannot be learned from.
     """
     with usage():
-        config = load_recipe(options.config, options.set)
+        config = load_recipe(options.config, options.changes)
         if TASKS[config.task].is_classifier:
             raise InputError("--config", "the classifier's recipe", "thigh or leg")
     check_output(options.output.parent)

@@ -31,7 +31,10 @@ from musclejax.reports.cohort import read_flagged
 from musclejax.reports.run_record import (
     Overwrite,
     check_replaceable,
+    corrected_labels,
     is_complete,
+    is_touched,
+    labels_state,
     read_record,
     recover,
 )
@@ -140,6 +143,10 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
     try:
         if record and not is_of(record, scan.path):
             _check_changed(scan, record, again)
+        elif record and _is_kept(scan, job, record):
+            line = f"{scan.name}: already done, corrected"
+            line += "; --overwrite-edited segments it again" if again else ""
+            return Outcome(line, True, name=scan.name, flagged=read_flagged(record))
         elif record and is_complete(record, job.output, scan.name) and not again:
             line = _done_line(scan, work, record)
             return Outcome(line, True, name=scan.name, flagged=read_flagged(record))
@@ -164,7 +171,16 @@ def _done_line(scan: Scan, work: Work, record: Mapping[str, Any]) -> str:
     same = record.get("settings") == work.settings
     same = same and record.get("weights_hash") == work.weights_hash
     note = "" if same else ", with other settings; --overwrite segments it again"
+    if is_touched(work.job.output, scan.name):
+        note = ", edited since; `musclejax measure` measures it again"
     return f"{scan.name}: already done{note}"
+
+
+def _is_kept(scan: Scan, job: SegmentJob, record: Mapping[str, Any]) -> bool:
+    """Return whether a person's labels of a scan were measured, and stay."""
+    if job.overwrite_edited or not corrected_labels(record):
+        return False
+    return labels_state(job.output, scan.name, record) != "gone"
 
 
 def _overwrite(job: SegmentJob) -> Overwrite:

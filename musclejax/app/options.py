@@ -138,6 +138,27 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
+class MeasureOptions:
+    """Which labels are measured, on which scan, and where the results go.
+
+    Attributes:
+        labels: Label map, or a folder that `segment` has written.
+        scan: The scan of the labels. With a folder: where its scans have moved to.
+        output: Folder for the results.  [default: that of LABELS, if `segment` wrote them]
+        names: What the label numbers mean: a file of names, or a scheme, see above.  [default: what
+            the files say]
+        region: Region of the muscles, where numbers do not tell.
+    """
+
+    labels: Annotated[Path, Option(argument=True)]
+    scan: Annotated[Path | None, Option(metavar="SCAN")] = None
+    output: Output | None = None
+    fat_fraction: FatFraction = None
+    names: Annotated[str | None, Option(metavar="FILE|SCHEME")] = None
+    region: Literal["thigh", "leg"] | None = None
+
+
+@dataclass(frozen=True)
 class DescribeOptions:
     """Which variant is described, and how.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from musclejax.config.folder import recipe_names
+from musclejax.data.label_names import parse_map
 from musclejax.errors import InputError
 from musclejax.options import (
     Folder,
@@ -27,6 +28,16 @@ Recipe = Annotated[
 ]
 
 
+LabelMap = Annotated[
+    tuple[str, ...],
+    Option(
+        "What a label of the dataset means, such as femur=ignore, skin=background or 'vasto "
+        "med=VM'; may be given more than once.",
+        metavar="LABEL=MEANING",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
     """A recipe, its data, and changes to it; several commands share these options.
@@ -38,18 +49,25 @@ class RecipeOptions:
             than once.
 
     Raises:
-        InputError: If a dataset is no folder.
+        InputError: If a dataset is no folder, or a label is to mean what nothing means.
     """
 
     config: Recipe = "thigh"
     data: tuple[Folder, ...] = ()
+    map: LabelMap = ()
     set: tuple[Annotated[str, Option(metavar="NAME=VALUE")], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the datasets exist."""
+        """Check that the datasets exist, and what their labels mean."""
         for folder in self.data:
             if not folder.is_dir():
                 raise InputError("--data", f"no folder {folder}", "a folder")
+        parse_map(self.map)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The changes to the recipe, among them what `--map` says."""
+        return (*self.set, f"data.map={'; '.join(self.map)}") if self.map else self.set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +180,19 @@ class DatasetOptions:
         folder: The dataset.
         channel: Number of the image of each case.
         output: Write the table as CSV too.
+
+    Raises:
+        InputError: If a label is to mean what nothing means.
     """
 
     folder: Annotated[Path, Option(argument=True)]
     channel: int = 0
+    map: LabelMap = ()
     output: Output | None = None
+
+    def __post_init__(self) -> None:
+        """Check what labels mean."""
+        parse_map(self.map)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def run(options: TrainOptions) -> int:
     """
     check_output(options.workdir, "--workdir")
     with usage():
-        config = load_recipe(options.config, options.set)
+        config = load_recipe(options.config, options.changes)
         config.train.early_stopping |= options.early_stopping
     _join(options)
     if not _leads():  # the first process reports for all

@@ -52,7 +52,7 @@ def run(options: TuneOptions) -> int:
     check_output(workdir, "--workdir")
     data = [folder.resolve() for folder in options.data]
     with usage():
-        config = load_recipe(options.config, options.set)
+        config = load_recipe(options.config, options.changes)
         check_search(config)
     with _runner(options.scheduler, workdir, config) as runner, _how_to_stop(options) as stop:
         train = partial(train_trial, data_folders=data, stop=stop)

@@ -21,9 +21,10 @@ def dataset() -> None:
 
     Labels have the abbreviations or full names of labels.json (VL, VM, ... of the thigh; SOL, GM,
     ... of the leg), in any order and with any numbers from 1; pixels with the label "ignore" do not
-    count. "musclejax_names": {"femur": "background"} explains other names. Slices without labels
-    are taken as not annotated. split is train, validation, test, or unseen (slices of test subjects
-    away from the annotated ones).
+    count. Other spellings (BF-LH, fibularis) are understood, and left and right apart (VL_left) are
+    read as one muscle. --map femur=ignore, or "musclejax_names": {"femur": "background"} in the
+    file, explains other names. Slices without labels are taken as not annotated. split is train,
+    validation, test, or unseen (slices of test subjects away from the annotated ones).
     """
 
 

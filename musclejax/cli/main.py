@@ -14,6 +14,7 @@ from musclejax.cli.describe import describe
 from musclejax.cli.evaluate import evaluate
 from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
+from musclejax.cli.measure import measure
 from musclejax.cli.phantom import phantom
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
@@ -47,6 +48,7 @@ def main() -> None:
     Start with:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
+      musclejax measure out                   label maps that you have corrected
       musclejax dataset --help                how labeled scans are laid out, to train on them
       musclejax phantom --help                synthetic scans with known labels
       musclejax train --help                  the paper's recipe on them; then evaluate
@@ -60,6 +62,7 @@ def main() -> None:
 
 for _command in (
     segment,
+    measure,
     evaluate,
     demo,
     import_keras,

@@ -66,6 +66,9 @@ def _add_data_settings(config: ConfigDict) -> None:
     config.data.clean_px = 4
     # Muscles that are unlabeled on purpose, as "AL" or "AL,BFS": their weight is 0. Ours.
     config.data.absent = ""
+    # What labels of the datasets mean that are no muscle's, or have another name: as
+    # "femur=ignore; vasto med=VM" (`--map` adds to it). Ours.
+    config.data.map = ""
     # Rows and columns that are trained on, centered on the limbs; the model grid (paper) or less
     # (ours: air costs as much as muscle). Multiples of the network's size_multiple. Segmentation
     # gives the network windows of this size too, or larger where the limbs need them.

@@ -13,8 +13,8 @@ from musclejax import anatomy
 from musclejax.data.case_table import read_case_table
 from musclejax.data.label_map import to_scan_order, whole_numbers
 from musclejax.data.label_names import IGNORE as IGNORE
-from musclejax.data.label_names import read_index, read_label_names
-from musclejax.errors import InputError, listed
+from musclejax.data.label_names import label_names_in, read_index, read_label_names
+from musclejax.errors import InputError, did_you_mean, listed
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.volume import NIFTI_SUFFIXES, Volume
 
@@ -78,13 +78,34 @@ class Dataset:
         return [name for name in anatomy.REGIONS if name in {r for r, _ in self.values.values()}]
 
 
-def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
+def read_datasets(
+    folders: Iterable[str | Path], channel: int = 0, renamed: Mapping[str, str] | None = None
+) -> list[Dataset]:
+    """Read the cases of several datasets; see `read_dataset`.
+
+    Raises:
+        InputError: As `read_dataset`; or if a name in `renamed` is none of their labels.
+    """
+    paths = [Path(folder) for folder in folders]
+    if renamed:
+        names = {name for folder in paths for name in label_names_in(read_index(folder))}
+        for name in renamed.keys() - names:
+            hint = did_you_mean(name, names)
+            accepted = f"a name among the labels: {listed(sorted(names), 30)}"
+            raise InputError("--map", f"label {name!r}", accepted, hint)
+    return [read_dataset(folder, channel, renamed) for folder in paths]
+
+
+def read_dataset(
+    folder: str | Path, channel: int = 0, renamed: Mapping[str, str] | None = None
+) -> Dataset:
     """Read the cases of a dataset, without their images.
 
     Args:
         folder: `dataset.json`, `imagesTr/CASE_0000.nii.gz`, `labelsTr/CASE.nii.gz`, optionally
             `imagesTs` and `labelsTs` (test cases) and `cases.csv` (see `case_table`).
         channel: Number of the image of each case.
+        renamed: Label -> what it means; see `label_names.parse_map`.
 
     Raises:
         InputError: If a file is missing or unreadable, or names a label or case that does not
@@ -94,7 +115,7 @@ def read_dataset(folder: str | Path, channel: int = 0) -> Dataset:
     """
     folder = Path(folder)
     index = read_index(folder)
-    names = read_label_names(index, folder / "dataset.json")
+    names = read_label_names(index, folder / "dataset.json", renamed)
     ending = _ending(index, folder)
     cases = [case for kinds in _FOLDERS for case in _find_cases(folder, *kinds, channel, ending)]
     if not cases:

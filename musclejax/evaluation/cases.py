@@ -31,6 +31,7 @@ from musclejax.evaluation.numbers import (
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.numbering import find_numbering, from_written
 from musclejax.scan.sides import Sides, find_sides
+from musclejax.scan.source import ORIGINAL
 from musclejax.scan.volume import NIFTI_SUFFIXES, Volume, scan_name
 
 _NAMES = (f"{LABELS}", "", rf"_\d{{4}}{LABELS}", r"_\d{4}")
@@ -208,6 +209,8 @@ def _plain_cases(folder: Path, region: str) -> Iterator[Case]:
     seen: dict[str, Path] = {}
     for path in files:
         if not path.name.endswith(NIFTI_SUFFIXES) or path.name.startswith("."):
+            continue
+        if path.name.endswith(f"_{ORIGINAL}"):
             continue
         name = scan_name(path).removesuffix(LABELS)
         if name in seen:

@@ -28,6 +28,8 @@ QUANTILES = (0.05, 0.5, 0.95)
 which nine of ten muscles of the people who teach lie, and about eight of ten of others."""
 
 
+LOW = "low estimated DSC"
+"""Begin of the warning that names them."""
 SHOWN = 6
 """Flagged muscles that a line names at most."""
 
@@ -190,8 +192,12 @@ def show_flagged(flagged: Mapping[str, float]) -> str:
 
 def estimate_warning(estimates: Estimates, region: Region) -> str:
     """Return one line that names the flagged muscles; empty if there is none."""
-    flagged = name_flagged(estimates, region)
-    return f"low estimated DSC, look at {show_flagged(flagged)}" if flagged else ""
+    return flagged_warning(name_flagged(estimates, region))
+
+
+def flagged_warning(flagged: Mapping[str, float]) -> str:
+    """Return one line that names flagged muscles, as of `name_flagged`; empty if there is none."""
+    return f"{LOW}, look at {show_flagged(flagged)}" if flagged else ""
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

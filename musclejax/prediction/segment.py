@@ -18,7 +18,8 @@ from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.estimate import estimate, estimate_warning
-from musclejax.prediction.evidence import ColumnSums, Evidence, add_up, gather, sum_columns
+from musclejax.prediction.evidence import Evidence, add_up
+from musclejax.prediction.gather import ColumnSums, gather, sum_columns
 from musclejax.prediction.level import find_levels, region_at
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess

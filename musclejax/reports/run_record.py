@@ -19,11 +19,16 @@ from musclejax.files import (
     staging_folder,
     write_json,
 )
+from musclejax.scan.source import ORIGINAL as ORIGINAL_KIND
 from musclejax.scan.source import OUTPUT_KINDS
 from musclejax.system import newer_than_this
 
 RECORD = "{name}_run.json"
 """Written last: a scan with a record is done."""
+LABELS, ORIGINAL = "{name}_labels.nii.gz", f"{{name}}_{ORIGINAL_KIND}"
+"""The label map, which people correct, and what they correct, which stays as it is."""
+_KEPT = (LABELS, ORIGINAL, "{name}_probabilities.nii.gz")
+"""Files that a measurement of corrected labels leaves as they are."""
 BACKUP = ".bak"
 BIDS_TREE = "bids"
 """Folder of the results that are named as BIDS does; the only one with folders inside."""
@@ -34,6 +39,8 @@ _LONGEST_NAME = 255
 Overwrite = Literal["same scan", "any scan", "edited"]
 """What may be replaced: unchanged files of this scan; of any scan; whatever there is, which is then
 kept as NAME.bak."""
+LabelsState = Literal["as segmented", "corrected", "edited", "gone"]
+"""A label map: the network's; a person's that was measured; changed since it was measured."""
 
 
 @contextmanager
@@ -68,6 +75,81 @@ def staged_results(
         _make_place(folder, name, files)
 
 
+@contextmanager
+def staged_measurement(
+    folder: Path,
+    name: str,
+    about: Callable[[Mapping[str, str]], Mapping[str, Any]],
+    replaces: str = "",
+) -> Iterator[Path]:
+    """Yield a hidden folder for what is measured of a person's labels; move it out with a record.
+
+    The record never vouches for these labels: it still has the checksum of the network's, if there
+    were any, so that nothing replaces them. What is in the way and was edited is kept as
+    .bak; so are a person's earlier labels if others are written.
+
+    Args:
+        folder: Where the results are, or go.
+        name: NAME of the results.
+        about: Called last with the checksum of each file that was written; the other entries of
+            the record.
+        replaces: Checksum of labels that are replaced without a .bak: an earlier copy of the same.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    recover(folder, name)
+    last, labels = RECORD.format(name=name), LABELS.format(name=name)
+    with staging_folder(folder, name, last=last) as stage:
+        yield stage
+        record = read_record(folder, name)
+        written, known = _make_checksums(stage), checksums(record)
+        kept = {form.format(name=name) for form in _KEPT}
+        files = {n: s for n, s in written.items() if n != labels}
+        files |= {n: known[n] for n in (kept & known.keys()) - files.keys()}
+        write_json(stage / last, seal({**about(written), "files": files}))
+        for path in foreign_files(folder, name, record):
+            copied = path.name == labels and _checksum(path) == replaces
+            if path.name not in kept - written.keys() and not copied:
+                back_up(path)
+        for old in known.keys() - files.keys() - {labels}:
+            (folder / old).unlink(missing_ok=True)
+
+
+def corrected_labels(record: Mapping[str, Any] | None) -> str:
+    """Return the checksum of a person's labels that were measured last; empty if there are none."""
+    about = (record or {}).get("corrected")
+    stated = about.get("labels_sha256") if isinstance(about, dict) else None
+    return stated if isinstance(stated, str) else ""
+
+
+def labels_state(folder: Path, name: str, record: Mapping[str, Any]) -> LabelsState:
+    """Return what a person has done to the label map of a record; reads it."""
+    labels = LABELS.format(name=name)
+    found = _checksum(folder / labels)
+    if not found:
+        return "gone"
+    if found == corrected_labels(record):
+        return "corrected"
+    return "as segmented" if found == checksums(record).get(labels) else "edited"
+
+
+def is_touched(folder: Path, name: str) -> bool:
+    """Return whether the label map is newer than its record and was edited; seldom reads it."""
+    last, labels = (folder / form.format(name=name) for form in (RECORD, LABELS))
+    record = read_record(folder, name) or {}
+    newer = labels.stat().st_mtime_ns > last.stat().st_mtime_ns
+    return newer and labels_state(folder, name, record) == "edited"
+
+
+def change_record(folder: Path, name: str, **entries: Any) -> None:
+    """Change entries of a run record, and seal it again; an absent one is as good as False."""
+    record = read_record(folder, name)
+    if record and any(record.get(key, False) != value for key, value in entries.items()):
+        own = {key: value for key, value in record.items() if key != _OWN_CHECKSUM}
+        write_json(folder / RECORD.format(name=name), seal({**own, **entries}))
+
+
 def read_record(folder: Path, name: str) -> dict[str, Any] | None:
     """Return the run record of a scan that is done; None if there is none or it is damaged."""
     record = read_json(folder / RECORD.format(name=name))
@@ -93,7 +175,7 @@ def _contents_sha256(record: Mapping[str, Any]) -> str:
 
 def is_complete(record: Mapping[str, Any], folder: Path, name: str) -> bool:
     """Return whether all files that a record names exist; of older records the labels only."""
-    files = checksums(record) or {f"{name}_labels.nii.gz": ""}
+    files = checksums(record) or {LABELS.format(name=name): ""}
     return all((folder / file).is_file() for file in files)
 
 
@@ -173,7 +255,7 @@ def check_replaceable(
     other = (record or {}).get("scan_sha256") or scan_sha256
     if overwrite == "same scan" and scan_sha256 and other != scan_sha256:
         found = f"results of another scan, {(record or {}).get('source') or name}"
-        raise InputError(folder / f"{name}_labels.nii.gz", found, "a name per scan")
+        raise InputError(folder / LABELS.format(name=name), found, "a name per scan")
     foreign = foreign_files(folder, name, record, written=written)
     if foreign:
         more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
@@ -223,7 +305,9 @@ def recover(folder: Path, name: str) -> None:
     last = RECORD.format(name=name)
     for stage in abandoned_stages(folder, name):
         new, old = read_json(stage / last), read_json(stage / REPLACED)
-        if new and not foreign_files(folder, name, new, old, read_record(folder, name)):
+        foreign = foreign_files(folder, name, new, old, read_record(folder, name))
+        corrected = {(LABELS.format(name=name), corrected_labels(record)) for record in (new, old)}
+        if new and all((path.name, _checksum(path)) in corrected for path in foreign):
             publish(stage, folder, last)
         elif old and not (folder / last).exists():
             (stage / REPLACED).replace(folder / last)

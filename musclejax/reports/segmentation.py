@@ -1,6 +1,7 @@
 """Files of a segmented scan: labels, tables, picture and run record, all or none."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,14 @@ from musclejax.prediction.result import Segmentation
 from musclejax.prediction.sections import measure_sections
 from musclejax.reports import bids
 from musclejax.reports.contact_sheet import draw
-from musclejax.reports.run_record import RECORD, Overwrite, list_files, staged_results
+from musclejax.reports.run_record import (
+    LABELS,
+    ORIGINAL,
+    RECORD,
+    Overwrite,
+    list_files,
+    staged_results,
+)
 from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
 from musclejax.scan.dicom_sr import Measured, save_dicom_sr
@@ -67,7 +75,8 @@ def save(
         record: Called last; its entries are added to `NAME_run.json`.
 
     Returns:
-        The files: `NAME_labels.nii.gz`, `NAME_muscles.csv`, `NAME_slices.csv`, `NAME_qc.png`,
+        The files: `NAME_labels.nii.gz`, `NAME_labels_original.nii.gz` (the same, to be left as it
+        is), `NAME_muscles.csv`, `NAME_slices.csv`, `NAME_qc.png`,
         `NAME_run.json`, with levels `NAME_sections.csv`, with probabilities
         `NAME_probabilities.nii.gz`.
 
@@ -107,28 +116,47 @@ def save_warned(
         return {**describe(result, files.labels), **record()}
 
     stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
-    with staged_results(folder, name, _scan_sha256(volume), overwrite, about) as stage:
-        if files.dicom_seg or files.dicom_sr:
-            result = _save_dicom(result, stage, fat_fraction, with_report=files.dicom_sr)
-        labels = stage / f"{name}_labels.nii.gz"
-        how = files.labels, result.sides.voxels
-        save_labels(labels, result.labels, volume, result.anatomy, *how)
+    with staged_results(folder, name, scan_sha256(volume), overwrite, about) as stage:
+        result = write_dicom(result, stage, fat_fraction, files)
+        labels = write_labels(result, stage, files.labels)
         if stem:
             bids.write(stage, labels, stem, result, files.labels)
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
-        tables = {
-            "muscles": measure_muscles(result, fat_fraction),
-            "slices": measure_slices(result, fat_fraction),
-        }
-        if result.levels is not None:
-            tables["sections"] = measure_sections(result, fat_fraction)
-        for kind, table in tables.items():
-            write_table(_numbered(table, result, files.labels), stage / f"{name}_{kind}.csv")
+        write_tables(measure(result, fat_fraction), stage, result, files.labels)
         draw(result, stage / f"{name}_qc.png")
         written = [RECORD.format(name=name), *list_files(stage)]
     return Saved([folder / file for file in sorted(written)], result)
+
+
+def write_labels(result: Segmentation, folder: Path, numbering: Numbering) -> Path:
+    """Write the label map twice: one to be corrected, one that stays to be compared with it."""
+    name, sides = result.volume.name, result.sides.voxels
+    labels, original = (folder / form.format(name=name) for form in (LABELS, ORIGINAL))
+    save_labels(labels, result.labels, result.volume, result.anatomy, numbering, sides)
+    shutil.copyfile(labels, original)
+    return labels
+
+
+def measure(result: Segmentation, fat_fraction: np.ndarray | None) -> dict[str, pd.DataFrame]:
+    """Return the tables of a scan, by kind."""
+    tables = {
+        "muscles": measure_muscles(result, fat_fraction),
+        "slices": measure_slices(result, fat_fraction),
+    }
+    if result.levels is not None:
+        tables["sections"] = measure_sections(result, fat_fraction)
+    return tables
+
+
+def write_tables(
+    tables: Mapping[str, pd.DataFrame], folder: Path, result: Segmentation, numbering: Numbering
+) -> None:
+    """Write the tables of a scan, as NAME_KIND.csv."""
+    for kind, table in tables.items():
+        path = folder / f"{result.volume.name}_{kind}.csv"
+        write_table(_numbered(table, result, numbering), path)
 
 
 def _numbered(table: pd.DataFrame, result: Segmentation, numbering: Numbering) -> pd.DataFrame:
@@ -155,24 +183,26 @@ def save_label_map(
     def about() -> dict[str, Any]:
         return {**describe(result), **record()}
 
-    with staged_results(folder, name, _scan_sha256(volume), "same scan", about) as stage:
-        save_labels(stage / f"{name}_labels.nii.gz", result.labels, volume, result.anatomy)
+    with staged_results(folder, name, scan_sha256(volume), "same scan", about) as stage:
+        save_labels(stage / LABELS.format(name=name), result.labels, volume, result.anatomy)
 
 
-def _save_dicom(
-    result: Segmentation, stage: Path, fat_fraction: np.ndarray | None, *, with_report: bool
+def write_dicom(
+    result: Segmentation, stage: Path, fat_fraction: np.ndarray | None, files: ResultFiles
 ) -> Segmentation:
     """Write labels, and measurements, as DICOM; return the result, warned of what is impossible.
 
     The measurements refer to the labels, so that they are not written without them.
     """
+    if not (files.dicom_seg or files.dicom_sr):
+        return result
     volume, version = result.volume, musclejax.__version__
     seg, report = (stage / f"{volume.name}_{kind}.dcm" for kind in ("seg", "sr"))
     what, path = "segmentation", seg
     try:
         sides = result.sides.voxels
         save_dicom_seg(seg, result.labels, sides, volume, result.region, version)
-        if with_report:
+        if files.dicom_sr:
             what, path = "report", report
             measured = _measured(result, fat_fraction)
             save_dicom_sr(report, seg, measured, volume, result.region, version)
@@ -191,7 +221,7 @@ def _measured(result: Segmentation, fat_fraction: np.ndarray | None) -> list[Mea
     return [Measured(*row) for row in rows[list(Measured._fields)].itertuples(index=False)]
 
 
-def _scan_sha256(volume: Volume) -> str:
+def scan_sha256(volume: Volume) -> str:
     """Return the checksum of a scan's voxels and affine."""
     digest = hashlib.sha256(np.ascontiguousarray(volume.data).view(np.uint8).data)
     digest.update(np.ascontiguousarray(volume.affine).tobytes())

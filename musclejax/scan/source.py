@@ -11,9 +11,11 @@ from musclejax.files import file_sha256
 from musclejax.scan.nifti import pair_of
 from musclejax.scan.numbering import LABEL_FILE
 
+ORIGINAL = "labels_original.nii.gz"
+"""NAME_KIND of the label map as it was made: what people correct beside it is compared with it."""
 OUTPUT_KINDS = (
-    *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "sections.csv"),
-    *("qc.png", "seg.dcm", "sr.dcm", "run.json"),
+    *("labels.nii.gz", ORIGINAL, "probabilities.nii.gz", "muscles.csv", "slices.csv"),
+    *("sections.csv", "qc.png", "seg.dcm", "sr.dcm", "run.json"),
 )
 """NAME_KIND: the files that `segment` writes."""
 

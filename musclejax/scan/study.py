@@ -23,7 +23,9 @@ from musclejax.scan.volume import (
     scan_name,
 )
 
-OUTPUT_SUFFIXES = ("_labels.nii.gz", "_probabilities.nii.gz", "_dseg.nii.gz")
+OUTPUT_SUFFIXES = (
+    *("_labels.nii.gz", "_labels_original.nii.gz", "_probabilities.nii.gz", "_dseg.nii.gz"),
+)
 """Files that `segment` writes; never taken for scans when a folder is searched."""
 MAX_DEPTH = 8
 """Levels of folders that are searched. Source: ours; patient, study, series and more."""
@@ -213,7 +215,7 @@ def _is_scan(path: Path, finds: _Finds) -> bool:
 
 def _is_our_result(path: Path) -> bool:
     """Return whether a run record, or the scan, stands beside a label or probability map."""
-    stem = path.name[: path.name.rindex("_")]
+    stem = next(path.name.removesuffix(s) for s in OUTPUT_SUFFIXES if path.name.endswith(s))
     beside = [f"{stem}_run.json", *(stem + suffix for suffix in NIFTI_SUFFIXES)]
     return any(path.with_name(name).exists() for name in beside)
 

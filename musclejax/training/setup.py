@@ -12,7 +12,8 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from musclejax.anatomy import LEVEL, TASKS
-from musclejax.data.dataset import IGNORE, Case, read_dataset
+from musclejax.data.dataset import IGNORE, Case, read_datasets
+from musclejax.data.label_names import parse_map
 from musclejax.data.sampler import Sampler, make_samplers
 from musclejax.data.scan_warnings import warning_lines
 from musclejax.data.slices import Slices, load_slices_steps
@@ -86,7 +87,8 @@ def load_data_steps(
     if not folders:
         raise InputError("--data", "none", "a dataset", "See: musclejax dataset --help")
     check_once(folders)
-    datasets = [read_dataset(folder, config.data.channel) for folder in folders]
+    renamed = parse_map(filter(str.strip, config.data.map.split(";")), "data.map")
+    datasets = read_datasets(folders, config.data.channel, renamed)
     cases = [case for d in datasets for case in d.cases]
     splits = assign_splits(cases, config.split)
     loaded = yield from load_slices_steps(datasets, config, splits)

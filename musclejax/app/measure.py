@@ -1,0 +1,227 @@
+"""`musclejax measure`: labels that a person has corrected, or any others, as results."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from musclejax.app import console
+from musclejax.app.fat_map import check_maps
+from musclejax.app.label_names import write_label_names
+from musclejax.app.measured_scan import (
+    HowMeasured,
+    LabelledScan,
+    Measured,
+    measure_scan,
+    numbering_of,
+)
+from musclejax.app.names import is_of, name_scans
+from musclejax.app.options import MeasureOptions
+from musclejax.app.process import BadUsage, check_output, usage
+from musclejax.app.work import Scan
+from musclejax.data.label_tables import find_table
+from musclejax.errors import InputError, describe_error, printable
+from musclejax.loops import Advance
+from musclejax.reports.review import REVIEW, Review, is_reviewed, read_review
+from musclejax.reports.run_record import (
+    LABELS,
+    RECORD,
+    change_record,
+    corrected_labels,
+    labels_state,
+    read_record,
+)
+from musclejax.scan.source import absolute, is_source
+from musclejax.scan.study import search
+from musclejax.scan.volume import scan_name
+
+_STOPPED = 130
+_LABELS_END = LABELS.format(name="")
+
+
+def run(options: MeasureOptions) -> int:
+    """Measure a label map, or the edited ones of a folder that `segment` has written.
+
+    Returns:
+        The exit code: 0 if all are done, 1 if some failed, 130 if stopped by Ctrl-C.
+
+    Raises:
+        BadUsage: If an option is unusable.
+        InputError: If the only label map is unusable.
+    """
+    if options.names is not None:
+        with usage():
+            find_table(options.names)
+    try:
+        if options.labels.is_dir():
+            return _measure_cohort(options)
+        _measure_one(options)
+    except KeyboardInterrupt:
+        console.warn("stopped; what is measured is written: repeat the command")
+        return _STOPPED
+    return 0
+
+
+def _measure_one(options: MeasureOptions) -> None:
+    """Measure one label map."""
+    check_maps(options.fat_fraction, 1)
+    labels = options.labels
+    if not labels.is_file():
+        accepted = "a label map, or a folder that segment has written"
+        raise InputError(labels, "no such file or folder", accepted)
+    task = _own_task(options) or _foreign_task(options)
+    how = _how(options, _read_review(task.folder), task.scan.name)
+    measured = measure_scan(task, how)
+    if not task.in_place:
+        write_label_names(task.folder, numbering_of(task.folder, {}), change=False)
+    _report(task.scan.name, measured)
+
+
+def _own_task(options: MeasureOptions) -> LabelledScan | None:
+    """Return a label map among the results of `segment`; None if it is not there."""
+    labels, folder = options.labels, options.labels.parent
+    name = labels.name.removesuffix(_LABELS_END)
+    record = read_record(folder, name) if name != labels.name else None
+    if record is None or (options.output and absolute(options.output) != absolute(folder)):
+        return None
+    path = _Scans(options.scan).find(name, record)
+    return LabelledScan(Scan(path, name), folder, labels)
+
+
+def _foreign_task(options: MeasureOptions) -> LabelledScan:
+    """Return a label map from elsewhere, with its scan."""
+    if options.scan is None:
+        raise BadUsage("--scan: found none; accepted: the scan that the labels belong to.")
+    if options.output is None:
+        raise BadUsage("-o: found none; accepted: the folder for the results.")
+    check_output(options.output)
+    with usage():
+        scans = search(options.scan).scans
+    if len(scans) != 1:
+        raise BadUsage(f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan.")
+    named, errors = name_scans(scans, options.output)
+    if errors:
+        raise errors[0]
+    return LabelledScan(named[0], options.output, options.labels)
+
+
+def _measure_cohort(options: MeasureOptions) -> int:
+    """Measure the label maps of a folder that were edited; return the exit code."""
+    folder = options.labels
+    for option, value in (("-o", options.output), ("--region", options.region)):
+        if value is not None:
+            accepted = "it with a single label map; a folder keeps its own"
+            raise BadUsage(f"{option}: found {value} with a folder; accepted: {accepted}.")
+    ending = RECORD.format(name="")
+    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    records = {name: record for name in names if (record := read_record(folder, name))}
+    if not records:
+        remedy = "Give a label map and its --scan, or run `musclejax segment` first."
+        raise InputError(folder, "no results of segment", "its folder of results", remedy)
+    check_maps(options.fat_fraction, len(records))
+    review = _read_review(folder)
+    for scan in sorted(review.keys() - records.keys()):
+        console.warn(f"{REVIEW}: no results of {scan!r}")
+    return _measure_edited(options, records, review)
+
+
+def _measure_edited(
+    options: MeasureOptions, records: Mapping[str, Mapping[str, Any]], review: Review
+) -> int:
+    folder, scans = options.labels, _Scans(options.scan)
+    measured, failed, corrected = 0, 0, 0
+    with console.progress() as bars:
+        bar = console.Bar(bars, "scans", len(records), visible=len(records) > 1)
+        for number, (name, record) in enumerate(records.items(), 1):
+            how = _how(options, review, name)
+            try:
+                if _needs_measuring(folder, name, record, options):
+                    labels = folder / LABELS.format(name=name)
+                    task = LabelledScan(Scan(scans.find(name, record), name), folder, labels)
+                    _report(name, measure_scan(task, how))
+                    measured += 1
+                else:
+                    corrected += bool(corrected_labels(record))
+                    change_record(folder, name, reviewed=how.reviewed)
+            except Exception as error:
+                # One scan's surprise must not cost the others.
+                failed += 1
+                console.warn(f"failed: {name}: {describe_error(error)}")
+            bar.show(Advance(number, len(records)))
+    # Where the tables of the cohort (OUT/muscles.csv and so on) are written again.
+    before = f", {corrected} corrected before" if corrected else ""
+    total = f"{len(records)} scan{'s' if len(records) > 1 else ''}{before}"
+    if failed:
+        console.warn(f"{failed} of {len(records)} failed; {measured} measured again")
+    elif measured:
+        console.say(printable(f"{folder}: {measured} measured again, of {total}"))
+    else:
+        console.say(printable(f"{folder}: no label map was edited ({total})"))
+    return 1 if failed else 0
+
+
+def _needs_measuring(
+    folder: Path, name: str, record: Mapping[str, Any], options: MeasureOptions
+) -> bool:
+    """Return whether a label map was edited since it was measured, or a map is given for all.
+
+    Raises:
+        InputError: If it is gone.
+    """
+    state = labels_state(folder, name, record)
+    if state == "gone":
+        labels = folder / LABELS.format(name=name)
+        remedy = "`musclejax segment` writes it again."
+        raise InputError(labels, "no such file", "the label map of its record", remedy)
+    restored = state == "as segmented" and bool(corrected_labels(record))
+    return state == "edited" or restored or options.fat_fraction is not None
+
+
+class _Scans:
+    """The scans of records: where they were, or in a folder to which they have moved."""
+
+    def __init__(self, moved_to: Path | None) -> None:
+        self._moved_to = moved_to
+        self._found: Sequence[Path] | None = None
+
+    def find(self, name: str, record: Mapping[str, Any]) -> Path:
+        """Return the scan of a record.
+
+        Raises:
+            InputError: If it is gone.
+        """
+        about = record.get("source_files")
+        known = about if isinstance(about, dict) else {}
+        path = Path(str(known.get("path") or record.get("source") or name))
+        if path.exists() and (self._moved_to is None or is_of(record, path)):
+            return path
+        if self._moved_to is None:
+            remedy = "If it has moved, give it or its folder: --scan."
+            raise InputError(path, "no such scan", f"the scan of {name}", remedy)
+        if self._found is None:
+            self._found = search(self._moved_to).scans
+        exact = (p for p in self._found if is_source(p, known))
+        alike = (p for p in self._found if scan_name(p) in (name, scan_name(path)))
+        if found := next(exact, None) or next(alike, None):
+            return found
+        raise InputError(self._moved_to, f"no scan {path.name}", f"the scan of {name}")
+
+
+def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
+    return HowMeasured(
+        options.names, options.region, options.fat_fraction, is_reviewed(review, name)
+    )
+
+
+def _read_review(folder: Path) -> Review:
+    path = folder / REVIEW
+    return read_review(path) if path.is_file() else {}
+
+
+def _report(name: str, measured: Measured) -> None:
+    console.say(printable(measured.line))
+    _warn(name, measured.warnings)
+
+
+def _warn(name: str, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        console.warn(f"warning: {name}: {warning}")

@@ -1,0 +1,368 @@
+"""Measure the labels of one scan again, with the options of `musclejax measure`."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from musclejax import anatomy
+from musclejax.app.fat_map import measure_fat
+from musclejax.app.work import Scan, lock_file
+from musclejax.data.decode_labels import decode
+from musclejax.data.label_tables import (
+    SCHEMES,
+    LabelTable,
+    find_table,
+    read_table,
+    table_in_header,
+)
+from musclejax.errors import InputError, listed
+from musclejax.files import file_sha256, read_json, reading, transient_lock
+from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
+from musclejax.prediction.fat_maps import find_scan_map
+from musclejax.prediction.result import Segmentation
+from musclejax.reports.measured import Earlier, GivenLabels, read_earlier, save_measured
+from musclejax.reports.run_record import LABELS, ORIGINAL, checksums, corrected_labels, recover
+from musclejax.reports.segmentation import scan_sha256
+from musclejax.scan.numbering import LABEL_FILE, NUMBERING_KEY
+from musclejax.scan.source import absolute, read_source
+from musclejax.scan.study import load, read_volume
+from musclejax.scan.volume import Volume, scan_name
+from musclejax.system import machine
+
+SHOWN = 3
+"""Changed muscles that a line names at most."""
+_WAITS_S = (1.0, 3.0)
+"""How long a label map is given that is being written. Source: ours."""
+_FRESH_S = 30.0
+"""A damaged file that was changed so recently may still be being written. Source: ours."""
+_AIR = 0.1
+"""Share of labeled voxels without body above which there is a warning. Source: ours; in the sample
+scans it is 0.004; 0.54 with the labels of the thigh on the leg, 0.15 the other way."""
+_SCHEME_OF: dict[anatomy.Numbering, str] = {
+    "muscles": "musclejax",
+    "sides": "sides",
+    "musclemap": "musclemap",
+}
+"""Numbers of a folder of results -> their scheme."""
+_MUSCLEMAP_FROM = 1000
+"""Lowest of MuscleMap's numbers, which no other scheme has. Source: its label table."""
+
+
+class LabelledScan(NamedTuple):
+    """Labels to measure.
+
+    Attributes:
+        scan: The scan, and the name of its results.
+        folder: Where the results are, or go.
+        labels: The label map: `NAME_labels.nii.gz` in the folder, or one from elsewhere.
+    """
+
+    scan: Scan
+    folder: Path
+    labels: Path
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the labels lie among the results."""
+        own = self.folder / LABELS.format(name=self.scan.name)
+        return absolute(own) == absolute(self.labels)
+
+
+class HowMeasured(NamedTuple):
+    """What a command says about its labels.
+
+    Attributes:
+        names: Scheme or file of names; None if the labels tell.
+        region: "thigh" or "leg"; None if the labels or the record tell.
+        fat_fraction: As of `--fat-fraction`; None for the map of the record.
+        reviewed: Whether a person says that the labels are right.
+    """
+
+    names: str | None = None
+    region: str | None = None
+    fat_fraction: Path | None = None
+    reviewed: bool = False
+
+
+class Measured(NamedTuple):
+    """What is reported of a scan: a line, and warnings."""
+
+    line: str
+    warnings: tuple[str, ...]
+
+
+def measure_scan(task: LabelledScan, how: HowMeasured) -> Measured:
+    """Measure labels, and write tables, picture and record of the scan.
+
+    Raises:
+        InputError: If scan or labels are unusable, or do not fit one another.
+        OSError: If the folder cannot be written.
+    """
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with transient_lock(lock_file(task.folder, task.scan), wait=True):
+        recover(task.folder, task.scan.name)
+        return _measure(task, how)
+
+
+def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
+    begun = time.perf_counter()
+    earlier = read_earlier(task.folder, task.scan.name)
+    volume = _load_scan(task.scan, earlier.record)
+    stored, sha256 = _read_settled(task.labels)
+    table = _find_table(task, stored, how, earlier)
+    region = how.region or _region_of(earlier.record) if task.in_place else how.region
+    found = decode(stored, volume, table, region, task.labels)
+    warnings = [*found.warnings, *_in_air(found.labels, volume)]
+    in_place = task.in_place
+    if in_place and not _same_numbers(table, _own_table(task, earlier.record)):
+        in_place = False
+        warnings.append(f"{task.labels.name} has numbers of {table.source}: kept as .bak")
+    original = None
+    if _region_of(earlier.record) == found.region:
+        original = _read_original(task, volume, earlier.record, found.region)
+        if original is None and earlier.record:
+            name = ORIGINAL.format(name=task.scan.name)
+            warnings.append(f"{name} is gone or was changed: what changed is not known")
+    result = make_result(
+        volume,
+        found._replace(warnings=tuple(warnings)),
+        by=str(task.labels),
+        original=original,
+        levels=_find_levels(earlier, volume, found.region),
+        weights=str(earlier.record.get("weights", "none")),
+    )
+    if task.in_place and sha256 == checksums(earlier.record).get(task.labels.name):
+        result = replace(result, correction=None)  # nobody has changed the network's labels
+    result = replace(result, muscles=_requested(earlier.record, result))
+    fat_path = how.fat_fraction or _recorded_map(earlier.record)
+    # Where --water, --fat and --map of `segment` join: further maps of the scan, found like this.
+    fat_map = find_scan_map(fat_path, [task.scan.name, scan_name(task.scan.path)], volume)
+    result, fat = measure_fat(result, fat_map)
+
+    def entries() -> dict[str, Any]:
+        return {
+            **(_new_record(task) if not earlier.record else {}),
+            "names": table.source,
+            "reviewed": how.reviewed,
+            **({"fat_fraction": dict(fat.record)} if fat.record else {}),
+            "measured": {
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "seconds": round(time.perf_counter() - begun, 4),
+                "versions": machine()["versions"],
+            },
+        }
+
+    given = GivenLabels(
+        task.labels,
+        sha256,
+        in_place,
+        _earlier_copy(task, earlier.record),
+        numbering_of(task.folder, earlier.record),
+    )
+    saved = save_measured(result, task.folder, earlier, given, fat.values, entries)
+    known = earlier.record.get("warnings")
+    new = [w for w in saved.warnings if w not in (known if isinstance(known, list) else ())]
+    return Measured(_line(task.scan.name, saved, task.labels), tuple(new))
+
+
+def _requested(record: Mapping[str, Any], result: Segmentation) -> tuple[str, ...]:
+    """Return the muscles that `segment` was to label; empty for all, or if there are others."""
+    settings = record.get("settings")
+    stated = settings.get("muscles") if isinstance(settings, dict) else None
+    try:
+        requested = anatomy.read_muscles(stated) if isinstance(stated, str) else ()
+    except InputError:
+        return ()
+    numbers = [0, *(m.number for m in result.anatomy.muscles if m.abbreviation in requested)]
+    return requested if np.isin(result.labels, numbers).all() else ()
+
+
+def _new_record(task: LabelledScan) -> dict[str, Any]:
+    """Return the entries of the record of a scan that `segment` has not seen."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    source = read_source(task.scan.path)._asdict()
+    return {"source": str(task.scan.path), "source_files": source, "finished": now, **machine()}
+
+
+def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
+    """Load a scan, and check that it is the one that was segmented."""
+    volume = replace(load(scan.path), name=scan.name)
+    known = record.get("scan_sha256")
+    if known and known != scan_sha256(volume):
+        found = f"other voxels or another position than when {scan.name} was segmented"
+        remedy = "Give that scan; or segment this one into another folder."
+        raise InputError(scan.path, found, "the scan of the labels", remedy)
+    return volume
+
+
+def _read_settled(path: Path) -> tuple[Volume, str]:
+    """Read a label map, and its checksum; one that is being written is waited for.
+
+    Raises:
+        InputError: If it is damaged, or keeps changing.
+    """
+    for wait in (*_WAITS_S, None):
+        try:
+            with reading(path, "label map"):
+                before = file_sha256(path) if path.is_file() else ""
+                stored = read_volume(path)
+                if before == (file_sha256(path) if before else ""):
+                    return stored, before
+            error = InputError(path, "a file that is being written", "a whole label map")
+        except InputError as found:
+            error = found
+            if wait is None or not _is_fresh(path):
+                raise
+        if wait is not None:
+            time.sleep(wait)
+    raise error
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _FRESH_S
+    except OSError:
+        return False
+
+
+def _find_table(
+    task: LabelledScan, stored: Volume, how: HowMeasured, earlier: Earlier
+) -> LabelTable:
+    """Return what the numbers of a label map mean: as said, by its header, or by what is beside it.
+
+    Raises:
+        InputError: If nothing tells.
+    """
+    if how.names is not None:
+        return find_table(how.names)
+    if table := table_in_header(stored, "its header"):
+        return table
+    if task.in_place and earlier.record:
+        return _own_table(task, earlier.record)
+    stem = scan_name(task.labels)
+    beside = (
+        *(task.labels.parent / "dataset.json", task.labels.with_name(f"{stem}.tsv")),
+        *([task.labels.parents[1] / "dataset.json"] if "labels" in task.labels.parent.name else []),
+    )
+    for path in beside:
+        if path.is_file():
+            return read_table(path)
+    numbers = np.unique(stored.data)
+    numbers = numbers[numbers != 0]
+    musclemap = find_table("musclemap")
+    if numbers.size and numbers.min() >= _MUSCLEMAP_FROM and {*numbers} & {*musclemap.muscles}:
+        return musclemap
+    shown = listed((f"{n:g}" for n in numbers), 8) or "only background"
+    remedy = "--names musclejax if they are those of labels.json."
+    raise InputError(
+        task.labels,
+        f"numbers {shown} that nothing explains",
+        f"--names with a file of names, or {', '.join(SCHEMES)}",
+        remedy,
+    )
+
+
+def _own_table(task: LabelledScan, record: Mapping[str, Any]) -> LabelTable:
+    """Return the numbers of a label map among results, by the header that no editor has touched.
+
+    Editors drop what they do not know from the header of the map that they change.
+    """
+    original = task.folder / ORIGINAL.format(name=task.scan.name)
+    found = table_in_header(read_volume(original), "its header") if original.is_file() else None
+    return found or find_table(_SCHEME_OF[numbering_of(task.folder, record)])
+
+
+def numbering_of(folder: Path, record: Mapping[str, Any]) -> anatomy.Numbering:
+    """Return the numbers of the label maps in a folder of results, by its record or `labels.json`.
+
+    Those of before there were others are the default.
+    """
+    for stated in (record, read_json(folder / LABEL_FILE) or {}):
+        for numbering in anatomy.NUMBERINGS:
+            if stated.get(NUMBERING_KEY) == numbering:
+                return numbering
+    return "muscles"
+
+
+def _same_numbers(table: LabelTable, own: LabelTable) -> bool:
+    """Return whether every muscle has a number that it has in another table too."""
+    return all({*several} & {*own.muscles.get(n, ())} for n, several in table.muscles.items())
+
+
+def _in_air(labels: UInt8[np.ndarray, "i j k"], volume: Volume) -> list[str]:
+    """Return a warning if many labeled voxels show no body."""
+    labeled = volume.lps.from_file(labels) > 0
+    share = 1 - float(volume.lps.body[labeled].mean())
+    if share <= _AIR:
+        return []
+    return [f"{share:.0%} of the labeled voxels lie in air: is it the scan of these labels?"]
+
+
+def _region_of(record: Mapping[str, Any]) -> str | None:
+    region = record.get("region")
+    return region if region in anatomy.REGIONS else None
+
+
+def _read_original(
+    task: LabelledScan, volume: Volume, record: Mapping[str, Any], region: str
+) -> UInt8[np.ndarray, "i j k"] | None:
+    """Return the labels that a correction began with; None if they are gone or were changed."""
+    path = task.folder / ORIGINAL.format(name=task.scan.name)
+    if not path.is_file() or file_sha256(path) != checksums(record).get(path.name):
+        return None
+    stored = read_volume(path)
+    if not stored.data.any():
+        return np.zeros(volume.data.shape, np.uint8)
+    return decode(stored, volume, _own_table(task, record), region, path).labels
+
+
+def _find_levels(earlier: Earlier, volume: Volume, region: str) -> Any:
+    """Return the levels in the table of slices that is there; None if it has none."""
+    table = earlier.tables.get("slices")
+    if table is None or _region_of(earlier.record) is None:
+        return None
+    try:
+        return levels_in(table, volume.num_slices, anatomy.REGIONS[region].num_classes)
+    except (KeyError, ValueError, TypeError):  # a table that was edited
+        return None
+
+
+def _recorded_map(record: Mapping[str, Any]) -> Path | None:
+    """Return the fat-fraction map of a record, if it is still there."""
+    about = record.get("fat_fraction")
+    path = Path(str(about.get("map"))) if isinstance(about, dict) else None
+    return path if path and path.exists() else None
+
+
+def _earlier_copy(task: LabelledScan, record: Mapping[str, Any]) -> str:
+    """Return the checksum of the copy that was made of these labels before; else empty."""
+    about = record.get("corrected")
+    same = isinstance(about, dict) and about.get("by") == str(task.labels)
+    return corrected_labels(record) if same and not task.in_place else ""
+
+
+def _line(name: str, result: Segmentation, labels: Path) -> str:
+    """Return what was measured in one line: the muscles that changed most."""
+    correction, changed = result.correction, changed_shares(result)
+    if correction is None:
+        return f"{name}: measured as segmented"
+    if correction.original is None:
+        count = len(np.unique(result.labels[result.labels > 0]))
+        plural = "s" if count > 1 else ""
+        return f"{name}: {count} muscle{plural} of the {result.region} measured, {labels.name}"
+    if not changed:
+        return f"{name}: corrected: no voxel changed"
+    shown = listed((_show_change(key, share) for key, share in changed.items()), SHOWN)
+    plural = "s" if len(changed) > 1 else ""
+    return f"{name}: corrected: {len(changed)} muscle{plural} changed, {shown}"
+
+
+def _show_change(key: Key, share: float) -> str:
+    muscle, side = key
+    return f"{muscle} {side} {f'{100 * share:.1f} %' if np.isfinite(share) else 'new'}"

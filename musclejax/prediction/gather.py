@@ -1,0 +1,115 @@
+"""How the sums of `evidence` are gathered from the network's predictions.
+
+Every quantity costs one pass over the slices; no network is applied again.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from musclejax.anatomy import SIDES
+from musclejax.prediction.engines import STEPS
+from musclejax.prediction.evidence import CORE_PX, Evidence, Sums
+from musclejax.prediction.windows import SlicePrediction
+from musclejax.scan.grid import GridTransform, sides_of_columns
+from musclejax.scan.volume import Volume
+
+
+class ColumnSums(NamedTuple):
+    """The first six of `Evidence` by column of a slice of the model grid: sides are columns."""
+
+    pixels: Float[np.ndarray, "c k"]
+    inside: Float[np.ndarray, "c k"]
+    total: Float[np.ndarray, "c k"]
+    core: Float[np.ndarray, "c k"]
+    core_inside: Float[np.ndarray, "c k"]
+    core_other: Float[np.ndarray, "c k"]
+
+
+def sum_columns(found: SlicePrediction) -> ColumnSums:
+    """Add up the prediction for a slice by column and class."""
+    columns, classes = found.labels.shape[1], found.probabilities.shape[-1]
+    total = found.probabilities.sum(0, dtype=np.uint32) / np.float32(STEPS)
+
+    def add(at: tuple[np.ndarray, ...], values: np.ndarray | None = None) -> np.ndarray:
+        code = at[1] * classes + found.labels[at]
+        sums = np.bincount(code, values, minlength=columns * classes)
+        return sums.reshape(columns, classes).astype(np.float32)
+
+    muscle = np.nonzero(found.labels)
+    core = np.nonzero(_core(found.labels))
+    certain = found.confidence / np.float32(STEPS)
+    background = found.probabilities[..., 0] / np.float32(STEPS)
+    return ColumnSums(
+        pixels=add(muscle),
+        inside=add(muscle, certain[muscle]),
+        total=total.astype(np.float32),
+        core=add(core),
+        core_inside=add(core, certain[core]),
+        core_other=add(core, 1 - certain[core] - background[core]),
+    )
+
+
+def gather(
+    columns: list[ColumnSums],
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: UInt8[np.ndarray, "i j k"],
+    volume: Volume,
+    transform: GridTransform,
+) -> Evidence:
+    """Add up by side what was added up by column; measure the sections after post-processing.
+
+    Args:
+        columns: Of every slice of the model grid by geometry "world", from the feet up.
+        labels: After post-processing, in the order of the file, as `sides`.
+        sides: As of `Sides`; they are whole columns.
+        volume: The scan.
+        transform: As of `to_model_grid`.
+    """
+    own_labels, own_sides = (
+        np.ascontiguousarray(volume.lps.from_file(a).transpose(2, 1, 0)) for a in (labels, sides)
+    )
+    side_of_column = sides_of_columns(sides, volume, transform)
+    split = [
+        np.stack([_by_side(c, s) for c, s in zip(by_slice, side_of_column, strict=True)])
+        for by_slice in zip(*columns, strict=True)
+    ]
+    classes = columns[0].pixels.shape[1]
+    sections = _sections(own_labels, own_sides, classes, volume.pixel_mm2)
+    left = sections[0] > 0
+    return Evidence(*(sums * left for sums in split), *sections)
+
+
+def _by_side(
+    sums: Float[np.ndarray, "c k"], side_of_column: UInt8[np.ndarray, " c"]
+) -> Float[np.ndarray, "sides k"]:
+    return np.stack([sums[side_of_column == side].sum(0) for side in range(1, len(SIDES) + 1)])
+
+
+def _sections(
+    labels: UInt8[np.ndarray, "z r c"],
+    sides: UInt8[np.ndarray, "z r c"],
+    classes: int,
+    pixel_mm2: float,
+) -> list[Sums]:
+    """Return the fields of `Evidence` from `area_mm2` on."""
+    shape = len(labels), len(SIDES) + 1, classes
+    at = np.nonzero(labels)
+    code = (at[0] * shape[1] + sides[at]) * shape[2] + labels[at]
+    area = np.bincount(code, minlength=int(np.prod(shape))).reshape(shape)[:, 1:]
+    both = (area.sum(2) > 0).all(1)[:, None, None]
+    other = area[:, ::-1]
+    sums = area, np.abs(area - other) * both, (area + other) * both
+    return [(values * pixel_mm2).astype(np.float32) for values in sums]
+
+
+def _core(labels: UInt8[np.ndarray, "r c"]) -> Bool[np.ndarray, "r c"]:
+    """Return the pixels in the core of a muscle's section."""
+    d = CORE_PX
+    padded = np.pad(labels, d)
+    core = labels > 0
+    rows, columns = labels.shape
+    for r, c in ((0, d), (2 * d, d), (d, 0), (d, 2 * d)):
+        core &= padded[r : r + rows, c : c + columns] == labels
+    return core
