@@ -18,7 +18,6 @@ def measure(options: MeasureOptions) -> None:
       OUT/NAME_labels.nii.gz one of them, whether edited or not
       FILE                   a label map by anybody, with its --scan and an -o
 
-    \b
     To correct a result: open the scan and NAME_labels.nii.gz in ITK-SNAP or 3D Slicer, paint, save
     under the same name, and run `musclejax measure OUT`. It writes NAME_muscles.csv,
     NAME_slices.csv, NAME_sections.csv, NAME_qc.png and NAME_run.json again, marked as corrected,
@@ -31,17 +30,20 @@ def measure(options: MeasureOptions) -> None:
     new maps. Estimates of the DSC and flags are the network's; changed muscles have none.
     OUT/review.csv (scan, slice, mark, comment), if you write it, says which scans are right.
 
-    \b
     What the numbers mean is read from the header, from a dataset.json (nnU-Net) or _dseg.tsv (BIDS)
     beside FILE, or given:
+
+    \b
       --names FILE           ITK-SNAP label description, 3D Slicer color table (.ctbl, .txt, .csv),
                              dataset.json, _dseg.tsv, or rows of number,name
       --names musclejax      numbers of labels.json; left and right from the anatomy
       --names sides          left as these, right 100 higher
       --names musclemap, huashan, totalsegmentator
+
     VL_left, left_vastus_lateralis, "Vastus lateralis, right", BF-LH and fibularis longus are
     understood. Structures that are no muscles of ours, and groups such as quadriceps_femoris, are
     left out with a warning; a number that nothing explains is an error.
+
     Exit code: 0 all done, 1 some failed, 2 wrong usage.
 
     \b
