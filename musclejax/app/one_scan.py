@@ -37,6 +37,7 @@ from musclejax.reports.run_record import (
 )
 from musclejax.reports.segmentation import ResultFiles, Saved, find_flagged, save_warned
 from musclejax.scan.dicom_seg import check_dicom_seg
+from musclejax.scan.series import Series
 from musclejax.scan.source import Source, read_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
@@ -138,7 +139,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
     record = read_record(job.output, scan.name)
     again = job.overwrite or job.overwrite_edited
     try:
-        if record and not is_of(record, scan.path):
+        if record and not is_of(record, scan.path, scan.series):
             _check_changed(scan, record, again)
         elif record and is_complete(record, job.output, scan.name) and not again:
             line = _done_line(scan, work, record)
@@ -151,7 +152,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
 
 def _check_changed(scan: Scan, record: Mapping[str, Any], again: bool) -> None:
     """Check that the results of a scan that has changed, or of another one, may be replaced."""
-    if not is_at(record, scan.path):
+    if not is_at(record, scan.path, scan.series):
         found = f"results of another scan, {record.get('source')}, under its name {scan.name}"
         raise InputError(scan.path, found, "a name per scan", "Repeat the command.")
     if not again:
@@ -175,9 +176,9 @@ def _overwrite(job: SegmentJob) -> Overwrite:
 def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     job, options = session.work.job, session.work.options
     yield Stage("load")
-    source = read_source(scan.path)
+    source = read_source(scan.path, scan.series)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, [scan.name], volume)
+    fat_map = find_scan_map(job.fat_fraction, scan.map_names or [scan.name], volume)
     _check_room(volume, session.work)
     dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())
     files = ResultFiles(job.labels, job.naming, dicom, dicom and job.dicom_sr)
@@ -240,7 +241,8 @@ def _retry_if_full(folder: Path, write: Callable[[], Saved]) -> Saved:
 
 
 def _read(scan: Scan, job: SegmentJob) -> Volume:
-    volume = replace(load(scan.path), name=scan.name)
+    volume = load(scan.series or scan.path)
+    volume = replace(volume, name=scan.name, warnings=(*volume.warnings, *scan.notes))
     if job.writes_dicom and not volume.dicom_files:
         option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"
         raise InputError(scan.path, "a NIfTI scan", f"a DICOM scan with {option}")
@@ -257,6 +259,7 @@ def _record(
 ) -> dict[str, Any]:
     work, weights = session.work, session.weights
     return {
+        **_about(scan.name, result.volume.series),
         "source": str(scan.path),
         "source_files": source._asdict(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -269,6 +272,22 @@ def _record(
         **({"fat_fraction": dict(fat.record)} if fat.record else {}),
         **({"worker": dict(session.worker)} if session.worker else {}),
         **machine(library_versions(result.engine)),
+    }
+
+
+def _about(name: str, series: Series | None) -> dict[str, Any]:
+    """Return whom and what a scan shows, for its run record."""
+    if series is None:
+        return {"subject": name, "visit": "", "series": {"description": name, "kind": "other"}}
+    return {
+        "subject": series.subject or name,
+        "visit": series.visit,
+        "series": {
+            "description": series.description,
+            "kind": series.kind,
+            "number": series.number,
+            "echo_ms": series.echo_ms,
+        },
     }
 
 

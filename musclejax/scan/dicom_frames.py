@@ -137,7 +137,7 @@ def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
     _require_one_patient(headers, subject)
     for file, header in headers.items():
         _require_gray(file, header)
-    frames = [frame for file, header in headers.items() for frame in _frames(file, header)]
+    frames = [frame for file, header in headers.items() for frame in frames_of(file, header)]
     if 1 < len(headers) < len(frames):
         found = f"{len(headers)} multi-frame files with {len(frames)} frames"
         raise InputError(subject, found, "one multi-frame file", "Give the file, not the folder.")
@@ -260,7 +260,12 @@ def _description(series: list[Dataset]) -> str:
     return f"'{name}' (series {'?' if number is None else number}): {_images(series)} images"
 
 
-def _frames(file: Path, header: Dataset) -> list[Frame]:
+def frames_of(file: Path, header: Dataset) -> list[Frame]:
+    """Return the frames of one file.
+
+    Raises:
+        InputError: If its frames are not described one by one.
+    """
     per_frame = header_value(header, "PerFrameFunctionalGroupsSequence") or []
     count = max(1, header_integer(header, "NumberOfFrames", 1))
     if count != (len(per_frame) or 1):
