@@ -89,7 +89,7 @@ def _notes(taken: Sequence[Series]) -> dict[Series, tuple[str, ...]]:
     """Return the warnings of series to segment; report once if their kinds differ."""
     usual, line = mixture(taken)
     if line:
-        console.warn(f"note: {line}")
+        console.warn(f"warning: {line}")
     return {series: tuple(_cautions(series, usual, bool(line))) for series in taken}
 
 

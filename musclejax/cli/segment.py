@@ -44,8 +44,8 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that
-    musclejax did not write, are not replaced. NAME is that of the file, or subject, visit and series
-    in a study; another scan of the same NAME gets the name of its folder before it.
+    musclejax did not write, are not replaced. NAME is that of the file, or subject, visit and
+    series in a study; another scan of the same NAME gets the name of its folder before it.
     Exit code: 0 all done, 1 some failed, 2 wrong usage, 130 stopped by Ctrl-C.
 
     \b

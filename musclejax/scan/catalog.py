@@ -42,28 +42,14 @@ _ANONYMOUS = re.compile(
 """Values of PatientID that name nobody."""
 _NO_DATES = ("00000000", "00010101", "19000101")
 """Values of StudyDate that anonymizers write."""
-_ROOMS = frozenset(
-    [
-        "anat",
-        "data",
-        "derivatives",
-        "dicom",
-        "dicoms",
-        "dcm",
-        "images",
-        "imagestr",
-        "imagests",
-        "mri",
-        "nifti",
-        "nii",
-        "rawdata",
-        "scans",
-        "sourcedata",
-    ]
+_ROOMS = (
+    *("anat", "data", "derivatives", "dicom", "dicoms", "dcm", "images", "imagestr", "imagests"),
+    *("mri", "nifti", "nii", "rawdata", "scans", "sourcedata"),
 )
 """Folders that name no person and no visit, in small letters."""
-_NO_PLACES = frozenset(
-    ["sub", "ses", "echo", "part", "run", "rec", "mod", "inv", "flip", "mt", "desc", "space", "res"]
+_NO_PLACES = (
+    *("sub", "ses", "echo", "part", "run", "rec", "mod", "inv", "flip", "mt", "desc", "space"),
+    "res",
 )
 """BIDS entities that series of one place may differ in."""
 

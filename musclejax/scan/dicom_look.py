@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.tag import Tag
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from musclejax.scan.dicom_file import LONG_VRS, SHORT_VRS, reading
@@ -22,8 +22,8 @@ SERIES_KEYWORDS = (
 )
 """What images of one volume have in common."""
 POSITION = "ImagePositionPatient"
-_TAGS = {tag_for_keyword(keyword): keyword for keyword in (*SERIES_KEYWORDS, POSITION)}
-_LAST = max(_TAGS, default=0)
+_TAGS = {int(Tag(keyword)): keyword for keyword in (*SERIES_KEYWORDS, POSITION)}
+_LAST = max(_TAGS)
 _START_BYTES = 1 << 14  # holds what stands before the pixel spacing in most headers
 _MOST_BYTES = 1 << 20
 _UNDEFINED = 0xFFFFFFFF

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO, IOBase
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree
 
 import nibabel as nib
@@ -66,13 +66,13 @@ def read_grid(path: Path) -> StoredGrid:
         with open_unpacked(files.get("header", files["image"])) as stream:
             stored = read_stored_header(stream)
         if stored.header is None:
-            image = nib.load(path)
+            image = cast(SpatialImage, nib.load(path))
             return StoredGrid(_squeezed(image.shape), np.asarray(image.affine, np.float64))
         affine = np.asarray(stored.header.get_best_affine(), np.float64)
         return StoredGrid(_squeezed(stored.header.get_data_shape()), affine)
 
 
-def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+def _squeezed(shape: Sequence[Any]) -> tuple[int, ...]:
     """Return three axes, and the number of volumes if there are several."""
     axes, count = tuple(map(int, shape[:3])), math.prod(map(int, shape[3:]))
     return axes if count == 1 else (*axes, count)

@@ -5,8 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal[
-    *("in phase", "opposed phase", "echo", "water", "fat", "fat fraction"),
-    *("map", "localizer", "other"),
+    "in phase",
+    "opposed phase",
+    "echo",
+    "water",
+    "fat",
+    "fat fraction",
+    "map",
+    "localizer",
+    "other",
 ]
 """What an MR image shows; "echo" is one of a gradient echo of unknown or other phase, "map" any
 image that is no anatomy: a quantity other than the fat fraction, a phase image, labels."""
