@@ -160,7 +160,7 @@ def _image_headers(files: Sequence[Path], subject: object) -> dict[Path, Dataset
     headers = {f: read_dataset(f, stop_before_pixels=True) for f in files if is_dicom(f)}
     images = {f: h for f, h in headers.items() if is_image(h)}
     for file in headers.keys() - images.keys():
-        _require_complete(file, headers[file])
+        require_complete(file, headers[file])
     if not images:
         others = Counter(_kind(header) for header in headers.values())
         listed = "".join(f", {count} {kind}" for kind, count in others.items())
@@ -175,8 +175,12 @@ def _kind(header: Dataset) -> str:
     return str(header_value(header, "Modality") or "DICOMDIR")
 
 
-def _require_complete(file: Path, header: Dataset) -> None:
-    """Check that a file without pixels is not an image that was cut off in its header."""
+def require_complete(file: Path, header: Dataset) -> None:
+    """Check that a file without pixels is not an image that was cut off in its header.
+
+    Raises:
+        InputError: If it is one.
+    """
     stored_as = getattr(header, "file_meta", Dataset()).get("MediaStorageSOPClassUID")
     if stored_as == MediaStorageDirectoryStorage or file.name.upper() == "DICOMDIR":
         return

@@ -21,7 +21,7 @@ from musclejax.scan.dicom_file import (
     is_dicom,
     read_dataset,
 )
-from musclejax.scan.dicom_frames import Frame, frames_of, is_image, series_of
+from musclejax.scan.dicom_frames import Frame, frames_of, is_image, require_complete, series_of
 from musclejax.scan.dicom_look import POSITION, SERIES_KEYWORDS, Look, look
 from musclejax.scan.dicom_order import plane_of, split_frames, split_repeats, type_words
 
@@ -190,7 +190,10 @@ def _image(file: Path, headers: dict[tuple[bytes, ...], Dataset]) -> _Image | No
         if seen.common not in headers:
             headers[seen.common] = _header(file)
         header, position = headers[seen.common], _position(seen)
-    return _Image(file, header, position) if is_image(header) else None
+    if not is_image(header):
+        require_complete(file, header)
+        return None
+    return _Image(file, header, position)
 
 
 def _header(file: Path) -> Dataset:
