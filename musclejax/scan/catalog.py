@@ -31,7 +31,7 @@ from musclejax.scan.kinds import (
 )
 from musclejax.scan.nifti import read_grid
 from musclejax.scan.series import Kind, Series
-from musclejax.scan.study import search
+from musclejax.scan.study import count_line, search
 from musclejax.scan.volume import ITK_SUFFIXES, image_suffix, scan_name
 
 _ANONYMOUS = re.compile(
@@ -121,6 +121,8 @@ def list_series(path: Path, root: Path | None = None) -> Catalog:
             found += volumes or [_unread(scan, root)]
         else:
             found += _of_file(scan, root)
+    if len(found) > len(walked.scans):  # folders with several series: scans count otherwise
+        warnings = [line for line in warnings if line != count_line(path, walked.scans)]
     found = _confirm_letters(found)
     persons = _persons(found)
     found = [item if _in_tree(item, persons) else replace(item, folders=()) for item in found]

@@ -1,7 +1,7 @@
 """Scans on disk: those that a path means, and any kind of scan as a volume."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -140,11 +140,15 @@ def search(path: Path) -> Search:
         found = f"a folder without scans ({left_out})" if left_out else "a folder without scans"
         accepted = ".nii or .nii.gz files, DICOM files, or folders with DICOM files"
         raise InputError(path, found, accepted)
-    folders = {scan.parent for scan in scans if scan != path}
-    several = f"{path}: {len(scans)} scans in {len(folders)} folders" if len(folders) > 1 else ""
     others = f"{path}: {left_out}" if left_out else ""
-    warnings = tuple(filter(None, (several, others, *finds.strays)))
+    warnings = tuple(filter(None, (count_line(path, scans), others, *finds.strays)))
     return Search(scans, tuple(map(str, finds.failures)), warnings)
+
+
+def count_line(path: Path, scans: Sequence[Path]) -> str:
+    """Return the line on how many scans lie in how many folders; empty if in one."""
+    folders = {scan.parent for scan in scans if scan != path}
+    return f"{path}: {len(scans)} scans in {len(folders)} folders" if len(folders) > 1 else ""
 
 
 @dataclass
