@@ -12,7 +12,15 @@ from click.testing import Result
 from musclejax.app import one_scan
 from musclejax.errors import InputError
 from musclejax.reports import segmentation
-from musclejax.scan.selection import PREFERENCE, Choice, caution, matches, mixture, select
+from musclejax.scan.selection import (
+    PREFERENCE,
+    Choice,
+    caution,
+    matches,
+    mixture,
+    select,
+    water_and_fat,
+)
 from musclejax.scan.series import Kind, Series
 from tests.dicom_series import uid, write
 from tests.pretend import pretend_picture, pretend_steps
@@ -119,6 +127,16 @@ def test_what_is_said() -> None:
     usual, line = mixture([one("water"), one("water"), one("in phase")])
     assert usual == "water"
     assert "(2 water, 1 in phase)" in line
+
+
+def test_water_and_fat_of_a_series() -> None:
+    """Of the same visit and grid; the pair of one acquisition where there are two."""
+    image = one("in phase", number=3)
+    near = [one(kind, number=n, description=f"a_{kind}") for n, kind in ((5, "water"), (6, "fat"))]
+    far = [one("water", number=8, description="b"), one("fat", shape=(9,), number=4)]
+    assert water_and_fat(image, [image, *far, *near]) == tuple(near)
+    assert water_and_fat(image, [image, near[0]]) is None
+    assert water_and_fat(image, [replace(s, visit="2") for s in near]) is None
 
 
 # The commands ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from musclejax.cluster import KILLED, TaskDone, check_workers, connect, run_task
 from musclejax.errors import InputError
 from musclejax.files import remove_abandoned, transient_lock
 from musclejax.prediction.options import SegmentOptions
+from musclejax.scan.series import Series
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -83,12 +84,14 @@ def run_on(
 
 def _from_root(scan: Scan) -> Scan:
     """Return a scan whose paths any working folder understands."""
-    series = scan.series and replace(
-        scan.series,
-        path=scan.series.path.absolute(),
-        files=tuple(file.absolute() for file in scan.series.files),
-    )
-    return scan._replace(path=scan.path.absolute(), series=series)
+    own = scan.series and _at_root(scan.series)
+    pair = scan.water_fat and (_at_root(scan.water_fat[0]), _at_root(scan.water_fat[1]))
+    return scan._replace(path=scan.path.absolute(), series=own, water_fat=pair)
+
+
+def _at_root(series: Series) -> Series:
+    files = tuple(file.absolute() for file in series.files)
+    return replace(series, path=series.path.absolute(), files=files)
 
 
 def _check_engine(client: "Client", options: SegmentOptions) -> None:

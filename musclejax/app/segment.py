@@ -62,7 +62,11 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
     if line := Selection(study.taken, study.left_out).line:
         console.say(line)
     scans, nameless = name_scans(study.taken, job.output)
-    scans = [scan._replace(notes=study.notes[scan.series]) for scan in scans if scan.series]
+    scans = [
+        scan._replace(notes=study.notes[scan.series], water_fat=study.water_fat.get(scan.series))
+        for scan in scans
+        if scan.series
+    ]
     for error in nameless:
         console.warn(f"failed: {error}")
     with clock.stage("startup"), usage():

@@ -1,5 +1,6 @@
 """The series that paths on the command line mean, and which of them are segmented."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,14 @@ from typing import NamedTuple
 from musclejax.app import console
 from musclejax.errors import InputError, describe_error
 from musclejax.scan.catalog import Catalog, list_series
-from musclejax.scan.selection import Choice, Selection, caution, mixture, select
+from musclejax.scan.selection import (
+    Choice,
+    Selection,
+    caution,
+    mixture,
+    select,
+    water_and_fat,
+)
 from musclejax.scan.series import Series
 from musclejax.scan.source import absolute, place_of
 
@@ -20,12 +28,14 @@ class Study(NamedTuple):
         left_out: The others.
         missing: Number of paths, folders and images that cannot be read.
         notes: Warnings of a series to segment.
+        water_fat: Its water and fat image, if the study has them.
     """
 
     taken: tuple[Series, ...]
     left_out: tuple[Series, ...]
     missing: int
     notes: dict[Series, tuple[str, ...]]
+    water_fat: dict[Series, tuple[Series, Series]]
 
 
 def find_study(paths: Sequence[Path], choice: Choice) -> Study:
@@ -54,7 +64,8 @@ def find_study(paths: Sequence[Path], choice: Choice) -> Study:
         taken |= {_key(series): series for series in selection.taken if _key(series) not in taken}
         left_out |= {_key(series): series for series in selection.left_out}
     others = tuple(series for key, series in left_out.items() if key not in taken)
-    return Study(tuple(taken.values()), others, missing, _notes(tuple(taken.values())))
+    own = tuple(taken.values())
+    return Study(own, others, missing, _notes(own), _pairs(own, others))
 
 
 def common_root(paths: Sequence[Path]) -> Path | None:
@@ -83,6 +94,17 @@ def _select(path: Path, catalog: Catalog, choice: Choice) -> Selection:
 
 def _key(series: Series) -> str:
     return place_of(series.path, series)
+
+
+def _pairs(
+    taken: Sequence[Series], left_out: Sequence[Series]
+) -> dict[Series, tuple[Series, Series]]:
+    """Return the water and fat image of each series that has them."""
+    visits: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for series in (*taken, *left_out):
+        visits[series.subject, series.visit].append(series)
+    found = {one: water_and_fat(one, visits[one.subject, one.visit]) for one in taken}
+    return {series: pair for series, pair in found.items() if pair}
 
 
 def _notes(taken: Sequence[Series]) -> dict[Series, tuple[str, ...]]:

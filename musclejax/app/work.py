@@ -23,6 +23,7 @@ class Scan(NamedTuple):
         name: Start of the names of its results.
         series: What it is of a study; None if it was not listed.
         notes: Warnings that the study makes necessary.
+        water_fat: Its water and fat image, if a study has them.
         map_names: How its map may be named in a folder of maps.
     """
 
@@ -30,6 +31,7 @@ class Scan(NamedTuple):
     name: str
     series: Series | None = None
     notes: tuple[str, ...] = ()
+    water_fat: tuple[Series, Series] | None = None
     map_names: tuple[str, ...] = ()
 
 

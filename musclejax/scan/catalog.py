@@ -42,6 +42,8 @@ _ANONYMOUS = re.compile(
 """Values of PatientID that name nobody."""
 _NO_DATES = ("00000000", "00010101", "19000101")
 """Values of StudyDate that anonymizers write."""
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Start of the SOP classes of screenshots and reports."""
 _ROOMS = (
     *("anat", "data", "derivatives", "dicom", "dicoms", "dcm", "images", "imagestr", "imagests"),
     *("mri", "nifti", "nii", "rawdata", "scans", "sourcedata"),
@@ -202,6 +204,8 @@ def _of_dicom(volume: DicomVolume, root: Path, beside: int) -> _Found:
 def _kind_of_dicom(volume: DicomVolume, description: str, own: Path | None) -> Kind:
     words = volume.frame.value("FrameType") or volume.frame.value("ImageType") or ()
     told = kind_of_type([str(word) for word in words]) if not isinstance(words, str) else None
+    if not volume.positions and volume.text("SOPClassUID").startswith(_SECONDARY_CAPTURE):
+        return "map"
     told = told or kind_of_description(description)
     told = told or (kind_of_description(own.name) if own else None)
     if told:

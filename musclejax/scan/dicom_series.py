@@ -5,7 +5,7 @@ Voxels are not read, and most headers only glanced at: see `dicom_look`.
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,11 +135,10 @@ def dicom_volumes(path: Path) -> DicomList:
         series = list(_by_series(images))
         patients = {p for group in series if (p := _patient(group[0].header))}
         volumes = [volume for group in series for volume in _volumes(group, path)]
-    if len(series) == 1:
+    if len(series) == 1 and (len(volumes) == 1 or volumes[0].index is not None):
         # Whatever else lies there, `load` shall see it: a damaged image may be a slice.
         failures = []
-        whole = volumes[0].index is not None or len(volumes) == 1
-        volumes = [_whole(volume, path) for volume in volumes] if whole else volumes
+        volumes = [replace(volume, path=path, files=()) for volume in volumes]
     warnings = []
     if len(patients) > 1:
         listed = ", ".join(sorted(patients)[:4]) + (", ..." if len(patients) > 4 else "")
@@ -158,12 +157,6 @@ def echo_of(frame: Frame) -> float | None:
         if value > 0:
             return value
     return None
-
-
-def _whole(volume: DicomVolume, path: Path) -> DicomVolume:
-    return DicomVolume(
-        path, (), volume.index, volume.frame, volume.positions, volume.echoes, volume.problem
-    )
 
 
 def _read(files: Sequence[Path]) -> tuple[list[_Image], list[InputError]]:

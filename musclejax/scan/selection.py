@@ -5,9 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import NamedTuple
 
 from musclejax.errors import InputError, did_you_mean
+from musclejax.scan.kinds import kind_of_name
 from musclejax.scan.series import Kind, Series
 
 PREFERENCE: dict[Kind, tuple[int, str]] = {
@@ -126,6 +128,34 @@ def mixture(taken: Iterable[Series]) -> tuple[Kind, str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
     line = f"different kinds of images are segmented ({kinds}): compare their results with care"
     return counts.most_common(1)[0][0], line
+
+
+def water_and_fat(series: Series, study: Iterable[Series]) -> tuple[Series, Series] | None:
+    """Return the water and the fat image of a series: of its visit and place, on one grid.
+
+    Of several pairs, the one whose descriptions and numbers are nearest to one another.
+    """
+    beside = [
+        one
+        for one in study
+        if (one.subject, one.visit, one.place) == (series.subject, series.visit, series.place)
+        and not one.problem
+        and same_place(series, one)
+    ]
+    images = {kind: [one for one in beside if one.kind == kind] for kind in ("water", "fat")}
+    pairs = [
+        (water, fat)
+        for water, fat in product(images["water"], images["fat"])
+        if (water.shape, water.extent_mm) == (fat.shape, fat.extent_mm)
+    ]
+    return min(pairs, key=_apart, default=None)
+
+
+def _apart(pair: tuple[Series, Series]) -> tuple[bool, int, str]:
+    water, fat = pair
+    differ = kind_of_name(water.description).stem != kind_of_name(fat.description).stem
+    numbers = abs((water.number or 0) - (fat.number or 0))
+    return differ, numbers, str(water.path)
 
 
 def _best(candidates: Sequence[Series], choice: Choice) -> Iterator[Series]:
