@@ -78,6 +78,8 @@ DESCRIPTIONS = {
     "FatFrac [%]": "fat fraction",
     "WaterFrac": "map",
     "T2star_map": "map",
+    "R2Star: Ax IDEAL": "map",
+    "t1_fl2d_opp-in_tra": "echo",
     "gre 6 echoes TE1": "echo",
     "3-plane localizer": "localizer",
     "t2_tse_fatsat": None,
@@ -151,6 +153,7 @@ def test_a_tree_of_patients_visits_and_series(tmp_path: Path) -> None:
     assert first.shape == whole.data.shape
     assert np.allclose(first.spacing_mm, whole.spacing_mm)
     # Edges of the first and last slice: centers at -410.125 mm and every 5 mm, half a slice beyond.
+    assert first.pixel_mm == pytest.approx(1.25)
     assert first.extent_mm == pytest.approx((-412.625, -410.125 + 2 * 5 + 2.5))
     assert not catalog.failures
 
@@ -336,6 +339,7 @@ def test_folders_of_people(tmp_path: Path) -> None:
     for subject, name in (("A", "x_W"), ("A", "x_F"), ("B", "x_W"), ("B", "x_F")):
         nifti(tmp_path / subject / "month6" / f"{name}.nii.gz")
     catalog = list_series(tmp_path)
+    assert {(s.pixel_mm, s.extent_mm) for s in catalog.series} == {(2.0, (-2.5, 27.5))}
     assert kinds(catalog) == ["fat", "water"] * 2
     assert whom(catalog) == {("A", "month6"), ("B", "month6")}
     assert catalog.series[0].name == "A_month6_x_F"

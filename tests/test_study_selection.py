@@ -83,6 +83,12 @@ def test_places(changes: dict[str, Any], count: int) -> None:
     assert len(taken(one("in phase"), replace(one("water"), **changes))) == count
 
 
+def test_thick_slices_of_other_planes_come_after_fine_images() -> None:
+    coronal, water = one("in phase", pixel_mm=8.0), one("water", pixel_mm=1.5)
+    assert taken(coronal, water, one("fat", pixel_mm=1.5)) == [water]
+    assert taken(coronal, one("fat", pixel_mm=1.5)) == [coronal]
+
+
 def test_what_headers_show_to_be_no_volume_comes_after_water() -> None:
     broken, water, fat = one("in phase", problem="2 images"), one("water"), one("fat")
     assert taken(broken, water, fat) == [water]

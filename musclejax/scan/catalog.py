@@ -183,6 +183,7 @@ def _of_dicom(volume: DicomVolume, root: Path, beside: int) -> _Found:
         spacing_mm=volume.spacing_mm,
         place=volume.text("FrameOfReferenceUID"),
         extent_mm=volume.extent_mm,
+        pixel_mm=volume.pixel_mm,
         problem=volume.problem,
     )
     folder = volume.path if volume.path.is_dir() else volume.path.parent
@@ -227,7 +228,7 @@ def _of_file(path: Path, root: Path) -> Iterator[_Found]:
     by_name = kind_of_name(name)
     entities = bids_entities(name)
     kind, letter = _kind_of_file(about, description, name, by_name, bool(entities))
-    shape, spacing, extent, problem = _grid(path)
+    grid, problem = _grid(path)
     stem = _without_number(by_name.stem if kind != "other" or letter else name, number)
     folders = _folders(path.parent, root)
     patient, date = _text(about, "PatientID"), _text(about, "StudyDate").replace("-", "")
@@ -235,7 +236,7 @@ def _of_file(path: Path, root: Path) -> Iterator[_Found]:
     date = date if re.fullmatch(r"\d{8}", date) and date not in _NO_DATES else ""
     echoes = _echoes(about) or ([by_name.echo_ms] if by_name.echo_ms else [])
     place = _bids_place(entities) if entities else str(path.parent / stem)
-    count = shape[3] if len(shape) == 4 else 1
+    count = grid.shape[3] if len(grid.shape) == 4 else 1
     if count > 1 and kind == "other" and len(echoes) == count:
         kind = "echo"
     in_path = bids_entities("_".join((*folders, name)))
@@ -248,10 +249,11 @@ def _of_file(path: Path, root: Path) -> Iterator[_Found]:
                 number=number,
                 echo_ms=echoes[index] if len(echoes) == count else None,
                 index=index if count > 1 else None,
-                shape=shape[:3],
-                spacing_mm=spacing,
+                shape=grid.shape[:3],
+                spacing_mm=grid.spacing_mm,
                 place=place,
-                extent_mm=extent,
+                extent_mm=grid.extent_mm,
+                pixel_mm=grid.pixel_mm,
                 problem=problem,
             ),
             label=name,
@@ -301,23 +303,29 @@ def _echoes(about: Mapping[str, Any]) -> list[float | None]:
     return [round(time * 1000 if max(times) < 1 else time, 6) for time in times]
 
 
-def _grid(
-    path: Path,
-) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, float] | None, str]:
-    """Return shape, spacing and extent of a file, and why they are not known."""
+class _Grid(NamedTuple):
+    shape: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    extent_mm: tuple[float, float] | None = None
+    pixel_mm: float | None = None
+
+
+def _grid(path: Path) -> tuple[_Grid, str]:
+    """Return the grid of a file by its header, and why it is not known."""
     if image_suffix(path) in ITK_SUFFIXES:
-        return (), (), None, ""
+        return _Grid(), ""
     try:
         shape, affine = read_grid(path)
-        if len(shape) < 3:
-            return (), (), None, ""
-        spacing = tuple(float(size) for size in nib.affines.voxel_sizes(affine))
-        corners = [[*corner, 1] for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]
-        heights = np.array(corners) @ affine[2]
     except InputError:
-        return (), (), None, "unreadable"
-    extent = (float(heights.min()), float(heights.max())) if np.isfinite(heights).all() else None
-    return shape, spacing, extent, ""
+        return _Grid(), "unreadable"
+    if len(shape) < 3 or not np.isfinite(affine).all():
+        return _Grid(shape), ""
+    spacing = tuple(float(size) for size in nib.affines.voxel_sizes(affine))
+    corners = [[*corner, 1] for corner in product(*((-0.5, n - 0.5) for n in shape[:3]))]
+    heights = np.array(corners) @ affine[2]
+    across = np.delete(spacing, np.argmax(np.abs(affine[2, :3]) / np.maximum(spacing, 1e-6)))
+    extent = float(heights.min()), float(heights.max())
+    return _Grid(shape, spacing, extent, float(max(across))), ""
 
 
 def _without_number(stem: str, number: int | None) -> str:

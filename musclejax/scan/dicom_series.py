@@ -23,7 +23,7 @@ from musclejax.scan.dicom_file import (
 )
 from musclejax.scan.dicom_frames import Frame, frames_of, is_image, require_complete, series_of
 from musclejax.scan.dicom_look import POSITION, SERIES_KEYWORDS, Look, look
-from musclejax.scan.dicom_order import plane_of, split_frames, split_repeats, type_words
+from musclejax.scan.dicom_order import split_frames, split_repeats, type_words
 
 Position = tuple[float, ...]
 
@@ -97,12 +97,15 @@ class DicomVolume:
         return min(heights) + low - across, max(heights) + high + across
 
     @property
-    def plane(self) -> str:
-        """The plane of its slices; empty if the header does not say."""
+    def pixel_mm(self) -> float | None:
+        """Largest edge of a voxel within axial slices; None if the headers do not say."""
         try:
-            return plane_of(self.frame)
+            row, column = self.frame.orientation.reshape(2, 3)
+            heights = np.abs([row[2], column[2], self.frame.normal[2]])
         except InputError:
-            return ""
+            return None
+        edges = np.delete(self.spacing_mm, np.argmax(heights)) if self.spacing_mm else ()
+        return float(max(edges)) if len(edges) else None
 
     def text(self, keyword: str) -> str:
         """Look an attribute up as text on one line; empty where it is absent."""

@@ -38,7 +38,7 @@ NAME_PATTERNS: tuple[tuple[Kind, str], ...] = (
     (
         "map",
         r"((t1|t2|r2|r1)(_?star|s|\*)?|b0|b1|field|phase|adc|freq[a-z]*|velocity)_?maps?|adc|"
-        r"wat(er)?_?frac[a-z]*|watfr",
+        r"wat(er)?_?frac[a-z]*|watfr|r2_?star|r2\*",
     ),
     ("opposed phase", r"(out|opp|opposed)(_?of)?_?ph(ase)?|outph|oph|opp|opposed"),
     ("in phase", r"in_?ph(ase)?|iph"),
@@ -67,6 +67,9 @@ _BIDS_SUFFIXES: dict[str, Kind] = {
 ECHO_MS_AT_MOST = 10.0
 """Longest echo of a gradient echo that counts as one. Source: ours; beyond it come T2* weighting
 and its dark muscle. The network learned from echoes of up to 10 ms."""
+
+
+_IN_PHASE = r"in_?ph(ase)?|iph|in|ip"
 
 
 class NameKind(NamedTuple):
@@ -130,6 +133,8 @@ def kind_of_name(name: str) -> NameKind:
     hidden = re.sub(_whole(_NO_IMAGE), lambda m: "~" * len(m[0]), plain)
     for kind, pattern in NAME_PATTERNS:
         if found := re.search(_whole(pattern), hidden):
+            if kind == "opposed phase" and re.search(_whole(_IN_PHASE), hidden):
+                kind = "echo"  # one series has both, which its echo times tell apart
             return NameKind(kind, _without(name, found), echo_ms=_echo_ms(hidden))
     letters = [m for m in re.finditer(r"[a-z0-9]+", hidden) if m[0] in _LETTERS]
     if not letters:

@@ -28,7 +28,11 @@ rank 4. Maps and localizers are not segmented unless they are chosen.
 
 Source: the networks learned from early echoes; water alone has a mean Dice of 0.77, where an early
 echo of the same limbs has 0.82."""
-_PROBLEM = 4
+_PROBLEM = 4.0
+COARSE_MM = 4.0
+"""Edge of a voxel within axial slices above which a series comes after all finer images: those of
+thick coronal or sagittal slices. Source: ours; axial protocols have 2 mm at most."""
+_COARSE = 3.5
 SAME_PLACE = 0.5
 """Part of the shorter series, along the body, from which two show one place. Source: ours; stations
 of a leg overlap by a tenth or a fifth."""
@@ -172,11 +176,13 @@ def _best(candidates: Sequence[Series], choice: Choice) -> Iterator[Series]:
 
 
 def _rank(series: Series) -> tuple[float, ...]:
-    rank = float(_PROBLEM if series.problem else PREFERENCE.get(series.kind, (_PROBLEM, ""))[0])
+    kind = float(PREFERENCE.get(series.kind, (_PROBLEM, ""))[0])
+    rank = max(kind, _COARSE) if (series.pixel_mm or 0.0) > COARSE_MM and kind < _PROBLEM else kind
+    rank = _PROBLEM if series.problem else rank
     number = math.inf if series.number is None else series.number
     slices = series.shape[-1] if series.shape else 0
     order = (series.echo_ms or 0.0, series.index or 0, -slices, number)
-    return rank, *map(float, order)
+    return rank, kind, *map(float, order)
 
 
 def _echo(place: Sequence[Series], choice: Choice) -> Series | None:

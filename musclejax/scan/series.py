@@ -38,6 +38,7 @@ class Series:
         name: "PAT_visit_series" in a study tree; empty if the file's name will do.
         place: What tells apart series that show different places, or that are not comparable.
         extent_mm: Lowest and highest position along the body, if the headers tell.
+        pixel_mm: Largest edge of a voxel within axial slices, if the headers tell.
         problem: Why it is no single volume, by its headers; empty if nothing is known.
     """
 
@@ -55,4 +56,5 @@ class Series:
     name: str = ""
     place: str = ""
     extent_mm: tuple[float, float] | None = None
+    pixel_mm: float | None = None
     problem: str = ""
