@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from musclejax.app import console
-from musclejax.errors import InputError, describe_error
+from musclejax.errors import InputError, describe_error, printable
 from musclejax.scan.catalog import Catalog, list_series
 from musclejax.scan.selection import (
     Choice,
@@ -50,7 +50,8 @@ def find_study(paths: Sequence[Path], choice: Choice) -> Study:
     root = common_root(paths)
     for path in paths:
         try:
-            catalog = list_series(path, root)
+            with console.waiting(f"listing the series of {printable(str(path))}"):
+                catalog = list_series(path, root)
             selection = _select(path, catalog, choice)
         except (InputError, OSError) as error:
             missing += 1
