@@ -18,7 +18,6 @@ import numpy as np
 
 from musclejax.errors import InputError, listed, printable
 from musclejax.files import read_json
-from musclejax.scan.dicom_file import is_dicom
 from musclejax.scan.dicom_series import DicomVolume, dicom_volumes
 from musclejax.scan.kinds import (
     ECHO_MS_AT_MOST,
@@ -31,7 +30,7 @@ from musclejax.scan.kinds import (
 )
 from musclejax.scan.nifti import read_grid
 from musclejax.scan.series import Kind, Series
-from musclejax.scan.study import count_line, search
+from musclejax.scan.study import count_line, is_dicom_scan, search
 from musclejax.scan.volume import ITK_SUFFIXES, image_suffix, scan_name
 
 _ANONYMOUS = re.compile(
@@ -112,19 +111,42 @@ def list_series(path: Path, root: Path | None = None) -> Catalog:
     path = path.parent if path.name.upper() == "DICOMDIR" and path.is_file() else path
     walked = search(path)
     root = root or (path if path.is_dir() else path.parent)
-    failures, warnings = list(walked.failures), list(walked.warnings)
-    found: list[_Found] = []
-    for scan in walked.scans:
-        if _is_dicom_scan(scan):
-            listing = dicom_volumes(scan)
-            failures += listing.failures
-            warnings += listing.warnings
-            volumes = [_of_dicom(volume, root, len(listing.volumes)) for volume in listing.volumes]
-            found += volumes or [_unread(scan, root)]
-        else:
-            found += _of_file(scan, root)
-    if len(found) > len(walked.scans):  # folders with several series: scans count otherwise
+    listings = [_list_scan(scan, root) for scan in walked.scans]
+    found = [item for listing in listings for item in listing.found]
+    warnings = list(walked.warnings)
+    if len(found) > len(listings):  # in folders with several series, scans count otherwise
         warnings = [line for line in warnings if line != count_line(path, walked.scans)]
+    warnings += [line for listing in listings for line in listing.warnings]
+    failures = [line for listing in listings for line in listing.failures]
+    series, two_of_a_date = _assign(found)
+    return Catalog(
+        tuple(sorted(series, key=_order)),
+        (*walked.failures, *failures),
+        (*warnings, *two_of_a_date),
+    )
+
+
+class _Listing(NamedTuple):
+    """The series of one folder or file, before their subjects and visits are known."""
+
+    found: Sequence[_Found]
+    failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _list_scan(path: Path, root: Path) -> _Listing:
+    try:
+        if not is_dicom_scan(path):
+            return _Listing(list(_of_file(path, root)))
+        listing = dicom_volumes(path)
+    except (InputError, OSError):
+        return _Listing([_unread(path, root)])
+    volumes = [_of_dicom(volume, root, len(listing.volumes)) for volume in listing.volumes]
+    return _Listing(volumes or [_unread(path, root)], listing.failures, listing.warnings)
+
+
+def _assign(found: Sequence[_Found]) -> tuple[list[Series], list[str]]:
+    """Return each series with its subject, visit and name; and what had to be decided."""
     found = _confirm_letters(found)
     persons = _persons(found)
     found = [item if _in_tree(item, persons) else replace(item, folders=()) for item in found]
@@ -134,21 +156,12 @@ def list_series(path: Path, root: Path | None = None) -> Catalog:
         _named(item, subject, visit, alone=len(found) == 1)
         for item, subject, visit in zip(found, subjects, visits, strict=True)
     ]
-    return Catalog(tuple(sorted(named, key=_order)), tuple(failures), (*warnings, *two_of_a_date))
+    return named, two_of_a_date
 
 
 def _order(series: Series) -> tuple[Any, ...]:
     number = math.inf if series.number is None else series.number
     return series.subject, series.visit, number, series.echo_ms or 0.0, str(series.path)
-
-
-def _is_dicom_scan(path: Path) -> bool:
-    if path.is_dir() or not image_suffix(path):
-        return True
-    try:
-        return image_suffix(path).startswith(".im") and is_dicom(path)
-    except InputError:
-        return False
 
 
 def _unread(path: Path, root: Path) -> _Found:
@@ -194,7 +207,7 @@ def _of_dicom(volume: DicomVolume, root: Path, beside: int) -> _Found:
         series=series,
         label=description or (f"series{number}" if number else scan_name(volume.path)),
         folders=folders,
-        stem=root.name or "study",
+        stem=scan_name(root) or "study",
         patient="" if _ANONYMOUS.fullmatch(patient) else patient,
         date=date,
         study=(volume.text("StudyTime"), volume.text("StudyInstanceUID")),

@@ -115,9 +115,9 @@ class DicomVolume:
 class DicomList(NamedTuple):
     """The volumes of a folder; a line for each image that cannot be read; and remarks."""
 
-    volumes: tuple[DicomVolume, ...]
-    failures: tuple[str, ...]
-    warnings: tuple[str, ...]
+    volumes: tuple[DicomVolume, ...] = ()
+    failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class _Image(NamedTuple):

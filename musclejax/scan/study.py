@@ -85,7 +85,7 @@ def load(scan: str | Path | SpatialImage | Volume | Series) -> Volume:
 
 def _read_series(series: Series) -> Volume:
     path, index = series.path, series.index
-    if series.files or (index is not None and _is_dicom_scan(path)):
+    if series.files or (index is not None and is_dicom_scan(path)):
         return load_dicom(path, series.files, index)
     return read_volume(path) if index is None else load_nifti(path, index)
 
@@ -100,12 +100,17 @@ def read_volume(path: Path) -> Volume:
     if suffix and path.is_dir() and not folder_images(path).files:
         accepted, remedy = "a file, or a folder with one DICOM series", "Give a file in it."
         raise InputError(path, "a folder", accepted, remedy)
-    if _is_dicom_scan(path):
+    if is_dicom_scan(path):
         return load_dicom(path)
     return load_itk(path) if suffix in ITK_SUFFIXES else load_nifti(path)
 
 
-def _is_dicom_scan(path: Path) -> bool:
+def is_dicom_scan(path: Path) -> bool:
+    """Return whether `load` reads a path as DICOM.
+
+    Raises:
+        InputError: If half of a pair of files cannot be opened.
+    """
     return not image_suffix(path) or path.is_dir() or (_is_half_pair(path) and is_dicom(path))
 
 
