@@ -14,7 +14,7 @@ from musclejax.app.measured_scan import (
     measure_scan,
     numbering_of,
 )
-from musclejax.app.names import is_of, name_scans
+from musclejax.app.names import is_at, is_of, name_scans
 from musclejax.app.options import MeasureOptions
 from musclejax.app.process import BadUsage, check_output, usage
 from musclejax.app.work import Scan
@@ -30,8 +30,9 @@ from musclejax.reports.run_record import (
     labels_state,
     read_record,
 )
-from musclejax.scan.source import absolute, is_source
-from musclejax.scan.study import search
+from musclejax.scan.catalog import list_series
+from musclejax.scan.series import Series
+from musclejax.scan.source import absolute
 from musclejax.scan.volume import scan_name
 
 _STOPPED = 130
@@ -83,8 +84,7 @@ def _own_task(options: MeasureOptions) -> LabelledScan | None:
     record = read_record(folder, name) if name != labels.name else None
     if record is None or (options.output and absolute(options.output) != absolute(folder)):
         return None
-    path = _Scans(options.scan).find(name, record)
-    return LabelledScan(Scan(path, name), folder, labels)
+    return LabelledScan(_Scans(options.scan).find(name, record), folder, labels)
 
 
 def _foreign_task(options: MeasureOptions) -> LabelledScan:
@@ -95,7 +95,7 @@ def _foreign_task(options: MeasureOptions) -> LabelledScan:
         raise BadUsage("-o: found none; accepted: the folder for the results.")
     check_output(options.output)
     with usage():
-        scans = search(options.scan).scans
+        scans = list_series(options.scan).series
     if len(scans) != 1:
         raise BadUsage(f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan.")
     named, errors = name_scans(scans, options.output)
@@ -136,7 +136,7 @@ def _measure_edited(
             try:
                 if _needs_measuring(folder, name, record, options):
                     labels = folder / LABELS.format(name=name)
-                    task = LabelledScan(Scan(scans.find(name, record), name), folder, labels)
+                    task = LabelledScan(scans.find(name, record), folder, labels)
                     _report(name, measure_scan(task, how))
                     measured += 1
                 else:
@@ -181,28 +181,30 @@ class _Scans:
 
     def __init__(self, moved_to: Path | None) -> None:
         self._moved_to = moved_to
-        self._found: Sequence[Path] | None = None
+        self._found: Sequence[Series] | None = None
 
-    def find(self, name: str, record: Mapping[str, Any]) -> Path:
+    def find(self, name: str, record: Mapping[str, Any]) -> Scan:
         """Return the scan of a record.
 
         Raises:
             InputError: If it is gone.
         """
-        about = record.get("source_files")
-        known = about if isinstance(about, dict) else {}
-        path = Path(str(known.get("path") or record.get("source") or name))
-        if path.exists() and (self._moved_to is None or is_of(record, path)):
-            return path
+        path = Path(str(record.get("source") or name))
+        if path.exists():
+            if is_at(record, path):
+                return Scan(path, name)
+            for one in list_series(path).series:  # of a folder or file with several
+                if is_at(record, one.path, one):
+                    return Scan(path, name, one)
         if self._moved_to is None:
             remedy = "If it has moved, give it or its folder: --scan."
             raise InputError(path, "no such scan", f"the scan of {name}", remedy)
         if self._found is None:
-            self._found = search(self._moved_to).scans
-        exact = (p for p in self._found if is_source(p, known))
-        alike = (p for p in self._found if scan_name(p) in (name, scan_name(path)))
+            self._found = list_series(self._moved_to).series
+        exact = (one for one in self._found if is_of(record, one.path, one))
+        alike = (one for one in self._found if scan_name(one.path) in (name, scan_name(path)))
         if found := next(exact, None) or next(alike, None):
-            return found
+            return Scan(found.path, name, found)
         raise InputError(self._moved_to, f"no scan {path.name}", f"the scan of {name}")
 
 

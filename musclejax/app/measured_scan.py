@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from musclejax import anatomy
 from musclejax.app.fat_map import measure_fat
+from musclejax.app.names import about_series
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.decode_labels import decode
 from musclejax.data.label_tables import (
@@ -186,13 +187,19 @@ def _requested(record: Mapping[str, Any], result: Segmentation) -> tuple[str, ..
 def _new_record(task: LabelledScan) -> dict[str, Any]:
     """Return the entries of the record of a scan that `segment` has not seen."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    source = read_source(task.scan.path)._asdict()
-    return {"source": str(task.scan.path), "source_files": source, "finished": now, **machine()}
+    source = read_source(task.scan.path, task.scan.series)._asdict()
+    return {
+        **about_series(task.scan.name, task.scan.series),
+        "source": str(task.scan.path),
+        "source_files": source,
+        "finished": now,
+        **machine(),
+    }
 
 
 def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
     """Load a scan, and check that it is the one that was segmented."""
-    volume = replace(load(scan.path), name=scan.name)
+    volume = replace(load(scan.series or scan.path), name=scan.name)
     known = record.get("scan_sha256")
     if known and known != scan_sha256(volume):
         found = f"other voxels or another position than when {scan.name} was segmented"

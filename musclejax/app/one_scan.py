@@ -13,7 +13,7 @@ from typing import Any
 from musclejax import anatomy
 from musclejax.app import console
 from musclejax.app.fat_map import ScanFat, measure_fat
-from musclejax.app.names import is_at, is_of
+from musclejax.app.names import about_series, is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
 from musclejax.app.stop import raise_if_interrupted
@@ -141,7 +141,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
     record = read_record(job.output, scan.name)
     again = job.overwrite or job.overwrite_edited
     try:
-        if record and not is_of(record, scan.path):
+        if record and not is_of(record, scan.path, scan.series):
             _check_changed(scan, record, again)
         elif record and _is_kept(scan, job, record):
             line = f"{scan.name}: already done, corrected"
@@ -158,7 +158,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
 
 def _check_changed(scan: Scan, record: Mapping[str, Any], again: bool) -> None:
     """Check that the results of a scan that has changed, or of another one, may be replaced."""
-    if not is_at(record, scan.path):
+    if not is_at(record, scan.path, scan.series):
         found = f"results of another scan, {record.get('source')}, under its name {scan.name}"
         raise InputError(scan.path, found, "a name per scan", "Repeat the command.")
     if not again:
@@ -191,9 +191,9 @@ def _overwrite(job: SegmentJob) -> Overwrite:
 def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     job, options = session.work.job, session.work.options
     yield Stage("load")
-    source = read_source(scan.path)
+    source = read_source(scan.path, scan.series)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, [scan.name], volume)
+    fat_map = find_scan_map(job.fat_fraction, scan.map_names or [scan.name], volume)
     _check_room(volume, session.work)
     dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())
     files = ResultFiles(job.labels, job.naming, dicom, dicom and job.dicom_sr)
@@ -256,7 +256,8 @@ def _retry_if_full(folder: Path, write: Callable[[], Saved]) -> Saved:
 
 
 def _read(scan: Scan, job: SegmentJob) -> Volume:
-    volume = replace(load(scan.path), name=scan.name)
+    volume = load(scan.series or scan.path)
+    volume = replace(volume, name=scan.name, warnings=(*volume.warnings, *scan.notes))
     if job.writes_dicom and not volume.dicom_files:
         option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"
         raise InputError(scan.path, "a NIfTI scan", f"a DICOM scan with {option}")
@@ -273,6 +274,7 @@ def _record(
 ) -> dict[str, Any]:
     work, weights = session.work, session.weights
     return {
+        **about_series(scan.name, result.volume.series),
         "source": str(scan.path),
         "source_files": source._asdict(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

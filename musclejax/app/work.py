@@ -12,13 +12,27 @@ from musclejax.app.options import SegmentJob
 from musclejax.errors import describe_error, printable
 from musclejax.files import DISK_FULL
 from musclejax.prediction.options import SegmentOptions
+from musclejax.scan.series import Series
 
 
 class Scan(NamedTuple):
-    """A scan to segment: its path, and the name of its files."""
+    """A scan to segment.
+
+    Attributes:
+        path: Its file or folder.
+        name: Start of the names of its results.
+        series: What it is of a study; None if it was not listed.
+        notes: Warnings that the study makes necessary.
+        water_fat: Its water and fat image, if a study has them.
+        map_names: How its map may be named in a folder of maps.
+    """
 
     path: Path
     name: str
+    series: Series | None = None
+    notes: tuple[str, ...] = ()
+    water_fat: tuple[Series, Series] | None = None
+    map_names: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):

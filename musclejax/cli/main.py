@@ -16,6 +16,7 @@ from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
 from musclejax.cli.measure import measure
 from musclejax.cli.phantom import phantom
+from musclejax.cli.scan import scan
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
 from musclejax.cli.tune import tune
@@ -48,6 +49,7 @@ def main() -> None:
     Start with:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
+      musclejax scan study/                   the series of a study, and which would be segmented
       musclejax measure out                   label maps that you have corrected
       musclejax dataset --help                how labeled scans are laid out, to train on them
       musclejax phantom --help                synthetic scans with known labels
@@ -61,6 +63,7 @@ def main() -> None:
 
 
 for _command in (
+    scan,
     segment,
     measure,
     evaluate,
