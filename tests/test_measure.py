@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 
 from musclejax import anatomy
-from musclejax.app import measured_scan
+from musclejax.app import measure, measured_scan
 from musclejax.data.label_tables import find_table
 from musclejax.data.muscle_names import parse_name
 from musclejax.errors import InputError
@@ -27,6 +27,7 @@ from musclejax.prediction.result import Levels, Segmentation
 from musclejax.reports import measured, segmentation
 from musclejax.reports.review import read_review
 from musclejax.reports.run_record import read_record
+from musclejax.scan.catalog import list_series
 from musclejax.scan.sides import find_sides
 from musclejax.scan.source import read_source
 from musclejax.scan.study import load
@@ -216,6 +217,19 @@ def test_scans_that_have_moved_and_a_map_that_is_being_written(
     path.write_bytes(whole[:200])
     monkeypatch.setattr(time, "sleep", lambda seconds: path.write_bytes(whole))
     assert "1 muscle changed" in call("measure", out, "--scan", out.parent / "elsewhere").stdout
+
+
+def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "here/echoes.nii.gz"
+    data = np.random.default_rng(0).integers(1, 99, (6, 6, 3, 2)).astype(np.int16)
+    path.parent.mkdir()
+    nib.save(nib.Nifti1Image(data, AFFINE), path)
+    second = list_series(path).series[1]
+    source = {"source": str(path), "source_files": read_source(path, second)._asdict()}
+    assert measure.Scans(None).find("x", source).series.index == 1
+    path.parent.rename(tmp_path / "there")
+    found = measure.Scans(tmp_path / "there").find("x", source)
+    np.testing.assert_array_equal(load(found.series).data, data[..., 1])
 
 
 def test_what_fails_leaves_the_others(both: Path) -> None:

@@ -84,7 +84,7 @@ def _own_task(options: MeasureOptions) -> LabelledScan | None:
     record = read_record(folder, name) if name != labels.name else None
     if record is None or (options.output and absolute(options.output) != absolute(folder)):
         return None
-    return LabelledScan(_Scans(options.scan).find(name, record), folder, labels)
+    return LabelledScan(Scans(options.scan).find(name, record), folder, labels)
 
 
 def _foreign_task(options: MeasureOptions) -> LabelledScan:
@@ -127,7 +127,7 @@ def _measure_cohort(options: MeasureOptions) -> int:
 def _measure_edited(
     options: MeasureOptions, records: Mapping[str, Mapping[str, Any]], review: Review
 ) -> int:
-    folder, scans = options.labels, _Scans(options.scan)
+    folder, scans = options.labels, Scans(options.scan)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(records), visible=len(records) > 1)
@@ -176,8 +176,12 @@ def _needs_measuring(
     return state == "edited" or restored or options.fat_fraction is not None
 
 
-class _Scans:
-    """The scans of records: where they were, or in a folder to which they have moved."""
+class Scans:
+    """The scans of records: where they were, or in a folder to which they have moved.
+
+    Args:
+        moved_to: That folder; None if they are where they were.
+    """
 
     def __init__(self, moved_to: Path | None) -> None:
         self._moved_to = moved_to
