@@ -15,9 +15,9 @@ from musclejax.errors import InputError
 from musclejax.files import write_text
 from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
 from musclejax.prediction.evidence import add_up
-from musclejax.prediction.measurement import measure_muscles, measure_slices
+from musclejax.prediction.measurement import Measured
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.sections import measure_sections
+from musclejax.prediction.sections import sections_of
 from musclejax.reports.contact_sheet import draw
 from musclejax.reports.run_record import RECORD, Overwrite, staged_results
 from musclejax.reports.tables import write_table
@@ -95,12 +95,10 @@ def save_warned(
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
-        tables = {
-            "muscles": measure_muscles(result, fat_fraction),
-            "slices": measure_slices(result, fat_fraction),
-        }
+        measured = Measured.of(result, fat_fraction)
+        tables = {"muscles": measured.muscles(), "slices": measured.slices()}
         if result.levels is not None:
-            tables["sections"] = measure_sections(result, fat_fraction)
+            tables["sections"] = sections_of(measured)
         for kind, table in tables.items():
             write_table(table, stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")
