@@ -26,10 +26,10 @@ from musclejax.prediction.fat_fraction import (
     UNITS,
     load_fat_fraction,
     place_of,
-    read_map,
     to_fractions,
 )
 from musclejax.prediction.fat_maps import find_scan_map
+from musclejax.prediction.maps import read_map
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
 from musclejax.samples import SAMPLES

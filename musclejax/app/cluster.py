@@ -64,7 +64,7 @@ def run_on(
     with usage():
         check_workers(client, files)
         _check_engine(client, work.options)
-    given = {Scan(scan.path.absolute(), scan.name): scan.path for scan in scans}
+    given = {_from_root(scan): scan.path for scan in scans}
     attempt = partial(attempt_on_worker, work=work)
     events = run_tasks_steps(client, attempt, given, key=lambda scan: f"segment {scan.name}")
     with closing(events):
@@ -78,6 +78,13 @@ def run_on(
         remove_abandoned(work.job.output, scan.name)
         with transient_lock(lock_file(work.job.output, scan), wait=False):
             pass  # removes that of a killed worker
+
+
+def _from_root(scan: Scan) -> Scan:
+    """Return a scan whose paths any working folder understands."""
+    water, fat = scan.water_fat or (None, None)
+    pair = (water.absolute(), fat.absolute()) if water and fat else None
+    return scan._replace(path=scan.path.absolute(), water_fat=pair)
 
 
 def _check_engine(client: "Client", options: SegmentOptions) -> None:

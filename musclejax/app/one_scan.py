@@ -12,7 +12,7 @@ from typing import Any
 
 from musclejax import anatomy
 from musclejax.app import console
-from musclejax.app.fat_map import ScanFat, measure_fat
+from musclejax.app.fat_map import Measures, find_maps, measure_maps, network_image
 from musclejax.app.names import is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
@@ -23,7 +23,6 @@ from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
-from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
@@ -177,12 +176,13 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     yield Stage("load")
     source = read_source(scan.path)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, [scan.name], volume)
+    maps = find_maps(job, [scan.name], volume, scan.water_fat)
+    volume = network_image(volume, maps)
     _check_room(volume, session.work)
     dicom_seg, remarks = _plan_dicom_seg(volume) if job.dicom_seg else (False, ())
     yield Advance(0, volume.num_slices)
     result = yield from segment_steps(volume, session.weights, options)
-    result, fat = measure_fat(result, fat_map)
+    result, measures = measure_maps(result, maps)
     result = replace(result, warnings=(*result.warnings, *remarks))
     raise_if_interrupted()
     yield Stage("save")
@@ -191,10 +191,10 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
         lambda: save_warned(
             result,
             job.output,
-            fat_fraction=fat.values,
+            measures.maps,
             dicom_seg=dicom_seg,
             overwrite=_overwrite(job),
-            record=lambda: _record(scan, source, result, fat, session, clock),
+            record=lambda: _record(scan, source, result, measures, session, clock),
         ),
     )
     return saved.result
@@ -248,7 +248,7 @@ def _record(
     scan: Scan,
     source: Source,
     result: Segmentation,
-    fat: ScanFat,
+    measures: Measures,
     session: Session,
     clock: Stopwatch,
 ) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def _record(
         "network_hash": weights.networks[result.region].hash,
         "seconds": {**session.startup, **clock.seconds},
         "peak_memory_mib": peak_memory_mib(),
-        **({"fat_fraction": dict(fat.record)} if fat.record else {}),
+        **measures.record,
         **({"worker": dict(session.worker)} if session.worker else {}),
         **machine(library_versions(result.engine)),
     }

@@ -8,15 +8,20 @@ from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
     AsJson,
+    Fat,
     FatFraction,
     Folder,
+    MapFiles,
     Option,
     Output,
     Scheduler,
     Threads,
+    Water,
     WeightsName,
     WeightsOutput,
+    check_map_options,
     check_workers,
+    named_paths,
 )
 
 KerasFile = Annotated[Path | None, Option(metavar="FILE")]
@@ -41,6 +46,9 @@ class SegmentJob:
     threads: Threads = None
     scheduler: Scheduler = None
     fat_fraction: FatFraction = None
+    water: Water = None
+    fat: Fat = None
+    map: MapFiles = ()
     dicom_seg: bool = False
     overwrite: bool = False
     overwrite_edited: bool = False
@@ -48,6 +56,8 @@ class SegmentJob:
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
         check_workers(self.scheduler, self.threads)
+        check_map_options(self.water, self.fat, self.fat_fraction)
+        named_paths(self.map)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
-from musclejax.app.fat_map import check_maps
+from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.names import name_scans
 from musclejax.app.one_scan import Session, attempt_steps, outcome_without_work
@@ -24,6 +24,7 @@ from musclejax.errors import InputError, describe_error, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.models.weights import weight_files
+from musclejax.options import named_paths
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.cohort import order_by_need
@@ -183,6 +184,9 @@ def _run_there(
         output=job.output.absolute(),
         weights=str(folder.absolute()) if networks else job.weights,
         fat_fraction=job.fat_fraction and job.fat_fraction.absolute(),
+        water=job.water and job.water.absolute(),
+        fat=job.fat and job.fat.absolute(),
+        map=tuple(f"{name}={path.absolute()}" for name, path in named_paths(job.map).items()),
     )
     files = [absolute.output / "labels.json", *networks]
     return run_on(client, scans, replace(work, job=absolute), files)
@@ -225,7 +229,7 @@ def _check(paths: Sequence[Path], job: SegmentJob) -> None:
     Raises:
         BadUsage: If a path is unusable.
     """
-    check_maps(job.fat_fraction, len(paths))
+    check_all_maps(job, len(paths))
     if job.dicom_seg and not find_spec("highdicom"):
         remedy = "Run `pip install 'musclejax[dicom]'`."
         raise BadUsage(f"--dicom-seg: found no highdicom; accepted: it installed. {remedy}")

@@ -15,10 +15,17 @@ from musclejax.prediction.options import SegmentOptions
 
 
 class Scan(NamedTuple):
-    """A scan to segment: its path, and the name of its files."""
+    """A scan to segment.
+
+    Attributes:
+        path: Its file or folder.
+        name: Start of the names of its results.
+        water_fat: The water and the fat image of its visit, if a study has them.
+    """
 
     path: Path
     name: str
+    water_fat: tuple[Path, Path] | None = None
 
 
 class Outcome(NamedTuple):
@@ -65,7 +72,9 @@ def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
     settings = asdict(options)
     del settings["batch_size"]
     fat_fraction = str(job.fat_fraction or "")
-    return {**settings, "dicom_seg": job.dicom_seg, "fat_fraction": fat_fraction}
+    maps = {"water": str(job.water or ""), "fat": str(job.fat or ""), "map": list(job.map)}
+    given = {name: value for name, value in maps.items() if value}  # older records have none
+    return {**settings, "dicom_seg": job.dicom_seg, "fat_fraction": fat_fraction, **given}
 
 
 def failure(scan: Scan, error: Exception) -> Outcome:

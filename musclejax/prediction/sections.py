@@ -32,6 +32,14 @@ def measure_sections(result: Segmentation, fat_fraction: FatFraction | None = No
     return sections_of(Measured.of(result, fat_fraction))
 
 
+def tables_of(measured: Measured) -> dict[str, pd.DataFrame]:
+    """Return the tables of a scan by kind: muscles, slices and, with levels, sections."""
+    tables = {"muscles": measured.muscles(), "slices": measured.slices()}
+    if measured.result.levels is not None:
+        tables["sections"] = sections_of(measured)
+    return tables
+
+
 def sections_of(measured: Measured) -> pd.DataFrame:
     """Return the table of `measure_sections`."""
     result, tables = measured.result, []

@@ -15,14 +15,14 @@ from musclejax.errors import InputError
 from musclejax.files import write_text
 from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
 from musclejax.prediction.evidence import add_up
-from musclejax.prediction.measurement import Measured
+from musclejax.prediction.measurement import NO_MAPS, Maps, Measured
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.sections import sections_of
+from musclejax.prediction.sections import tables_of
 from musclejax.reports.contact_sheet import draw
 from musclejax.reports.run_record import RECORD, Overwrite, staged_results
 from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
-from musclejax.scan.nifti import save_labels, save_probabilities
+from musclejax.scan.nifti import save_labels, save_map, save_probabilities
 from musclejax.scan.source import LABEL_NAMES
 from musclejax.scan.volume import Volume
 
@@ -32,6 +32,7 @@ def save(
     folder: str | Path,
     *,
     fat_fraction: np.ndarray | None = None,
+    maps: Maps = NO_MAPS,
     dicom_seg: bool = False,
     overwrite: Overwrite = "same scan",
     record: Callable[[], Mapping[str, Any]] = dict,
@@ -44,6 +45,7 @@ def save(
         result: A segmented scan, NAME being its volume's name.
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
+        maps: Further maps by name, for the tables.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
         overwrite: What may be replaced; files that were edited since, or that are not ours, only
             by "edited", which keeps them as .bak.
@@ -58,8 +60,22 @@ def save(
         InputError: If a file in the place of the results must not be replaced.
         OSError: If the folder cannot be written.
     """
-    options = fat_fraction, dicom_seg, overwrite, record
+    options = ScanMaps(fat_fraction, maps), dicom_seg, overwrite, record
     return save_warned(result, Path(folder), *options).files
+
+
+class ScanMaps(NamedTuple):
+    """The maps of a scan, on its grid.
+
+    Attributes:
+        fat_fraction: Of the tables; None if there is none.
+        others: Further maps by name.
+        computed: Whether the fat fraction was computed from water and fat: then it is written.
+    """
+
+    fat_fraction: np.ndarray | None = None
+    others: Maps = NO_MAPS
+    computed: bool = False
 
 
 class Saved(NamedTuple):
@@ -77,7 +93,7 @@ class Saved(NamedTuple):
 def save_warned(
     result: Segmentation,
     folder: Path,
-    fat_fraction: np.ndarray | None,
+    maps: ScanMaps,
     dicom_seg: bool,
     overwrite: Overwrite,
     record: Callable[[], Mapping[str, Any]],
@@ -95,11 +111,10 @@ def save_warned(
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
-        measured = Measured.of(result, fat_fraction)
-        tables = {"muscles": measured.muscles(), "slices": measured.slices()}
-        if result.levels is not None:
-            tables["sections"] = sections_of(measured)
-        for kind, table in tables.items():
+        if maps.computed and maps.fat_fraction is not None:
+            save_map(stage / f"{name}_fat_fraction.nii.gz", maps.fat_fraction, volume)
+        measured = Measured.of(result, maps.fat_fraction, maps.others)
+        for kind, table in tables_of(measured).items():
             write_table(table, stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")
         written = [RECORD.format(name=name), *(path.name for path in stage.iterdir())]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import SpatialImage
 
@@ -189,6 +189,14 @@ def save_probabilities(
     with _quiet():
         image = _image_like(probabilities, volume)
         image.header.set_slope_inter(1 / 255, 0)
+        nib.save(image, path)
+
+
+def save_map(path: Path, values: Float[np.ndarray, "i j k"], volume: Volume) -> None:
+    """Write a map on the scan's own grid as float32; NaN where unknown."""
+    with _quiet():
+        image = _image_like(values.astype(np.float32), volume)
+        image.header.set_slope_inter(1, 0)  # the scan's own would be applied to the values
         nib.save(image, path)
 
 

@@ -11,6 +11,7 @@ from musclejax.scan.nifti import pair_of
 
 OUTPUT_KINDS = (
     *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "sections.csv"),
+    "fat_fraction.nii.gz",
     *("qc.png", "seg.dcm", "run.json"),
 )
 """NAME_KIND: the files that `segment` writes."""
