@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
+from musclejax.app.cohort import CohortTables
 from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.names import name_scans
@@ -19,7 +20,7 @@ from musclejax.app.one_scan import Session, attempt_steps, outcome_without_work
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import BadUsage, Stopwatch, check_output, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
-from musclejax.app.work import Outcome, Scan, Work, failure, lock_file, settings_of
+from musclejax.app.work import FAILED, Outcome, Scan, Work, failure, lock_file, settings_of
 from musclejax.errors import InputError, describe_error, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
@@ -28,6 +29,7 @@ from musclejax.options import named_paths
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.cohort import order_by_need
+from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.run_record import recover
 from musclejax.scan.study import search
 
@@ -97,6 +99,7 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
     flagged: dict[str, Mapping[str, float]] = {}
+    tables = CohortTables(session.work.job.output)
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
         if client:
@@ -107,10 +110,17 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
             for number, outcome in enumerate(chain(before, outcomes), 1):
                 _report(outcome)
                 flagged[outcome.name] = outcome.flagged
+                tables.add(_failure(outcome))
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
+    tables.close()
     _say_where_to_look(flagged)
     return failed
+
+
+def _failure(outcome: Outcome) -> Failure | None:
+    """Return how a scan has failed; None if it is done."""
+    return None if outcome.done else Failure(outcome.name, outcome.line.removeprefix(FAILED))
 
 
 def _say_where_to_look(flagged: Mapping[str, Mapping[str, float]]) -> None:

@@ -13,6 +13,9 @@ from musclejax.errors import describe_error, printable
 from musclejax.files import DISK_FULL
 from musclejax.prediction.options import SegmentOptions
 
+FAILED = "failed: "
+"""Start of the line of a scan that failed."""
+
 
 class Scan(NamedTuple):
     """A scan to segment.
@@ -37,7 +40,7 @@ class Outcome(NamedTuple):
         warnings: To be read before relying on the labels.
         details: For -v.
         disk_full: Whether it failed because the disk is full: the next one would too.
-        name: Of the scan, if it is done.
+        name: Of the scan.
         flagged: Its muscles with a low estimated DSC; see `reports.cohort`.
     """
 
@@ -82,7 +85,7 @@ def failure(scan: Scan, error: Exception) -> Outcome:
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     reason = describe_error(error)
     named = "" if printable(str(scan.path)) in reason else f"{scan.path}: "
-    return Outcome(f"failed: {named}{reason}", False, disk_full=full)
+    return Outcome(f"{FAILED}{named}{reason}", False, disk_full=full, name=scan.name)
 
 
 def lock_file(output: Path, scan: Scan) -> Path:

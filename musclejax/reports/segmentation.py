@@ -164,6 +164,7 @@ def describe(result: Segmentation) -> dict[str, Any]:
     return {
         "scan": volume.name,
         "shape": list(volume.data.shape),
+        "slices": volume.num_slices,
         "spacing_mm": [round(s, 6) for s in volume.spacing_mm],
         "region": result.region,
         "region_probability": result.region_probability,

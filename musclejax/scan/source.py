@@ -74,11 +74,14 @@ def absolute(path: Path) -> Path:
 def is_output(name: str) -> bool:
     """Return whether a file has a name of those that `segment` writes."""
     base = name.partition(".bak")[0]
-    return base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS)) or base in LABEL_NAMES
+    own = base in (*LABEL_NAMES, *COHORT_TABLES)
+    return own or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
 
 
 LABEL_NAMES = ("labels.json", "labels.txt")
 """Files that `segment` writes once per folder."""
+COHORT_TABLES = ("muscles.csv", "slices.csv", "scans.csv", "summary.csv")
+"""Tables of all scans of a folder."""
 
 
 def _files_of(path: Path) -> list[Path]:
