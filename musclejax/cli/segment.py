@@ -24,12 +24,14 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     \b
     For each scan NAME, in the output folder:
       NAME_labels.nii.gz   label map on the scan's own grid
-      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle
+      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle, group
       NAME_slices.csv      the same per slice, with its level (0 hip, 1 knee, 2 ankle)
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
       NAME_qc.png          picture to check the result by
       NAME_run.json        versions, settings, engine, seconds and memory
-    and once labels.txt (opens in ITK-SNAP) and labels.json.
+    and once labels.txt (opens in ITK-SNAP), labels.json, and the tables of all scans:
+      muscles.csv, slices.csv   theirs, one below the other
+      scans.csv, summary.csv    a row per scan; left against right, and visits
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that
@@ -43,6 +45,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       musclejax segment cohort/ -o out --region thigh --threads 4 --batch-size 2
       musclejax segment cohort/ -o out --engine auto --precision bfloat16
       musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
+      musclejax segment water.nii.gz -o out --water water.nii.gz --fat fat.nii.gz --map T2=t2.nii.gz
 
     \b
     On a cluster (pip install 'musclejax[cluster]'; docs/scaling.md), here one of two workers on

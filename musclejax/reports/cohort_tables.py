@@ -37,7 +37,7 @@ SUMMARY_COLUMNS = [
     *("fat_fraction_left_change_pp", "fat_fraction_right_change_pp"),
     *("mercuri_left", "mercuri_right", "goutallier_left", "goutallier_right"),
 ]
-_OWN = ".cohort_tables.json"
+OWN = ".cohort_tables.json"
 """Says which files of these names are ours, and of which scans they are."""
 _STAGE, _LOCK = "cohort_tables", ".cohort_tables.lock"
 _RECORD_SUFFIX = RECORD.format(name="")
@@ -86,7 +86,7 @@ def write_cohort_tables(
 
 
 def _write(folder: Path, failed: Mapping[str, Failure]) -> list[Path]:
-    own = read_json(folder / _OWN) or {}
+    own = read_json(folder / OWN) or {}
     foreign = [path for name in COHORT_TABLES if not _is_ours(path := folder / name, own)]
     state = _state(folder, failed)
     if own.get("scans") == state and all(
@@ -102,7 +102,7 @@ def _write(folder: Path, failed: Mapping[str, Failure]) -> list[Path]:
         # Before they move out: whichever of both a killed process leaves, it is known as ours.
         before = _known(own)
         files = {name: [*before.get(name, [])[-1:], entry] for name, entry in written.items()}
-        write_json(folder / _OWN, {"scans": state, "files": {**before, **files}})
+        write_json(folder / OWN, {"scans": state, "files": {**before, **files}})
     return foreign
 
 
