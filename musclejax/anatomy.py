@@ -1,6 +1,10 @@
 """Regions, muscles, label numbers, sides, colors and cross-walks to other tools: plain data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+from musclejax.errors import InputError, did_you_mean
 
 SIDES = ("left", "right")
 """Side names; a side map holds 0 outside the limbs and 1 + the index into this tuple inside."""
@@ -19,6 +23,10 @@ class Muscle:
         levels: Highest and lowest level with more than 0.4 cm2 of it, in any of the whole limbs and
             of the templates: 0 hip joint, 1 knee joint line, 2 ankle joint. Measured by
             tools/anatomy/muscle_levels.py.
+        mdc: Code in the scheme MDC, of both sides; empty if there is none. Source: DICOM PS3.16,
+            context group 3031, as pydicom lists it.
+        musclemap: Label number in MuscleMap of the left muscle; that of the right one follows.
+            Source: MuscleMap, whole body; of the peroneus longus, which stands for both.
     """
 
     number: int
@@ -26,6 +34,8 @@ class Muscle:
     name: str
     laterality: int
     levels: tuple[float, float]
+    mdc: str
+    musclemap: int
 
     @property
     def color(self) -> tuple[int, int, int]:
@@ -68,26 +78,26 @@ neighbors in the body differ in hue."""
 # Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That
 # the weights published in 2021 use this order is likely, not verified.
 _THIGH = (
-    Muscle(1, "VL", "Vastus lateralis", +1, (0.01, 0.88)),
-    Muscle(2, "VM", "Vastus medialis", -1, (0.15, 0.91)),
-    Muscle(3, "VI", "Vastus intermedius", 0, (0.02, 0.86)),
-    Muscle(4, "RF", "Rectus femoris", 0, (-0.07, 0.75)),
-    Muscle(5, "SAR", "Sartorius", -1, (-0.16, 1.03)),
-    Muscle(6, "GRA", "Gracilis", -1, (0.11, 0.87)),
-    Muscle(7, "AM", "Adductor magnus", -1, (0.06, 0.78)),
-    Muscle(8, "SM", "Semimembranosus", -1, (0.26, 0.97)),
-    Muscle(9, "ST", "Semitendinosus", 0, (0.10, 0.82)),
-    Muscle(10, "BFL", "Biceps femoris, long head", +1, (0.13, 0.83)),
-    Muscle(11, "BFS", "Biceps femoris, short head", +1, (0.36, 0.99)),
-    Muscle(12, "AL", "Adductor longus", -1, (0.05, 0.57)),
+    Muscle(1, "VL", "Vastus lateralis", +1, (0.01, 0.88), "7:840", 7101),
+    Muscle(2, "VM", "Vastus medialis", -1, (0.15, 0.91), "7:848", 7121),
+    Muscle(3, "VI", "Vastus intermedius", 0, (0.02, 0.86), "7:844", 7111),
+    Muscle(4, "RF", "Rectus femoris", 0, (-0.07, 0.75), "7:836", 7131),
+    Muscle(5, "SAR", "Sartorius", -1, (-0.16, 1.03), "7:828", 7141),
+    Muscle(6, "GRA", "Gracilis", -1, (0.11, 0.87), "7:868", 7151),
+    Muscle(7, "AM", "Adductor magnus", -1, (0.06, 0.78), "7:864", 7201),
+    Muscle(8, "SM", "Semimembranosus", -1, (0.26, 0.97), "7:888", 7161),
+    Muscle(9, "ST", "Semitendinosus", 0, (0.10, 0.82), "7:884", 7171),
+    Muscle(10, "BFL", "Biceps femoris, long head", +1, (0.13, 0.83), "7:876", 7181),
+    Muscle(11, "BFS", "Biceps femoris, short head", +1, (0.36, 0.99), "7:880", 7191),
+    Muscle(12, "AL", "Adductor longus", -1, (0.05, 0.57), "7:856", 7211),
 )
 _LEG = (
-    Muscle(1, "SOL", "Soleus", 0, (1.04, 1.90)),
-    Muscle(2, "GM", "Gastrocnemius, medial head", -1, (0.84, 1.59)),
-    Muscle(3, "GL", "Gastrocnemius, lateral head", +1, (0.90, 1.52)),
-    Muscle(4, "TA", "Tibialis anterior", 0, (1.07, 1.88)),
-    Muscle(5, "EDL", "Extensor digitorum longus", +1, (1.05, 2.04)),
-    Muscle(6, "PE", "Peroneus longus and brevis", +1, (1.05, 2.05)),
+    Muscle(1, "SOL", "Soleus", 0, (1.04, 1.90), "7:932", 8131),
+    Muscle(2, "GM", "Gastrocnemius, medial head", -1, (0.84, 1.59), "7:928", 8141),
+    Muscle(3, "GL", "Gastrocnemius, lateral head", +1, (0.90, 1.52), "7:924", 8151),
+    Muscle(4, "TA", "Tibialis anterior", 0, (1.07, 1.88), "7:892", 8101),
+    Muscle(5, "EDL", "Extensor digitorum longus", +1, (1.05, 2.04), "7:896", 8191),
+    Muscle(6, "PE", "Peroneus longus and brevis", +1, (1.05, 2.05), "", 8121),
 )
 
 REGIONS = {
@@ -191,6 +201,45 @@ TASKS = {
     **{name: _segmentation_task(region) for name, region in REGIONS.items()},
 }
 """The networks of the tree, a row each: the classifier, the level, and one network per region."""
+
+_MUSCLES = {m.abbreviation: m for region in REGIONS.values() for m in region.muscles}
+NAMES = {
+    name.casefold().replace(",", ""): (short,)
+    for short, muscle in _MUSCLES.items()
+    for name in (short, muscle.name)
+}
+"""Name in a list of muscles -> abbreviations of what it means; each belongs to one region only."""
+
+
+def read_muscles(text: str) -> tuple[str, ...]:
+    """Return the abbreviations of the muscles in a list such as "VL,VM", in the order of tables.
+
+    Args:
+        text: Abbreviations or full names without their commas, in any case; empty for none.
+
+    Raises:
+        InputError: If a name is no muscle's; the nearest one is named.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word.casefold() not in NAMES:
+            hint = did_you_mean(word.upper(), _MUSCLES) or did_you_mean(word.casefold(), NAMES)
+            raise InputError("muscles", repr(word), ", ".join(_MUSCLES), hint)
+    requested = {short for word in words for short in NAMES[word.casefold()]}
+    return tuple(short for short in _MUSCLES if short in requested)
+
+
+Numbering = Literal["muscles", "sides", "musclemap"]
+"""Which numbers a label map on disk has; see `NUMBERINGS`."""
+NUMBERINGS: dict[Numbering, Callable[[Muscle, int], int]] = {
+    "muscles": lambda muscle, side: muscle.number,
+    "sides": lambda muscle, side: muscle.number + 100 * side,
+    "musclemap": lambda muscle, side: muscle.musclemap + side,
+}
+"""Muscle and index into `SIDES` -> number in a label map on disk. "muscles": one number for both
+sides, as in training data and in the weights of 2021. "sides": the right ones are 100 higher. In
+memory labels always have the numbers of "muscles", and sides are apart; `scan.numbering` goes
+between."""
 
 CROSSWALKS = {
     # huashan_thigh/labels.itksnap.txt of github.com/Hirriririir; it has no adductor longus.

@@ -62,6 +62,8 @@ def staging_folder(folder: Path, prefix: str, last: str = "") -> Iterator[Path]:
 def publish(stage: Path, folder: Path, last: str = "") -> None:
     """Move the files of a staging folder out, `last` at the end and absent until then.
 
+    A folder that exists already takes in what the staged one of its name holds.
+
     A process that is killed in between leaves the rest, and the earlier `last`, in the staging
     folder; see `abandoned_stages`.
     """
@@ -70,7 +72,15 @@ def publish(stage: Path, folder: Path, last: str = "") -> None:
     hidden = (REPLACED, _PARTIAL, _PARTIAL + _LOCK)  # also what a kill left of a stage within
     paths = (path for path in stage.iterdir() if not path.name.endswith(hidden))
     for path in sorted(paths, key=lambda p: p.name == last):
-        path.replace(folder / path.name)
+        _move(path, folder / path.name)
+
+
+def _move(path: Path, target: Path) -> None:
+    if not (path.is_dir() and target.is_dir()):
+        path.replace(target)
+        return
+    for inner in sorted(path.iterdir()):
+        _move(inner, target / inner.name)
 
 
 def abandoned_stages(folder: Path, prefix: str) -> Iterator[Path]:

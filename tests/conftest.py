@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,23 +82,11 @@ def small_variants() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def compiled_once() -> Iterator[None]:
-    """Let the runs of a module share the step of a configuration, which each would compile."""
-    from musclejax.training import loop
-
-    made: dict[str, Any] = {}
-    make, names = loop.make_steps, ("task", "variant", "models", "loss", "optim", "seed")
-
-    def make_once(config: Any, pixels: int) -> Any:
-        key = f"{pixels} {[(name, str(config[name])) for name in names]}"
-        if key not in made:
-            made[key] = make(config, pixels)
-        return made[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_steps", make_once)
-        yield
+@pytest.fixture(autouse=True, scope="module")
+def compiled_anew() -> None:
+    """Let no module use the training steps of another one, which may be compiled otherwise."""
+    if step := sys.modules.get("musclejax.training.step"):
+        step._compile.cache_clear()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ VARIANT, LEARNER = "small3", "small4"
 """One to run, and one that learns too."""
 SMALL_VARIANTS = {
     VARIANT: NetworkSpec(widths=(4, 6, 8), strides=(1, 2, 3)),
-    LEARNER: NetworkSpec(widths=(8, 12, 16, 24), strides=(2, 2, 2, 3)),
+    LEARNER: NetworkSpec(widths=(8, 12, 16), strides=(2, 2, 3)),
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from musclejax.cli.main import main
 from musclejax.config import recipe_names
 from musclejax.reports.cohort_tables import OWN
-from musclejax.scan.source import COHORT_TABLES
+from musclejax.scan.source import COHORT_TABLES, LABEL_NAMES
 from musclejax.scan.study import load
 from tests.dicom_series import series_images, write
 
@@ -54,7 +54,7 @@ def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path:
     assert f"failed: {bad}: found no readable NIfTI" in result.stderr
     assert "1 of 3 failed" in result.stderr
     expected = {f"{name}_{output}" for name in "ab" for output in OUTPUTS}
-    once = {"labels.txt", "labels.json", *COHORT_TABLES, OWN}
+    once = {*LABEL_NAMES, *COHORT_TABLES, OWN}
     assert {p.name for p in out.iterdir()} == expected | once
     cohort = pd.read_csv(out / "scans.csv").set_index("scan")
     assert cohort["status"].to_dict() == {"a": "done", "b": "done", "bad": "failed"}
@@ -110,12 +110,26 @@ def test_dicom_in_and_dicom_seg_out(scans: Path, weights_folder: Path, tmp_path:
     write(tmp_path / "dicom" / "knee_42", images)
     result = call(
         "segment", tmp_path / "dicom", "-o", tmp_path / "out", "--weights", weights_folder,
-        "--region", "thigh", "--dicom-seg", "--batch-size", 2,
+        "--region", "thigh", "--dicom-sr", "--batch-size", 2, "--labels", "musclemap",
+        "--naming", "bids", "--muscles", "RF,VL,SOL",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    segmentation = hd.seg.segread(tmp_path / "out" / "knee_42_seg.dcm")
-    labels = np.asarray(nib.load(tmp_path / "out" / "knee_42_labels.nii.gz").dataobj)
-    assert segmentation.number_of_segments >= len(np.unique(labels)) - 1
+    out = tmp_path / "out"
+    labels = np.asarray(nib.load(out / "knee_42_labels.nii.gz").dataobj)
+    present = set(np.unique(labels)) - {0}
+    assert present <= {7101, 7102, 7131, 7132}
+    assert hd.seg.segread(out / "knee_42_seg.dcm").number_of_segments == len(present) > 0
+    report = hd.sr.srread(out / "knee_42_sr.dcm").content
+    assert len(report.get_volumetric_roi_measurement_groups()) == len(present)
+    rows = pd.read_csv(out / "knee_42_muscles.csv")
+    assert set(rows["muscle"]) == {"VL", "RF"}
+    assert set(rows["label"]) == {7101, 7102, 7131, 7132}
+    [copy] = (out / "bids").rglob("*_dseg.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nib.load(copy).dataobj), labels)
+    assert json.loads((out / "knee_42_run.json").read_text())["numbering"] == "musclemap"
+    again = call("segment", tmp_path / "dicom", "-o", out, "--weights", weights_folder)
+    assert again.exit_code == 2
+    assert "label maps with the numbers of musclemap; accepted: --labels mus" in again.stderr
 
 
 def test_dicom_seg_of_a_nifti_scan_is_refused(

@@ -466,7 +466,7 @@ def test_frames_refer_to_their_source_images(tmp_path: Path, loaded: Volume) -> 
         assert position == sources[k].ImagePositionPatient
         number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         words = file.SegmentSequence[number - 1].SegmentedPropertyTypeCodeSequence[0]
-        label = next(m.number for m in THIGH if m.abbreviation == words.CodeValue)
+        label = next(m.number for m in THIGH if m.mdc == words.CodeValue)
         side = {"24028007": 2, "7771000": 1, None: 0}[
             words.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue
             if "SegmentedPropertyTypeModifierCodeSequence" in words
@@ -492,7 +492,8 @@ def test_segments_are_described(tmp_path: Path, loaded: Volume, region: str, cod
         segment, muscle = segmentation.get_segment_description(number), muscles[label - 1]
         assert segment.segment_label == muscle.name + (f", {side}" if side else "")
         kind = segment.segmented_property_type
-        assert (kind.value, kind.scheme_designator) == (muscle.abbreviation, "99MUSCLEJAX")
+        expected = (muscle.mdc, "MDC") if muscle.mdc else ("PE", "99MUSCLEJAX")
+        assert (kind.value, kind.scheme_designator) == expected
         assert segment.segmented_property_category.value == "123037004"
         assert segment.anatomic_regions[0].value == code
         assert segment.algorithm_type.value == "AUTOMATIC"
@@ -503,6 +504,9 @@ def test_segments_are_described(tmp_path: Path, loaded: Volume, region: str, cod
         rgb = hd.color.CIELabColor.from_dicom_value(stored).to_rgb()
         np.testing.assert_allclose(rgb, muscle.color, atol=1)
     assert len(set(segmentation.get_tracking_ids())) == 5
+    schemes = pydicom.dcmread(tmp_path / "seg.dcm").get("CodingSchemeIdentificationSequence", [])
+    private = [s.CodingSchemeDesignator for s in schemes if s.CodingSchemeDesignator[:2] == "99"]
+    assert private == (["99MUSCLEJAX"] if region == "leg" else [])
 
 
 def test_roughly_anonymized_sources_are_accepted(tmp_path: Path) -> None:

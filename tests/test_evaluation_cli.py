@@ -134,7 +134,7 @@ def test_weights_on_a_dataset(
     files = [path for part in ("images", "labels") for path in dataset.glob(f"{part}T?/*.nii.gz")]
     assert sorted(read) == sorted(files)  # each once
     labels = out / "labels"
-    assert (labels / "labels.txt").is_file()
+    assert (labels / "labels_thigh.txt").is_file()
     for name in AXCODES:
         part = "imagesTs" if name == "c" else "imagesTr"
         image = nib.load(dataset / part / f"{name}_0000.nii.gz")

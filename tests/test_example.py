@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pytest
 from ml_collections import ConfigDict
 
 from musclejax.config import load_recipe
@@ -21,7 +20,6 @@ from musclejax.training.step import initial_state
 from musclejax.training.workdir import read_metrics, read_run
 from tests.test_cli import call
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, RECIPE = EXAMPLES / "huashan_thigh", EXAMPLES / "huashan.py"
 SHORT = "--set=train.epoch_slices=8"

@@ -349,11 +349,11 @@ def test_files_of_an_earlier_run_that_are_not_written_again_go(
 def test_label_names_of_ones_own_stay(segment: Callable[..., Result], tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "labels.txt").write_text("my colors")
+    (out / "labels_leg.txt").write_text("my colors")
     result = segment(scan(tmp_path / "a.nii.gz"))
     assert result.exit_code == 0
-    assert "labels.txt has other contents than ours" in result.stderr
-    assert (out / "labels.txt").read_text() == "my colors"
+    assert "labels_leg.txt has other contents than ours" in result.stderr
+    assert (out / "labels_leg.txt").read_text() == "my colors"
 
 
 def test_saving_from_python_keeps_the_results_of_another_scan(tmp_path: Path) -> None:

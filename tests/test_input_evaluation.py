@@ -27,6 +27,7 @@ from musclejax.models.weights import Weights, load_weights
 from musclejax.phantom.write import MANIFEST
 from musclejax.reports.evaluation import save
 from musclejax.scan.nifti import save_labels
+from musclejax.scan.numbering import to_written
 from musclejax.scan.volume import Volume
 from tests.pairs import AFFINE, thigh, write
 
@@ -63,6 +64,21 @@ def with_names(labels: np.ndarray, path: Path) -> None:
     save_labels(path, labels, volume, anatomy.REGIONS["thigh"])
 
 
+def with_sides(labels: np.ndarray, path: Path) -> None:
+    """As `musclejax segment --labels musclemap` writes it."""
+    path.parent.mkdir(exist_ok=True)
+    volume, sides = Volume(labels.astype(np.float32), AFFINE), np.ones_like(labels)
+    sides[len(sides) // 2 :] = 2
+    save_labels(path, labels, volume, anatomy.REGIONS["thigh"], "musclemap", sides)
+
+
+def edited_sides(labels: np.ndarray, path: Path) -> None:
+    """As `musclejax segment --labels sides` writes it, its header dropped by an editor."""
+    sides = np.ones_like(labels)
+    sides[len(sides) // 2 :] = 2
+    write(path, to_written(labels, sides, anatomy.REGIONS["thigh"], "sides"))
+
+
 def with_record(labels: np.ndarray, path: Path) -> None:
     write(path, labels)
     (path.parent / "a_run.json").write_text('{"region": "thigh"}')
@@ -76,6 +92,8 @@ WHOSE = [
     ("MIC-DKFZ/nnUNet#1310, without dataset.json", plain, "own", "a", "", "dataset", 1),
     ("ours: named as segment does", plain, "our", "a_labels", "", "", 1),
     ("ours: names in the header", with_names, "our", "a", "", "", 1),
+    ("ours: sides apart", with_sides, "our", "a", "", "", 1),
+    ("ours: sides apart, header lost", edited_sides, "our", "a_labels", "", "", 1),
     ("ours: a record beside it", with_record, "our", "a", "", "", 1),
     ("ours", plain, "our", "a", "", "", "--numbers musclejax, or --numbers dataset"),
     ("ours", plain, "our", "a", "", "musclejax", 1),

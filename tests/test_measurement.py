@@ -187,6 +187,21 @@ def test_further_maps_have_columns_of_their_own() -> None:
         measure_muscles(result, maps={"T2": t2[:2, :2, :2]})
 
 
+def test_slices_of_a_scan_without_muscle() -> None:
+    """It failed where no muscle was labeled in any slice, but levels were known."""
+    level = np.full((6, 2), 1.5)
+    levels = Levels(level, level * 0, level > 0, np.ones((6, 2, 7), bool))
+    empty = replace(example(), labels=np.zeros((50, 40, 6), np.uint8), levels=levels)
+    table = measure_slices(empty)
+    assert len(table) == 12
+    assert set(table.muscle) == {""}
+    assert len(measure_muscles(replace(empty, muscles=("SOL", "VL")))) == 2
+    some = measure_muscles(replace(empty, muscles=("SOL", "TA", "EDL")))
+    assert list(some.muscle) == ["SOL", "TA", "EDL"] * 2 + ["anterior"] * 2
+    few = measure_sections(replace(example(), levels=levels, muscles=("SOL", "PE")))
+    assert set(few.muscle) == {"SOL", "PE", "lateral"}
+
+
 def test_fat_fraction_on_the_whole_and_on_the_eroded_mask() -> None:
     segmentation = example()
     fat = np.full(segmentation.labels.shape, 0.1, np.float32)

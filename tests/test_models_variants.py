@@ -1,7 +1,6 @@
 """The table of variants: counts and fields of the paper, and what every row must do."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -173,7 +172,6 @@ def test_every_parameter_learns(name: str) -> None:
             {**variables, "params": params},
             image,
             train=True,
-            rngs={"dropout": jax.random.key(2)},
             mutable=["batch_stats"],
         )
         return jnp.cos(3 * logits).mean()
@@ -199,25 +197,6 @@ def test_declared_strides(name: str) -> None:
     for output, stride, width in zip(outputs, spec.strides, spec.widths, strict=True):
         side //= stride
         assert output.shape == (1, side, side, width)
-
-
-def test_dropout_acts_on_the_input_while_training_only() -> None:
-    spec = NetworkSpec(widths=(2, 3), strides=(1, 2))
-    module = build(spec, "leg")
-    image = jnp.ones((1, 8, 8, 1))
-    variables = jax.tree.map(jnp.asarray, draw_variables(spec, "leg", 0))
-
-    def run(train: bool) -> Callable[[int], np.ndarray]:
-        def apply(key: jax.Array) -> jax.Array:
-            rngs = {"dropout": key}
-            return module.apply(variables, image, train=train, rngs=rngs, mutable=["batch_stats"])
-
-        compiled = quick_jit(apply)
-        return lambda seed: np.asarray(compiled(jax.random.key(seed))[0])
-
-    training, using = run(True), run(False)
-    assert np.abs(training(1) - training(2)).max() > 1e-4
-    np.testing.assert_array_equal(using(1), using(2))
 
 
 def test_initial_kernels_are_glorot_normal_as_flax_draws_them() -> None:

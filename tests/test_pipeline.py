@@ -12,14 +12,14 @@ from tests import limbs
 from tests.small import LEARNER, VARIANT
 from tests.test_cli import call
 
-pytestmark = pytest.mark.usefixtures("compiled_once", "small_variants")
+pytestmark = pytest.mark.usefixtures("small_variants")
 SPLITS = ("train", "train", "train", "train", "validation", "test")
 SETTINGS = [
     "task=leg",
     f"variant={LEARNER}",
     "data.crop_px=(96, 144)",
     "train.batch_size=4",
-    "train.epoch_slices=160",
+    "train.epoch_slices=128",
     "loss.class_weights=none",
     "loss.border_weight=1.0",
     "augment.backend=none",  # as the limbs are alike; test_example augments

@@ -19,7 +19,7 @@ from tests.test_training_loop import data, folder, same, small, steps_of, stop_a
 
 __all__ = ["data", "folder"]
 DECAY = "optim.ema_decay=0.5"
-pytestmark = pytest.mark.usefixtures("quick_compilation", "compiled_once", "small_variants")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "small_variants")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -26,12 +27,13 @@ from musclejax.training import checkpoint
 from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
 from musclejax.training.loop import train_steps
 from musclejax.training.setup import Data, initial_variables, load_data
+from musclejax.training.step import _compile, drop_pixels, initial_state, make_steps
 from musclejax.training.workdir import read_metrics, read_run
 from tests import limbs
 from tests.small import VARIANT
 from tests.test_cli import call
 
-pytestmark = pytest.mark.usefixtures("quick_compilation", "compiled_once", "small_variants")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "small_variants")
 SMALL = [
     "task=leg",
     f"variant={VARIANT}",
@@ -79,6 +81,35 @@ def stop_after(step: int, steps: Generator[TrainEvent, bool | None, Any]) -> lis
         except StopIteration:
             return seen
         wish = isinstance(seen[-1], StepDone) and seen[-1].step == step
+
+
+def test_trials_share_what_is_compiled(data: Data) -> None:
+    """Other rates, dropout, L2 and seed: no compilation; each of them counts."""
+    changes = ["dropout=0.2", "dropout=0.4", "l2=0.1", "learning_rate=0.01", "ema_decay=0.0"]
+    configs = [small(*(f"optim.{c}" for c in ("dropout=0.3", change))) for change in changes]
+    configs.append(small("optim.dropout=0.3", "seed=7"))
+    misses = _compile.cache_info().misses
+    pixels, sampler, results = 2 * 48 * 96, data.samplers["train"], []
+    variables = initial_variables(configs[0], None)[0]
+    batch = make_batch(sampler, *training_indices(sampler, 0, 2), data.classes, configs[0])
+    for config in configs:
+        steps = make_steps(config, pixels)
+        state = steps.place(initial_state(config, variables, pixels))
+        rate = np.float32(config.optim.learning_rate)
+        state, metrics = steps.train(state, steps.to_global(batch), rate)
+        kernel = np.asarray(state.params["head"]["kernel"])
+        results.append((float(metrics.data_loss), float(metrics.penalty), float(kernel.sum())))
+    assert len(set(results)) == len(results)
+    assert _compile.cache_info().misses <= misses + 1
+
+
+def test_dropped_pixels() -> None:
+    """Kept pixels make up for the dropped ones (paper, section "Network architecture")."""
+    image = jnp.ones((2, 64, 64, 1))
+    dropped = np.asarray(drop_pixels(image, 0.25, jax.random.key(0)))
+    assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+    assert abs((dropped == 0).mean() - 0.25) < 0.02
+    assert (dropped != np.asarray(drop_pixels(image, 0.25, jax.random.key(1)))).any()
 
 
 def leaves(run: Path, kind: str = "last") -> list[np.ndarray]:

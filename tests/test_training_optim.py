@@ -17,6 +17,7 @@ from musclejax.training.optim import (
     keras_adam,
     keras_amsgrad,
     learning_rate,
+    moments_of,
     optimizer,
 )
 from musclejax.training.progress import Totals, summarize
@@ -101,7 +102,7 @@ def test_l2_is_the_gradient_of_the_penalty_on_kernels_only() -> None:
     config = default_config().optim
     gradient = jax.grad(lambda p: 0.01 * kernel_penalty(p))(params)
     zeros = jax.tree.map(jnp.zeros_like, params)
-    coupled, none = (optimizer(config, l2) for l2 in (0.01, 0.0))
+    coupled, none = (optimizer(moments_of(config), l2) for l2 in (0.01, 0.0))
     with_l2, _ = coupled.update(zeros, coupled.init(params), params)
     in_loss, _ = none.update(gradient, none.init(params), params)
     for a, b in zip(jax.tree.leaves(with_l2), jax.tree.leaves(in_loss), strict=True):

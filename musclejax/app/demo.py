@@ -9,7 +9,7 @@ from musclejax.samples import SAMPLES
 NEXT = """
 Results are in {output}/ : open test_up_qc.png and test_low_qc.png first, then the tables
 test_up_muscles.csv and test_low_muscles.csv. In ITK-SNAP, load NAME_labels.nii.gz over the scan
-and labels.txt as label descriptions.
+and labels_thigh.txt or labels_leg.txt as label descriptions.
 
 Next:
   musclejax segment YOUR_SCAN.nii.gz -o out     your own scan, or a DICOM folder, or a cohort

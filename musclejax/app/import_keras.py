@@ -28,7 +28,7 @@ def run(files: KerasFiles) -> None:
             license="as the imported file (Zenodo 10.5281/zenodo.4479168)",
             origin={
                 "file": path.name,
-                "label order": "likely that of labels.txt; not verified",
+                "label order": "likely that of labels_thigh.txt and labels_leg.txt; not verified",
             },
             versions=versions(),
         )

@@ -34,7 +34,7 @@ from musclejax.reports.run_record import (
     read_record,
     recover,
 )
-from musclejax.reports.segmentation import Saved, find_flagged, save_warned
+from musclejax.reports.segmentation import ResultFiles, Saved, find_flagged, save_warned
 from musclejax.scan.dicom_seg import check_dicom_seg
 from musclejax.scan.source import Source, read_source
 from musclejax.scan.study import load
@@ -179,7 +179,8 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     maps = find_maps(job, [scan.name], volume, scan.water_fat)
     volume = network_image(volume, maps)
     _check_room(volume, session.work)
-    dicom_seg, remarks = _plan_dicom_seg(volume) if job.dicom_seg else (False, ())
+    dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())
+    files = ResultFiles(job.labels, job.naming, dicom, dicom and job.dicom_sr)
     yield Advance(0, volume.num_slices)
     result = yield from segment_steps(volume, session.weights, options)
     result, measures = measure_maps(result, maps)
@@ -192,7 +193,7 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
             result,
             job.output,
             measures.maps,
-            dicom_seg=dicom_seg,
+            files=files,
             overwrite=_overwrite(job),
             record=lambda: _record(scan, source, result, measures, session, clock),
         ),
@@ -200,7 +201,7 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     return saved.result
 
 
-def _plan_dicom_seg(volume: Volume) -> tuple[bool, tuple[str, ...]]:
+def _plan_dicom(volume: Volume) -> tuple[bool, tuple[str, ...]]:
     """Return whether a DICOM segmentation can be written, and warnings; nothing is computed yet."""
     try:
         return True, check_dicom_seg(volume)
@@ -215,7 +216,8 @@ def _check_room(volume: Volume, work: Work) -> None:
         InputError: If they may not, were they stored without compression.
     """
     classes = max(region.num_classes for region in anatomy.REGIONS.values())
-    arrays = 1 + classes * work.options.probabilities + classes * work.job.dicom_seg / 4
+    maps = 1 + (work.job.naming == "bids") + 4 * (work.job.water is not None)
+    arrays = maps + classes * work.options.probabilities + classes * work.job.writes_dicom / 4
     needed = volume.data.size * arrays + _TABLES_BYTES
     free = shutil.disk_usage(work.job.output).free
     if free < needed:
@@ -239,8 +241,9 @@ def _retry_if_full(folder: Path, write: Callable[[], Saved]) -> Saved:
 
 def _read(scan: Scan, job: SegmentJob) -> Volume:
     volume = replace(load(scan.path), name=scan.name)
-    if job.dicom_seg and not volume.dicom_files:
-        raise InputError(scan.path, "a NIfTI scan", "a DICOM scan with --dicom-seg")
+    if job.writes_dicom and not volume.dicom_files:
+        option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"
+        raise InputError(scan.path, "a NIfTI scan", f"a DICOM scan with {option}")
     return volume
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from musclejax.anatomy import Numbering
 from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
@@ -19,6 +20,7 @@ from musclejax.options import (
     Water,
     WeightsName,
     WeightsOutput,
+    check_choices,
     check_map_options,
     check_workers,
     named_paths,
@@ -32,7 +34,12 @@ class SegmentJob:
     """Which weights segment the scans, where, and what is written.
 
     Attributes:
+        labels: Numbers in label maps. muscles: one for both sides. sides: the right ones are 100
+            higher. musclemap: MuscleMap's. One for all scans in a folder.
+        naming: bids: write the label maps under OUT/bids/sub-X/... too.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
+        dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
+            which it refers.
         overwrite: Segment scans again that are already done. Files that were edited since, or that
             musclejax did not write, stay.
         overwrite_edited: Replace these too; they are kept as FILE.bak.
@@ -49,15 +56,24 @@ class SegmentJob:
     water: Water = None
     fat: Fat = None
     map: MapFiles = ()
+    labels: Numbering = "muscles"
+    naming: Literal["plain", "bids"] = "plain"
     dicom_seg: bool = False
+    dicom_sr: bool = False
     overwrite: bool = False
     overwrite_edited: bool = False
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
+        check_choices(self)
         check_workers(self.scheduler, self.threads)
         check_map_options(self.water, self.fat, self.fat_fraction)
         named_paths(self.map)
+
+    @property
+    def writes_dicom(self) -> bool:
+        """Whether results are written as DICOM too."""
+        return self.dicom_seg or self.dicom_sr
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class EvaluateOptions:
         weights: Or: weights to evaluate.
         data: The dataset to evaluate the weights on.
         region: Region of reference labels that come without a dataset.json.
-        numbers: Whose label numbers the --prediction has: those of labels.txt, or the dataset's.
+        numbers: Whose label numbers the --prediction has: those of labels.json, or the dataset's.
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.

@@ -68,7 +68,8 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
     with _cluster(job.scheduler) as client:
         with clock.stage("startup"), usage():
             weights = load_announced(job.weights)
-        write_label_names(job.output)
+        again = job.overwrite or job.overwrite_edited
+        write_label_names(job.output, job.labels, change=again)
         work = Work(job, options, settings_of(job, options), weights.hash)
         failed = _segment(scans, Session(work, weights, clock.seconds), client)
     failed += missing + len(nameless)
@@ -240,7 +241,8 @@ def _check(paths: Sequence[Path], job: SegmentJob) -> None:
         BadUsage: If a path is unusable.
     """
     check_all_maps(job, len(paths))
-    if job.dicom_seg and not find_spec("highdicom"):
+    if job.writes_dicom and not find_spec("highdicom"):
         remedy = "Run `pip install 'musclejax[dicom]'`."
-        raise BadUsage(f"--dicom-seg: found no highdicom; accepted: it installed. {remedy}")
+        option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"
+        raise BadUsage(f"{option}: found no highdicom; accepted: it installed. {remedy}")
     check_output(job.output)

@@ -74,10 +74,11 @@ def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
     """Return the settings that change the result; the weights have a hash of their own."""
     settings = asdict(options)
     del settings["batch_size"]
-    fat_fraction = str(job.fat_fraction or "")
+    names = "dicom_seg", "dicom_sr", "labels", "naming"
+    written = {name: getattr(job, name) for name in names}
     maps = {"water": str(job.water or ""), "fat": str(job.fat or ""), "map": list(job.map)}
     given = {name: value for name, value in maps.items() if value}  # older records have none
-    return {**settings, "dicom_seg": job.dicom_seg, "fat_fraction": fat_fraction, **given}
+    return {**settings, **written, "fat_fraction": str(job.fat_fraction or ""), **given}
 
 
 def failure(scan: Scan, error: Exception) -> Outcome:

@@ -19,7 +19,7 @@ def dataset() -> None:
       imagesTs/, labelsTs/         test cases, if any
       cases.csv                    optional: case,subject,time_point,region,severity,split
 
-    Labels have the abbreviations or full names of labels.txt (VL, VM, ... of the thigh; SOL, GM,
+    Labels have the abbreviations or full names of labels.json (VL, VM, ... of the thigh; SOL, GM,
     ... of the leg), in any order and with any numbers from 1; pixels with the label "ignore" do not
     count. "musclejax_names": {"femur": "background"} explains other names. Slices without labels
     are taken as not annotated. split is train, validation, test, or unseen (slices of test subjects

@@ -18,7 +18,7 @@ def evaluate(options: EvaluateOptions, how: SegmentOptions) -> None:
 
     The reference is a dataset in nnU-Net's raw layout (dataset.json, imagesTr, labelsTr; subject,
     severity and split of each case in cases.csv), or, with --region, a folder of label maps
-    CASE.nii.gz in the numbers of labels.txt. 255, or the dataset's "ignore", is left out. The
+    CASE.nii.gz in the numbers of labels.json. 255, or the dataset's "ignore", is left out. The
     prediction is CASE_labels.nii.gz, as `musclejax segment` writes it, or CASE.nii.gz. A
     dataset.json beside the predictions, as nnU-Net leaves it, names their numbers; where nothing
     does and the dataset's differ from ours, --numbers must.

@@ -12,7 +12,7 @@ def import_keras(files: KerasFiles) -> None:
     """Turn the HDF5 weights of the 2021 release into a weights folder.
 
     Give any of the three files of Zenodo record 4479168. Files are read as arrays; nothing in
-    them is executed. That their labels have the order of `labels.txt` is likely, not verified.
+    them is executed. That their labels have the order of `labels.json` is likely, not verified.
 
     Needs: pip install 'musclejax[keras]'
 

@@ -29,9 +29,11 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
       NAME_qc.png          picture to check the result by
       NAME_run.json        versions, settings, engine, seconds and memory
-    and once labels.txt (opens in ITK-SNAP), labels.json, and the tables of all scans:
+    and once, for each region, labels_REGION.txt (ITK-SNAP) and labels_REGION.ctbl (3D Slicer), and
+    labels.json; and the tables of all scans:
       muscles.csv, slices.csv   theirs, one below the other
       scans.csv, summary.csv    a row per scan; left against right, and visits
+    A name of --muscles is an abbreviation or a full name of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that
@@ -44,7 +46,8 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       musclejax segment scan.nii.gz -o out
       musclejax segment cohort/ -o out --region thigh --threads 4 --batch-size 2
       musclejax segment cohort/ -o out --engine auto --precision bfloat16
-      musclejax segment dicom_series/ -o out --dicom-seg --fat-fraction ff.nii.gz
+      musclejax segment dicom_series/ -o out --dicom-sr --fat-fraction ff.nii.gz
+      musclejax segment cohort/ -o out --labels sides --naming bids --muscles VL,VM,VI,RF
       musclejax segment water.nii.gz -o out --water water.nii.gz --fat fat.nii.gz --map T2=t2.nii.gz
 
     \b

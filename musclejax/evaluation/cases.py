@@ -19,9 +19,17 @@ from musclejax.data.dataset import (
     to_our_numbers,
 )
 from musclejax.data.label_map import to_scan_order, whole_numbers
-from musclejax.errors import InputError, listed
-from musclejax.evaluation.numbers import LABELS, OPTION, Numbers, named_by, read_record
+from musclejax.errors import InputError
+from musclejax.evaluation.numbers import (
+    LABELS,
+    OPTION,
+    Numbers,
+    named_by,
+    our_numbers,
+    read_record,
+)
 from musclejax.scan.nifti import load_nifti
+from musclejax.scan.numbering import find_numbering, from_written
 from musclejax.scan.sides import Sides, find_sides
 from musclejax.scan.volume import NIFTI_SUFFIXES, Volume, scan_name
 
@@ -82,7 +90,7 @@ def read_references(folder: Path, region: str = "") -> Dataset:
     if not region:
         accepted = "--region thigh or --region leg with it, or a folder with dataset.json"
         raise InputError(folder, "a folder without dataset.json", accepted)
-    values = {m.number: (region, m.number) for m in anatomy.REGIONS[region].muscles}
+    values = {number: (region, muscle) for number, muscle in our_numbers(region).items()}
     return Dataset(folder, values, IGNORE, tuple(_plain_cases(folder, region)))
 
 
@@ -125,7 +133,7 @@ def read_pair(
     stored = to_scan_order(labels, volume, prediction)
     named = named_by(prediction, labels, case, numbers) if numbers else None
     if named is None:
-        predicted = _check_numbers(stored, region, prediction)
+        predicted = _read_ours(stored, labels, region, prediction)
     else:
         predicted, _ = to_our_numbers(stored, named, replace(case, labels=prediction))
         predicted = np.where(predicted == IGNORE, np.uint8(0), predicted)
@@ -148,7 +156,7 @@ def make_pair(
         reference: Our label numbers, `IGNORE` where unknown.
         predicted: Our label numbers.
     """
-    numbers = sorted(number for name, number in dataset.values.values() if name == case.region)
+    numbers = sorted({number for name, number in dataset.values.values() if name == case.region})
     compared = np.where(np.isin(predicted, numbers), predicted, 0)
     compared = without_unknown(compared, reference, volume.axial_axis)
     known = np.where(reference == IGNORE, 0, reference)
@@ -219,12 +227,11 @@ def _check_region(path: Path, region: str) -> None:
         raise InputError(path, f"labels of the {recorded}", f"labels of the {region}", remedy)
 
 
-def _check_numbers(data: np.ndarray, region: str, path: Path) -> UInt8[np.ndarray, "i j k"]:
-    data = whole_numbers(data, path)
-    present, highest = np.unique(data), anatomy.REGIONS[region].num_classes - 1
-    wrong = [v for v in present if not 0 <= v <= highest]
-    if wrong:
-        found = f"label values {listed(f'{v:g}' for v in wrong)}"
-        accepted = f"0 to {highest}, the muscles of the {region}"
-        raise InputError(path, found, accepted, f"If they are a dataset's: {OPTION} dataset.")
-    return data.astype(np.uint8)
+def _read_ours(
+    stored: np.ndarray, labels: Volume, region: str, path: Path
+) -> UInt8[np.ndarray, "i j k"]:
+    """Return the muscles of a label map as `musclejax segment` writes it, in any numbering."""
+    shown = anatomy.REGIONS[region]
+    numbering = find_numbering(path, labels, shown)
+    remedy = f"If they are a dataset's: {OPTION} dataset."
+    return from_written(whole_numbers(stored, path), shown, numbering, path, remedy).labels

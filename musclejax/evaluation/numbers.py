@@ -8,6 +8,7 @@ from musclejax import anatomy
 from musclejax.data.dataset import Case, Dataset, named_labels
 from musclejax.errors import InputError
 from musclejax.files import read_json
+from musclejax.scan.numbering import labels_of
 from musclejax.scan.volume import Volume, scan_name
 
 NUMBERS = ("musclejax", "dataset")
@@ -118,6 +119,14 @@ def _is_ours(path: Path, labels: Volume, case: Case) -> bool:
     return any(all(name in text for name in names) for text in texts)
 
 
+def our_numbers(region: str) -> dict[int, int]:
+    """Return the muscle of each label number of any of our numberings; they do not contradict."""
+    shown = anatomy.REGIONS[region]
+    labels = (label for numbering in anatomy.NUMBERINGS for label in labels_of(shown, numbering))
+    return {label.number: label.muscle for label in labels}
+
+
 def _has_our_numbers(dataset: Dataset, region: str) -> bool:
     own = [(value, number) for value, (name, number) in dataset.values.items() if name == region]
-    return not dataset.others and all(value == number for value, number in own)
+    ours = our_numbers(region)
+    return not dataset.others and all(ours.get(value) == number for value, number in own)

@@ -66,13 +66,12 @@ def _residual_units(
 
 
 def contract(spec: NetworkSpec, image: Array, *, train: bool) -> list[Array]:
-    """Apply input dropout and the contracting path inside a compact module.
+    """Apply the contracting path inside a compact module.
 
     Returns:
         The output of every level, finest first: level i has `spec.widths[i]` channels.
     """
-    x = nn.Dropout(spec.dropout)(image, deterministic=not train)
-    outputs = []
+    x, outputs = image, []
     for level in range(len(spec.widths)):
         x = ContractingBlock(spec, level, name=f"contract_{level}")(x, train=train)
         outputs.append(x)

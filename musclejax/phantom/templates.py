@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ class Anatomy:
 
 
 def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
-    """Load the templates that the package ships.
+    """Load the templates that the package ships; once, as their distances take seconds.
 
     Args:
         region: "thigh" or "leg".
@@ -113,6 +114,11 @@ def load_anatomy(region: str, group: str = "train", people: int = 0) -> Anatomy:
     Raises:
         InputError: If there is no such region or group.
     """
+    return _load(region, group, people)
+
+
+@lru_cache(maxsize=4)
+def _load(region: str, group: str, people: int) -> Anatomy:
     tissues, rows, every = read_tissues(region, group, people)
     with ThreadPoolExecutor(2) as pool:  # the distance transforms release the interpreter
         packed = np.stack(list(pool.map(pack, tissues)))

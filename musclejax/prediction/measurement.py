@@ -93,7 +93,7 @@ def measure_muscles(
     Raises:
         InputError: If a map is of another shape.
     """
-    return Measured.of(result, fat_fraction, maps).muscles()
+    return Measurement.of(result, fat_fraction, maps).muscles()
 
 
 def measure_slices(
@@ -119,11 +119,11 @@ def measure_slices(
     Raises:
         InputError: If a map is of another shape.
     """
-    return Measured.of(result, fat_fraction, maps).slices()
+    return Measurement.of(result, fat_fraction, maps).slices()
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Measurement:
     """What the voxels of a segmented scan add up to; tables are made from it.
 
     Attributes:
@@ -148,7 +148,7 @@ class Measured:
         result: Segmentation,
         fat_fraction: FatFraction | None = None,
         maps: Maps = NO_MAPS,
-    ) -> "Measured":
+    ) -> "Measurement":
         """Add up the voxels of a scan; arguments and errors as of `measure_muscles`."""
         labels, axis = result.labels, result.volume.axial_axis
         voxels = find_voxels(labels, result.sides.voxels, axis, result.anatomy)
@@ -166,9 +166,10 @@ class Measured:
 
     def muscles(self) -> pd.DataFrame:
         """Return the table of `measure_muscles`."""
-        sides, (classes, groups) = range(len(anatomy.SIDES)), self.voxels.members.shape
-        keys = [range(1, classes), range(classes, classes + groups)]
-        at = tuple(np.array([(s, k) for ks in keys for s in sides for k in ks]).reshape(-1, 2).T)
+        sides, classes = range(len(anatomy.SIDES)), len(self.voxels.members)
+        keys = self.keys[self.keys < classes], self.keys[self.keys >= classes]
+        pairs = [(side, key) for part in keys for side in sides for key in part]
+        at = tuple(np.array(pairs, int).reshape(-1, 2).T)
         count, area = self.count.sum(0), self.area_cm2
         shown = (self.count > 0).sum(0)
         columns: dict[str, Any] = {
@@ -189,7 +190,8 @@ class Measured:
 
     def slices(self) -> pd.DataFrame:
         """Return the table of `measure_slices`."""
-        result, shown = self.result, self.count > 0
+        result, shown = self.result, np.zeros(self.count.shape, bool)
+        shown[..., self.keys] = self.count[..., self.keys] > 0
         if result.levels is not None:  # key 0: a limb without muscle
             shown[..., 0] = ~shown.any(2) & np.isfinite(result.levels.level)
         at = np.nonzero(shown)
@@ -215,6 +217,14 @@ class Measured:
     def volume_ml(self) -> Float[np.ndarray, "sides keys"]:
         """Volumes."""
         return self.count.sum(0) * self.result.volume.voxel_mm3 / 1000
+
+    @cached_property
+    def keys(self) -> Int[np.ndarray, " n"]:
+        """The requested muscles, then the groups of which none is missing."""
+        shown = np.zeros(len(self.voxels.members), bool)
+        shown[[muscle.number for muscle in self.result.shown_muscles]] = True
+        complete = ~(self.voxels.members & ~shown[:, None]).any(0)
+        return np.flatnonzero(np.concatenate([shown, complete]))
 
     def names(self) -> list[tuple[str, str, str]]:
         """Return abbreviation or group, full name, and kind of each key; empty of background."""

@@ -1,10 +1,11 @@
 """How a scan is segmented: one record, made once and passed whole."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from musclejax.anatomy import read_muscles
 from musclejax.errors import InputError
-from musclejax.options import Precision, check_choices
+from musclejax.options import Option, Precision, check_choices
 
 Engine = Literal["auto", "jax", "onednn", "onnxruntime", "openvino"]
 BATCH_SIZE = 4
@@ -30,6 +31,8 @@ class SegmentOptions:
         keep_outside: Keep labels at levels of the limb where the muscle never is, such as those in
             a foot or a pelvis.
         probabilities: Keep the probability of every class too.
+        muscles: Label and measure these muscles only, as VL,VM or SOL; those of the other region
+            are passed over. Where muscles touch, nothing else changes.  [default: all]
 
     Raises:
         InputError: If a field is none of its choices.
@@ -44,12 +47,14 @@ class SegmentOptions:
     postprocess: bool = True
     keep_outside: bool = False
     probabilities: bool = False
+    muscles: Annotated[str, Option(metavar="NAME,...")] = ""
 
     def __post_init__(self) -> None:
         """Check in Python, before anything is computed."""
         check_choices(self)
         if self.batch_size < 1:
             raise InputError("batch_size", str(self.batch_size), "1 or more")
+        read_muscles(self.muscles)
 
 
 DEFAULTS = SegmentOptions()

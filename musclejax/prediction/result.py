@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from musclejax import anatomy
+from musclejax.anatomy import Muscle
 from musclejax.errors import printable
 from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.quality import Quality
@@ -75,6 +76,8 @@ class Segmentation:
         probabilities: Of every class in steps of 1/255, if requested.
         tta_slices: Number of slices with test-time augmentation; see `prediction.tta`.
         correction: Of labels that a person changed, or that come from elsewhere; else None.
+        muscles: Abbreviations of the muscles that were requested, all others being 0 in `labels`;
+            empty: all of the region.
         warnings: To be read before relying on the labels.
     """
 
@@ -95,12 +98,18 @@ class Segmentation:
     probabilities: UInt8[np.ndarray, "i j k c"] | None = None
     tta_slices: int = 0
     correction: Correction | None = None
+    muscles: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def anatomy(self) -> anatomy.Region:
         """The region with its muscles, numbers and colors."""
         return anatomy.REGIONS[self.region]
+
+    @property
+    def shown_muscles(self) -> tuple[Muscle, ...]:
+        """The requested muscles of the region: a row each in tables."""
+        return choose(self.anatomy, self.muscles)
 
     def __repr__(self) -> str:
         """Return one line: scan, region, slices, weights."""
@@ -119,6 +128,11 @@ class Segmentation:
         caption = html.escape(printable(repr(self).strip("<>")))
         head = f"<tr><th>muscle</th>{sides}</tr>"
         return f"<table><caption>{caption}</caption>{head}{rows}</table>"
+
+
+def choose(region: anatomy.Region, muscles: tuple[str, ...]) -> tuple[Muscle, ...]:
+    """Return the muscles of a region that were requested; all if none was."""
+    return tuple(m for m in region.muscles if not muscles or m.abbreviation in muscles)
 
 
 def _volumes_ml(result: Segmentation) -> Float[np.ndarray, "muscles sides"]:

@@ -18,12 +18,12 @@ from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.estimate import estimate, estimate_warning
-from musclejax.prediction.evidence import ColumnSums, add_up, gather, sum_columns
+from musclejax.prediction.evidence import ColumnSums, Evidence, add_up, gather, sum_columns
 from musclejax.prediction.level import find_levels, region_at
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
-from musclejax.prediction.result import Levels, Segmentation
+from musclejax.prediction.result import Levels, Segmentation, choose
 from musclejax.prediction.upright import (
     UNDECIDED,
     Judgement,
@@ -194,19 +194,25 @@ def label_steps(
             labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
         labels = postprocess(labels, sides.voxels, volume.axial_axis)
+    confidence = predicted.confidence
+    quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
+    muscles = anatomy.read_muscles(options.muscles)
+    requested = np.isin(range(shown.num_classes), [0, *(m.number for m in choose(shown, muscles))])
     evidence, low = None, ""
     if weights.trained and world:
         evidence = gather(restored.columns, labels, sides.voxels, volume, scan.transform)
+        evidence = Evidence(*(np.where(requested, sums, 0) for sums in evidence))
         low = estimate_warning(estimate(add_up(evidence), shown), shown)
-    confidence = predicted.confidence
-    quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     leveled = volume.lps.warnings if world else ()
     of_levels = levels.warnings if levels else ()
-    found = *leveled, *of_levels, out_of_distribution_warning(quality), low
+    none = (
+        "" if choose(shown, muscles) else f"no muscle of the {region} requested: nothing is labeled"
+    )
+    found = *leveled, *of_levels, out_of_distribution_warning(quality), low, none
     warnings = *_warnings(volume, sides, weights), *found
     return Segmentation(
         volume=volume,
-        labels=labels,
+        labels=np.where(requested[labels], labels, np.uint8(0)) if muscles else labels,
         confidence=restored.confidence,
         sides=sides,
         covered=restored.covered,
@@ -221,6 +227,7 @@ def label_steps(
         levels=levels,
         probabilities=restored.probabilities,
         tta_slices=predicted.tta_slices,
+        muscles=muscles,
         warnings=tuple(filter(None, warnings)),
     )
 

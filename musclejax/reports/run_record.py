@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,8 @@ from musclejax.system import newer_than_this
 RECORD = "{name}_run.json"
 """Written last: a scan with a record is done."""
 BACKUP = ".bak"
+BIDS_TREE = "bids"
+"""Folder of the results that are named as BIDS does; the only one with folders inside."""
 _OWN_CHECKSUM = "record_sha256"
 """Key of the checksum of a record's own contents, its last entry. Records before it have none."""
 _LONGEST_NAME = 255
@@ -62,7 +64,7 @@ def staged_results(
         yield stage
         files = _make_checksums(stage)
         write_json(stage / last, seal({**about(), "scan_sha256": scan_sha256, "files": files}))
-        check_replaceable(folder, name, overwrite, scan_sha256)  # edited in the meantime?
+        check_replaceable(folder, name, overwrite, scan_sha256, files)  # edited in the meantime?
         _make_place(folder, name, files)
 
 
@@ -104,30 +106,54 @@ def checksums(record: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _is_name(text: str) -> bool:
-    """Return whether a text may be the name of a file in a folder."""
-    return Path(text).name == text and len(os.fsencode(text)) <= _LONGEST_NAME
+    """Return whether a text may name a file of results: in their folder, or in its BIDS tree."""
+    parts = text.split("/")
+    plain = all(Path(p).name == p and len(os.fsencode(p)) <= _LONGEST_NAME for p in parts)
+    return plain and ".." not in parts and (len(parts) == 1 or parts[0] == BIDS_TREE)
 
 
 def _make_checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of a folder, for a record."""
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+    """Return the SHA-256 of each file in a folder and below, for a record."""
+    return {name: file_sha256(folder / name) for name in list_files(folder)}
 
 
-def foreign_files(folder: Path, name: str, *records: Mapping[str, Any] | None) -> list[Path]:
+def list_files(folder: Path) -> list[str]:
+    """Return the files in a folder and below, as records name them."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def foreign_files(
+    folder: Path,
+    name: str,
+    *records: Mapping[str, Any] | None,
+    written: Iterable[str] = (),
+) -> list[Path]:
     """Return the files in the places of a scan's results that none of the records vouches for.
 
     They were edited since, or written by somebody else. So is the record in the folder if it was
-    edited; whether it can be read at all is not asked here.
+    edited; whether it can be read at all is not asked here. The places are those of every kind of
+    result, those that the records name, and those `written` now.
     """
     known = {(n, s) for record in records for n, s in checksums(record).items()}
-    paths = (folder / f"{name}_{kind}" for kind in OUTPUT_KINDS[:-1])
-    foreign = [p for p in paths if _exists(p) and (p.name, _checksum(p)) not in known]
+    kinds = [f"{name}_{kind}" for kind in OUTPUT_KINDS[:-1]]
+    in_tree = (n for n in (*(n for n, _ in sorted(known)), *written) if "/" in n)
+    places = dict.fromkeys([*kinds, *in_tree])
+    foreign = [
+        folder / n
+        for n in places
+        if _exists(folder / n) and (n, _checksum(folder / n)) not in known
+    ]
     own = folder / RECORD.format(name=name)
     return [*foreign, own] if is_edited(read_json(own) or {}) else foreign
 
 
 def check_replaceable(
-    folder: Path, name: str, overwrite: Overwrite = "same scan", scan_sha256: str = ""
+    folder: Path,
+    name: str,
+    overwrite: Overwrite = "same scan",
+    scan_sha256: str = "",
+    written: Iterable[str] = (),
 ) -> None:
     """Check that the results of a scan may be written.
 
@@ -136,6 +162,7 @@ def check_replaceable(
         name: NAME of the results.
         overwrite: What may be replaced.
         scan_sha256: Of the scan; not compared if empty.
+        written: Their names, if they are known.
 
     Raises:
         InputError: If a file in their place was edited, is not ours, or belongs to another scan.
@@ -147,7 +174,7 @@ def check_replaceable(
     if overwrite == "same scan" and scan_sha256 and other != scan_sha256:
         found = f"results of another scan, {(record or {}).get('source') or name}"
         raise InputError(folder / f"{name}_labels.nii.gz", found, "a name per scan")
-    foreign = foreign_files(folder, name, record)
+    foreign = foreign_files(folder, name, record, written=written)
     if foreign:
         more = f" (and {len(foreign) - 1} more)" if len(foreign) > 1 else ""
         raise InputError(
@@ -165,7 +192,7 @@ def _later(record: Mapping[str, Any] | None) -> str:
     return newer_than_this(by.get("musclejax")) if isinstance(by, dict) else ""
 
 
-def _make_place(folder: Path, name: str, written: Iterable[str]) -> None:
+def _make_place(folder: Path, name: str, written: Collection[str]) -> None:
     """Put aside what must not be lost, and remove what will not be written again.
 
     Files that no record vouches for are renamed to .bak. Unchanged files of an earlier
@@ -175,7 +202,7 @@ def _make_place(folder: Path, name: str, written: Iterable[str]) -> None:
     last = folder / RECORD.format(name=name)
     if not checksums(record) and _exists(last):
         back_up(last)
-    for path in foreign_files(folder, name, record):
+    for path in foreign_files(folder, name, record, written=written):
         back_up(path)
     for old in checksums(record).keys() - set(written):
         (folder / old).unlink(missing_ok=True)

@@ -1,30 +1,41 @@
 """Files of a segmented scan: labels, tables, picture and run record, all or none."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 import musclejax
-from musclejax import anatomy
+from musclejax.anatomy import SIDES, Numbering
 from musclejax.errors import InputError
-from musclejax.files import write_text
 from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
 from musclejax.prediction.evidence import add_up
-from musclejax.prediction.measurement import NO_MAPS, Maps, Measured
+from musclejax.prediction.measurement import NO_MAPS, Maps, Measurement, measure_muscles
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.sections import tables_of
+from musclejax.reports import bids
 from musclejax.reports.contact_sheet import draw
-from musclejax.reports.run_record import RECORD, Overwrite, staged_results
+from musclejax.reports.run_record import RECORD, Overwrite, list_files, staged_results
 from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
+from musclejax.scan.dicom_sr import Measured, save_dicom_sr
 from musclejax.scan.nifti import save_labels, save_map, save_probabilities
-from musclejax.scan.source import LABEL_NAMES
+from musclejax.scan.numbering import NUMBERING_KEY, number_table
 from musclejax.scan.volume import Volume
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Which files of a scan are written, beside those that always are; see `save`."""
+
+    labels: Numbering = "muscles"
+    naming: bids.Naming = "plain"
+    dicom_seg: bool = False
+    dicom_sr: bool = False
 
 
 def save(
@@ -33,7 +44,10 @@ def save(
     *,
     fat_fraction: np.ndarray | None = None,
     maps: Maps = NO_MAPS,
+    labels: Numbering = "muscles",
+    naming: bids.Naming = "plain",
     dicom_seg: bool = False,
+    dicom_sr: bool = False,
     overwrite: Overwrite = "same scan",
     record: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Path]:
@@ -46,7 +60,10 @@ def save(
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
         maps: Further maps by name, for the tables.
+        labels: The numbers of the label map; see `anatomy.NUMBERINGS`.
+        naming: "bids": write the label map in a BIDS tree too.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
+        dicom_sr: Whether to write `NAME_sr.dcm`, and `NAME_seg.dcm` with it.
         overwrite: What may be replaced; files that were edited since, or that are not ours, only
             by "edited", which keeps them as .bak.
         record: Called last; its entries are added to `NAME_run.json`.
@@ -60,7 +77,8 @@ def save(
         InputError: If a file in the place of the results must not be replaced.
         OSError: If the folder cannot be written.
     """
-    options = ScanMaps(fat_fraction, maps), dicom_seg, overwrite, record
+    files = ResultFiles(labels, naming, dicom_seg, dicom_sr)
+    options = ScanMaps(fat_fraction, maps), files, overwrite, record
     return save_warned(result, Path(folder), *options).files
 
 
@@ -94,7 +112,7 @@ def save_warned(
     result: Segmentation,
     folder: Path,
     maps: ScanMaps,
-    dicom_seg: bool,
+    files: ResultFiles,
     overwrite: Overwrite,
     record: Callable[[], Mapping[str, Any]],
 ) -> Saved:
@@ -102,23 +120,38 @@ def save_warned(
     volume, name = result.volume, result.volume.name
 
     def about() -> dict[str, Any]:
-        return {**describe(result), **record()}
+        return {**describe(result, files.labels), **record()}
 
+    stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
     with staged_results(folder, name, _scan_sha256(volume), overwrite, about) as stage:
-        if dicom_seg:
-            result = _save_dicom_seg(result, stage / f"{name}_seg.dcm")
-        save_labels(stage / f"{name}_labels.nii.gz", result.labels, volume, result.anatomy)
+        if files.dicom_seg or files.dicom_sr:
+            result = _save_dicom(result, stage, maps.fat_fraction, with_report=files.dicom_sr)
+        labels = stage / f"{name}_labels.nii.gz"
+        how = files.labels, result.sides.voxels
+        save_labels(labels, result.labels, volume, result.anatomy, *how)
+        if stem:
+            bids.write(stage, labels, stem, result, files.labels)
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
         if maps.computed and maps.fat_fraction is not None:
             save_map(stage / f"{name}_fat_fraction.nii.gz", maps.fat_fraction, volume)
-        measured = Measured.of(result, maps.fat_fraction, maps.others)
-        for kind, table in tables_of(measured).items():
-            write_table(table, stage / f"{name}_{kind}.csv")
+        measurement = Measurement.of(result, maps.fat_fraction, maps.others)
+        for kind, table in tables_of(measurement).items():
+            write_table(_numbered(table, result, files.labels), stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")
-        written = [RECORD.format(name=name), *(path.name for path in stage.iterdir())]
+        written = [RECORD.format(name=name), *list_files(stage)]
     return Saved([folder / file for file in sorted(written)], result)
+
+
+def _numbered(table: pd.DataFrame, result: Segmentation, numbering: Numbering) -> pd.DataFrame:
+    """Return a table with the label numbers of the label map on disk; rows without one stay."""
+    if numbering == "muscles":
+        return table
+    numbers = number_table(result.anatomy, numbering)
+    sides = table["side"].map({side: n for n, side in enumerate(SIDES, 1)}).fillna(0).astype(int)
+    labels = pd.to_numeric(table["label"], errors="coerce").fillna(0).astype(int)
+    return table.assign(label=table["label"].where(labels == 0, numbers[sides, labels]))
 
 
 def save_label_map(
@@ -139,16 +172,36 @@ def save_label_map(
         save_labels(stage / f"{name}_labels.nii.gz", result.labels, volume, result.anatomy)
 
 
-def _save_dicom_seg(result: Segmentation, path: Path) -> Segmentation:
-    """Write the labels as DICOM; return the result, with a warning if that is impossible."""
-    sides, version = result.sides.voxels, musclejax.__version__
+def _save_dicom(
+    result: Segmentation, stage: Path, fat_fraction: np.ndarray | None, *, with_report: bool
+) -> Segmentation:
+    """Write labels, and measurements, as DICOM; return the result, warned of what is impossible.
+
+    The measurements refer to the labels, so that they are not written without them.
+    """
+    volume, version = result.volume, musclejax.__version__
+    seg, report = (stage / f"{volume.name}_{kind}.dcm" for kind in ("seg", "sr"))
+    what, path = "segmentation", seg
     try:
-        save_dicom_seg(path, result.labels, sides, result.volume, result.region, version)
+        sides = result.sides.voxels
+        save_dicom_seg(seg, result.labels, sides, volume, result.region, version)
+        if with_report:
+            what, path = "report", report
+            measured = _measured(result, fat_fraction)
+            save_dicom_sr(report, seg, measured, volume, result.region, version)
     except InputError as error:
         path.unlink(missing_ok=True)
-        warning = f"no DICOM segmentation: {error}"
+        warning = f"no DICOM {what}: {error}"
         return replace(result, warnings=(*result.warnings, warning))
     return result
+
+
+def _measured(result: Segmentation, fat_fraction: np.ndarray | None) -> list[Measured]:
+    """Return what the report says of each muscle and side that is there."""
+    table = measure_muscles(result, fat_fraction)
+    muscles = [muscle.abbreviation for muscle in result.shown_muscles]
+    rows = table[table["muscle"].isin(muscles) & (table["voxels"] > 0)]
+    return [Measured(*row) for row in rows[list(Measured._fields)].itertuples(index=False)]
 
 
 def _scan_sha256(volume: Volume) -> str:
@@ -158,7 +211,7 @@ def _scan_sha256(volume: Volume) -> str:
     return digest.hexdigest()
 
 
-def describe(result: Segmentation) -> dict[str, Any]:
+def describe(result: Segmentation, numbering: Numbering = "muscles") -> dict[str, Any]:
     """Return the entries of the run record about the segmentation itself."""
     volume = result.volume
     return {
@@ -169,6 +222,7 @@ def describe(result: Segmentation) -> dict[str, Any]:
         "region": result.region,
         "region_probability": result.region_probability,
         "sides": result.sides.method,
+        NUMBERING_KEY: numbering,
         "weights": result.weights,
         "weights_trained": result.trained,
         "engine": result.engine,
@@ -193,44 +247,3 @@ def _describe_estimates(result: Segmentation) -> dict[str, Any]:
         return {}
     flagged = {name: round(dsc, 4) for name, dsc in find_flagged(result).items()}
     return {"flagged": flagged, "calibration": dict(load_calibration().origin)}
-
-
-def save_label_names(folder: Path) -> list[Path]:
-    """Write `labels.txt` for ITK-SNAP and `labels.json` (nnU-Net's style, by region).
-
-    Returns:
-        Those that exist with other contents; they are left as they are.
-    """
-    names = {
-        region.name: {"background": 0, **{m.abbreviation: m.number for m in region.muscles}}
-        for region in anatomy.REGIONS.values()
-    }
-    texts = json.dumps(names, indent=2) + "\n", itksnap_labels()
-    other = []
-    for path, text in zip((folder / name for name in LABEL_NAMES), texts, strict=True):
-        if not path.exists():
-            write_text(path, text)
-        elif path.read_bytes() != text.encode():
-            other.append(path)
-    return other
-
-
-def itksnap_labels() -> str:
-    """Return an ITK-SNAP label description file that serves both regions."""
-    rows = [
-        "# ITK-SnAP Label Description File",
-        "# IDX -R- -G- -B- -A- VIS MSH LABEL",
-        '    0     0    0    0        0  0  0    "Clear Label"',
-    ]
-    for number, color in list(anatomy.COLORS.items())[1:]:
-        titles = [
-            f"{region.title}: {muscle.abbreviation} {muscle.name}"
-            for region in anatomy.REGIONS.values()
-            for muscle in region.muscles
-            if muscle.number == number
-        ]
-        red, green, blue = color
-        rows.append(
-            f'{number:5d} {red:5d} {green:4d} {blue:4d}        1  1  1    "{" | ".join(titles)}"'
-        )
-    return "\n".join(rows) + "\n"

@@ -1,5 +1,7 @@
 from .dicom import load_dicom as load_dicom
 from .dicom_seg import save_dicom_seg as save_dicom_seg
+from .dicom_sr import Measured as Measured
+from .dicom_sr import save_dicom_sr as save_dicom_sr
 from .grid import GEOMETRIES as GEOMETRIES
 from .grid import GridTransform as GridTransform
 from .grid import labels_from_model_grid as labels_from_model_grid
@@ -13,6 +15,9 @@ from .nifti import from_image as from_image
 from .nifti import load_nifti as load_nifti
 from .nifti import save_labels as save_labels
 from .nifti import save_probabilities as save_probabilities
+from .numbering import find_numbering as find_numbering
+from .numbering import from_written as from_written
+from .numbering import to_written as to_written
 from .sides import Sides as Sides
 from .sides import find_sides as find_sides
 from .study import find_scans as find_scans

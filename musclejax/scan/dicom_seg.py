@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from musclejax.anatomy import REGIONS, SIDES
+from musclejax.anatomy import REGIONS, SIDES, Muscle
 from musclejax.errors import InputError, one_line
 from musclejax.scan.dicom import quiet, series_affine
 from musclejax.scan.dicom_file import header_integer, header_value
@@ -29,9 +29,11 @@ from musclejax.scan.volume import Volume
 
 # 3D Slicer and dcmqi know the category by this code; PS3.16 CID 7150 has since moved to 91723000.
 _CATEGORY = Code("123037004", "SCT", "Anatomical structure")
-_SCHEME = "99MUSCLEJAX"
-_ANATOMIC_REGION = {"thigh": codes.SCT.Thigh, "leg": codes.SCT.LowerLeg}
-_LATERALITY = {"left": codes.SCT.Left, "right": codes.SCT.Right}
+_SCHEME, _SCHEME_OF_MUSCLES = "99MUSCLEJAX", "MDC"
+ANATOMIC_REGION = {"thigh": codes.SCT.Thigh, "leg": codes.SCT.LowerLeg}
+"""Region -> its code."""
+LATERALITY = {"left": codes.SCT.Left, "right": codes.SCT.Right}
+"""Side -> its code."""
 # Attributes a segmentation must repeat, if only as empty ones; rough anonymizers remove them.
 _PATIENT_AND_STUDY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -47,7 +49,8 @@ _LEGAL = {
     "AccessionNumber": "(?s).{,16}",
 }
 _SAME_PLACE_MM = 0.01  # room for affines that went through float32
-_SERIES_OFFSET = 1000  # ours: keeps the segmentation apart from, and sorted after, its source
+SERIES_OFFSET = 1000
+"""Number of a result's series above that of its source: apart from it, sorted after it. Ours."""
 
 
 def save_dicom_seg(
@@ -61,9 +64,10 @@ def save_dicom_seg(
     """Write the labels as a BINARY segmentation that refers to the source images.
 
     One segment per muscle and side that is present, "Vastus lateralis, right"; where the side is
-    0, "Vastus lateralis". Patient and study are those of the source. We could not verify a SNOMED
-    code for each muscle, so the property type is our own scheme 99MUSCLEJAX with the abbreviation
-    as its code; the anatomic region and the side are SNOMED CT. Every run makes new UIDs.
+    0, "Vastus lateralis". Patient and study are those of the source. The property type is the MDC
+    code of the muscle, the side its modifier in SNOMED CT. Peroneus longus and brevis, one label,
+    have no code in common: theirs is PE of our own scheme 99MUSCLEJAX, which the file explains.
+    Every run makes new UIDs.
 
     Args:
         path: File to write; it is replaced if it exists.
@@ -79,14 +83,14 @@ def save_dicom_seg(
             headers lack attributes that a segmentation must repeat; but for the labels, all of it
             is what `check_dicom_seg` finds beforehand.
 
-    Source: DICOM PS3.3 C.8.20 (Segmentation); codes PS3.16 CID 7150, 244, 7162.
+    Source: DICOM PS3.3 C.8.20 (Segmentation); codes PS3.16 CID 3031, 7150, 244, 7162.
     """
-    hd = _highdicom()
+    hd = require_highdicom()
     _require_fit(labels, sides, volume, region)
     if not labels.any():
         found, remedy = "no labeled voxel", "Write NIfTI, which may be empty."
         raise InputError(volume.name, found, "one labeled voxel or more", remedy)
-    with _building(volume):
+    with building(volume, "segmentation"):
         _build(hd, labels, sides, volume, region, software_version).save_as(path)
 
 
@@ -103,12 +107,12 @@ def check_dicom_seg(volume: Volume) -> tuple[str, ...]:
         InputError: highdicom is not installed, the scan is not from DICOM, its files are gone, or
             their headers do not suffice.
     """
-    hd = _highdicom()
+    hd = require_highdicom()
     labels = np.zeros(volume.data.shape, np.uint8)
     labels[tuple(n // 2 for n in labels.shape)] = 1
     region = next(iter(REGIONS))
     _require_fit(labels, labels, volume, region)
-    with _building(volume):
+    with building(volume, "segmentation"):
         written = io.BytesIO()
         _build(hd, labels, labels, volume, region, "0").save_as(written)
         written.seek(0)
@@ -122,8 +126,16 @@ def check_dicom_seg(volume: Volume) -> tuple[str, ...]:
 
 
 @contextmanager
-def _building(volume: Volume) -> Iterator[None]:
-    """Turn what highdicom and pydicom raise into one line about the scan."""
+def building(volume: Volume, kind: str) -> Iterator[None]:
+    """Turn what highdicom and pydicom raise into one line about the scan.
+
+    Args:
+        volume: The scan.
+        kind: What is made of it, in a word.
+
+    Raises:
+        InputError: If the block raises anything but that or an OSError.
+    """
     with quiet(), warnings.catch_warnings():
         # A name without "^", usual after anonymizing, is repeated as it is.
         warnings.filterwarnings("ignore", r"The string .* is unlikely to represent", UserWarning)
@@ -132,7 +144,7 @@ def _building(volume: Volume) -> Iterator[None]:
         except (InputError, OSError):
             raise
         except Exception as error:  # highdicom asserts what the standard asks for, in many types
-            found = f"headers that a segmentation cannot repeat ({one_line(error)})"
+            found = f"headers that a {kind} cannot repeat ({one_line(error)})"
             accepted = "complete DICOM headers"
             raise InputError(volume.name, found, accepted, "Write NIfTI.") from error
 
@@ -147,16 +159,53 @@ def _build(
 ) -> Any:
     numbers, present = _number_segments(labels, sides)
     frames = _frame_of_each_slice(volume)
+    used = [muscle_code(REGIONS[region].muscles[label - 1]) for label, _ in present]
     segments = [
         _segment(hd, number, label, side, region, software_version)
         for number, (label, side) in enumerate(present, start=1)
     ]
     sources = _source_headers(frames)
     pixels = _in_source_order(numbers, frames)
-    return _segmentation(hd, sources, pixels, segments, region, software_version)
+    segmentation = _segmentation(hd, sources, pixels, segments, region, software_version)
+    explain_scheme(segmentation, used)
+    return segmentation
 
 
-def _highdicom() -> ModuleType:
+def muscle_code(muscle: Muscle) -> Code:
+    """Return the code of a muscle; one of our own scheme where no other has it."""
+    if muscle.mdc:
+        return Code(muscle.mdc, _SCHEME_OF_MUSCLES, muscle.name)
+    return Code(muscle.abbreviation, _SCHEME, muscle.name)
+
+
+def explain_scheme(dataset: Dataset, used: Iterable[Code]) -> None:
+    """Say in a file whose scheme 99MUSCLEJAX is, if one of its codes is used.
+
+    Source: DICOM PS3.3 C.12.1.1, Coding Scheme Identification Sequence.
+    """
+    if all(code.scheme_designator != _SCHEME for code in used):
+        return
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = _SCHEME
+    scheme.CodingSchemeName = "musclejax, abbreviations of muscles"
+    scheme.CodingSchemeResponsibleOrganization = "musclejax"
+    dataset.CodingSchemeIdentificationSequence = [
+        *dataset.get("CodingSchemeIdentificationSequence", []),
+        scheme,
+    ]
+
+
+def read_source_headers(volume: Volume) -> list[Dataset]:
+    """Return the headers of a scan's files, as results refer to them and repeat them."""
+    return _source_headers(_frame_of_each_slice(volume))
+
+
+def require_highdicom() -> ModuleType:
+    """Import highdicom.
+
+    Raises:
+        InputError: If it is not installed.
+    """
     try:
         import highdicom
     except ImportError as error:
@@ -204,16 +253,16 @@ def _segment(
         segment_number=number,
         segment_label=name,
         segmented_property_category=_CATEGORY,
-        segmented_property_type=Code(muscle.abbreviation, _SCHEME, muscle.name),
+        segmented_property_type=muscle_code(muscle),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
         tracking_uid=hd.UID(),
         tracking_id=f"musclejax {region}: {name}",
-        anatomic_regions=[_ANATOMIC_REGION[region]],
+        anatomic_regions=[ANATOMIC_REGION[region]],
         display_color=hd.color.CIELabColor.from_rgb(*muscle.color),
     )
     if side:  # highdicom has no argument for it
-        modifier = hd.sr.CodedConcept.from_code(_LATERALITY[side_name])
+        modifier = hd.sr.CodedConcept.from_code(LATERALITY[side_name])
         kind = segment.SegmentedPropertyTypeCodeSequence[0]
         kind.SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return segment
@@ -306,7 +355,7 @@ def _segmentation(
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),
-        series_number=_SERIES_OFFSET + header_integer(sources[0], "SeriesNumber", 0),
+        series_number=SERIES_OFFSET + header_integer(sources[0], "SeriesNumber", 0),
         series_description=f"{title}, musclejax",
         sop_instance_uid=hd.UID(),
         instance_number=1,

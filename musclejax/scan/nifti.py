@@ -26,6 +26,7 @@ from musclejax.scan.header import (
     read_stored_header,
     shear_warnings,
 )
+from musclejax.scan.numbering import add_note, labels_of, to_written
 from musclejax.scan.volume import (
     NIFTI_SUFFIXES,
     Volume,
@@ -165,19 +166,30 @@ def _nifti_header(
 
 
 def save_labels(
-    path: Path, labels: UInt8[np.ndarray, "i j k"], volume: Volume, region: anatomy.Region
+    path: Path,
+    labels: UInt8[np.ndarray, "i j k"],
+    volume: Volume,
+    region: anatomy.Region,
+    numbering: anatomy.Numbering = "muscles",
+    sides: UInt8[np.ndarray, "i j k"] | None = None,
 ) -> None:
     """Write a label map on the scan's own grid, with the names of the labels in the header.
 
     Args:
         path: File to write, .nii.gz.
-        labels: Label numbers, in the order of the scan's file.
+        labels: Muscle numbers, in the order of the scan's file.
         volume: The scan; the fields of its header that place it are kept as they are.
         region: The region of the muscles.
+        numbering: The numbers in the file.
+        sides: 1 left, 2 right; needed where sides have numbers of their own.
+
+    Raises:
+        InputError: If a labeled voxel has no side, but needs one.
     """
+    known = np.zeros_like(labels) if sides is None else sides
     with _quiet():
-        image = _image_like(labels, volume)
-        xml = _label_table(region)
+        image = _image_like(to_written(labels, known, region, numbering), volume)
+        xml = _label_table(region, numbering)
         image.header.extensions.append(nib.nifti1.Nifti1Extension(LABEL_EXTENSION, xml))
         nib.save(image, path)
 
@@ -235,12 +247,13 @@ def _image_like(data: np.ndarray, volume: Volume) -> nib.Nifti1Image:
     return image
 
 
-def _label_table(region: anatomy.Region) -> bytes:
+def _label_table(region: anatomy.Region, numbering: anatomy.Numbering) -> bytes:
     root = ElementTree.Element("CaretExtension")
     information = ElementTree.SubElement(root, "VolumeInformation", Index="0")
     table = ElementTree.SubElement(information, "LabelTable")
-    rows = [(0, "background", (0, 0, 0))] + [(m.number, m.name, m.color) for m in region.muscles]
-    for number, name, color in rows:
+    add_note(information, numbering)
+    rows = [(label.number, label.name, label.color) for label in labels_of(region, numbering)]
+    for number, name, color in [(0, "background", (0, 0, 0)), *rows]:
         red, green, blue = (f"{c / 255:.4f}" for c in color)
         alpha = "1" if number else "0"
         label = ElementTree.SubElement(

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from musclejax.anatomy import REGIONS
 from musclejax.files import file_sha256
 from musclejax.scan.nifti import pair_of
+from musclejax.scan.numbering import LABEL_FILE
 
 OUTPUT_KINDS = (
     *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "sections.csv"),
     "fat_fraction.nii.gz",
-    *("qc.png", "seg.dcm", "run.json"),
+    *("qc.png", "seg.dcm", "sr.dcm", "run.json"),
 )
 """NAME_KIND: the files that `segment` writes."""
 
@@ -73,12 +75,15 @@ def absolute(path: Path) -> Path:
 
 def is_output(name: str) -> bool:
     """Return whether a file has a name of those that `segment` writes."""
-    base = name.partition(".bak")[0]
-    own = base in (*LABEL_NAMES, *COHORT_TABLES)
-    return own or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
+    base, earlier = name.partition(".bak")[0], "labels.txt"
+    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, earlier)
+    return of_folder or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
 
 
-LABEL_NAMES = ("labels.json", "labels.txt")
+LABEL_NAMES = (
+    LABEL_FILE,
+    *(f"labels_{region}.{kind}" for region in REGIONS for kind in ("txt", "ctbl")),
+)
 """Files that `segment` writes once per folder."""
 COHORT_TABLES = ("muscles.csv", "slices.csv", "scans.csv", "summary.csv")
 """Tables of all scans of a folder."""

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from musclejax.training.optim import Number
+
 
 def eval_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables to validate and export: the average where there is one.
@@ -18,7 +20,7 @@ def eval_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tree for name, tree in chosen.items() if tree}
 
 
-def move_average(average: Any, variables: Any, step: Int[Array, ""], decay: float) -> Any:
+def move_average(average: Any, variables: Any, step: Int[Array, ""], decay: Number) -> Any:
     """Return the average with one more step's variables in it.
 
     Early steps keep less, so that the start is soon forgotten: (1 + step) / (10 + step).

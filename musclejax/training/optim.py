@@ -1,7 +1,7 @@
 """The optimizer of the paper as Keras computes it, made of optax's parts; the learning rate."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +13,41 @@ from optax.contrib import ReduceLROnPlateauState as Plateau
 
 from musclejax.training.losses import is_kernel
 
+Number = Float[Array, ""] | float | np.floating
+"""One number, on the device or not."""
 DECAYS = ("none", "cosine")
 """Values of `config.optim.decay`."""
 _LEAST_DELTA = float(np.finfo(np.float32).tiny)
 """Stands for 0, which optax refuses as the only tolerance."""
 
 
-def optimizer(settings: ConfigDict, l2: float) -> optax.GradientTransformation:
+class Moments(NamedTuple):
+    """The moments of the optimizer: AMSGrad or Adam, and their settings; see `config.optim`."""
+
+    amsgrad: bool
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+def moments_of(settings: ConfigDict) -> Moments:
+    """Return the moments of `config.optim`."""
+    numbers = (float(settings[name]) for name in Moments._fields[1:])
+    return Moments(bool(settings.amsgrad), *numbers)
+
+
+def optimizer(moments: Moments, l2: Number) -> optax.GradientTransformation:
     """Return the optimizer for a learning rate of 1; `train_step` scales its updates.
 
     L2 is coupled: its gradient passes through the moments, as that of a penalty in the loss does
     (2021 code), other than in AdamW.
 
     Args:
-        settings: `config.optim`.
+        moments: Of the optimizer.
         l2: Factor of the sum of squares of all kernels, in the reduction of the loss.
     """
-    moments = keras_amsgrad if settings.amsgrad else keras_adam
-    return optax.chain(
-        optax.add_decayed_weights(2 * l2, mask=kernel_mask),
-        moments(float(settings.beta1), float(settings.beta2), float(settings.epsilon)),
-    )
+    keras = keras_amsgrad if moments.amsgrad else keras_adam
+    return optax.chain(optax.add_decayed_weights(2 * l2, mask=kernel_mask), keras(*moments[1:]))
 
 
 def kernel_mask(params: Any) -> Any:

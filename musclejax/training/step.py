@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from musclejax.data.batches import Batch
@@ -22,7 +21,7 @@ from musclejax.models.variants import find
 from musclejax.training.average import eval_variables, move_average
 from musclejax.training.losses import KINDS, REDUCTIONS, data_loss, kernel_penalty
 from musclejax.training.metrics import Counts, count_pixels, soft_dice
-from musclejax.training.optim import DECAYS, optimizer
+from musclejax.training.optim import DECAYS, Moments, Number, moments_of, optimizer
 
 _FLOAT32 = "Leave models.precision at float32; oneDNN: pip install 'musclejax[onednn]'."
 
@@ -65,6 +64,24 @@ class StepMetrics(NamedTuple):
     rows: Int[Array, ""]
 
 
+class Rates(NamedTuple):
+    """Numbers of a step that may change without another compilation: trials of a search share one.
+
+    Attributes:
+        learning_rate: Of this step.
+        dropout: Share of the image's pixels that is dropped.
+        l2: Factor of the penalty.
+        ema_decay: Of the moving average.
+        seed: Of the dropout.
+    """
+
+    learning_rate: Number
+    dropout: Number
+    l2: Number
+    ema_decay: Number
+    seed: Int[Array, ""] | np.integer
+
+
 class Steps(NamedTuple):
     """Jitted functions of one configuration.
 
@@ -81,13 +98,8 @@ class Steps(NamedTuple):
     place: Callable[[Any], Any]
 
 
-def network(config: ConfigDict) -> Module:
-    """Return the Flax module of a configuration, to be trained; see `spec_of`."""
-    return build(spec_of(config), config.task)
-
-
 def spec_of(config: ConfigDict) -> NetworkSpec:
-    """Return the variant of a configuration with its dropout, momentum and form of the layers.
+    """Return the variant of a configuration with its momentum and form of the layers.
 
     Raises:
         InputError: If the variant does not exist, or `models.convolutions` or `models.precision` is
@@ -95,7 +107,7 @@ def spec_of(config: ConfigDict) -> NetworkSpec:
     """
     return replace(
         find(config.variant),
-        dropout=float(config.optim.dropout),
+        dropout=0.0,  # `train_step` drops pixels
         momentum=float(config.optim.batch_norm_momentum),
         # The fast forms are fast on a CPU.
         reference=bool(config.models.reference) or jax.default_backend() != "cpu",
@@ -158,7 +170,7 @@ def initial_state(config: ConfigDict, variables: dict[str, Any], pixels: int) ->
     """
     params = jax.tree.map(jnp.asarray, variables["params"])
     stats = jax.tree.map(jnp.asarray, variables.get("batch_stats", {}))
-    opt_state = optimizer(config.optim, l2_factor(config, pixels)).init(params)
+    opt_state = optimizer(moments_of(config.optim), l2_factor(config, pixels)).init(params)
     average = {}
     if config.optim.ema_decay:
         # Copies: a step donates its state, and no buffer can be given away twice.
@@ -188,28 +200,52 @@ def make_steps(config: ConfigDict, pixels: int) -> Steps:
     ):
         if value not in known:
             raise InputError.choice(name, value, known)
+    optim, l2 = config.optim, l2_factor(config, pixels)
+    compiled = _compile(
+        spec_of(config),
+        config.task,
+        moments_of(optim),
+        (config.loss.kind, config.loss.reduction),
+        drops=bool(optim.dropout),
+    )
+    rates = Rates(
+        learning_rate=np.float32(0),
+        dropout=np.float32(optim.dropout),
+        l2=np.float32(l2),
+        ema_decay=np.float32(optim.ema_decay),
+        seed=np.uint32(int(config.seed) % 2**32),  # as `jax.random.key` takes it
+    )
+    return Steps(
+        lambda state, batch, rate: compiled.train(state, batch, rates._replace(learning_rate=rate)),
+        lambda state, batch: compiled.validate(state, batch, rates),
+        partial(_to_global, compiled.rows),
+        compiled.place,
+    )
+
+
+class _Compiled(NamedTuple):
+    """Jitted functions that the configurations share that differ in `Rates` only."""
+
+    train: Callable[[TrainState, Batch, Rates], tuple[TrainState, StepMetrics]]
+    validate: Callable[[TrainState, Batch, Rates], StepMetrics]
+    rows: NamedSharding
+    place: Callable[[Any], Any]
+
+
+@lru_cache(maxsize=8)
+def _compile(
+    spec: NetworkSpec, task: str, moments: Moments, loss: tuple[str, str], *, drops: bool
+) -> _Compiled:
     mesh = Mesh(np.asarray(jax.devices()), ("batch",))
     rows, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
-    module, l2 = network(config), l2_factor(config, pixels)
+    module = build(spec, task)
     # Figures of validation are those of prediction, which is in float32.
-    validated = build(replace(module.spec, precision="float32"), config.task)
-    loss = (config.loss.kind, config.loss.reduction)
+    validated = build(replace(spec, precision="float32"), task)
     jit = partial(jax.jit, out_shardings=everywhere)
-    return Steps(
-        jit(
-            partial(
-                train_step,
-                module,
-                optimizer(config.optim, l2),
-                l2,
-                loss,
-                int(config.seed),
-                float(config.optim.ema_decay),
-            ),
-            donate_argnums=0,
-        ),
-        jit(partial(validation_step, validated, l2, loss)),
-        partial(_to_global, rows),
+    return _Compiled(
+        jit(partial(train_step, module, moments, loss, drops), donate_argnums=0),
+        jit(partial(validation_step, validated, loss)),
+        rows,
         lambda tree: jax.tree.map(
             lambda a: jax.make_array_from_process_local_data(everywhere, np.asarray(a)), tree
         ),
@@ -224,57 +260,67 @@ def _to_global(rows: NamedSharding, batch: Batch) -> Batch:
 
 def train_step(
     module: Module,
-    transform: optax.GradientTransformation,
-    l2: float,
+    moments: Moments,
     loss: tuple[str, str],
-    seed: int,
-    decay: float,
+    drops: bool,
     state: TrainState,
     batch: Batch,
-    learning_rate: Array,
+    rates: Rates,
 ) -> tuple[TrainState, StepMetrics]:
     """Take one step downhill; every statistic is one of the whole batch, on however many devices.
 
     Args:
         module: The network.
-        transform: The optimizer, for a learning rate of 1.
-        l2: Factor of the penalty, for the metrics; its gradient is the optimizer's.
+        moments: Of the optimizer.
         loss: Kind and reduction.
-        seed: Seed of the dropout.
-        decay: Of the moving average; 0 for none.
-        state: Before the step.
+        drops: Whether pixels are dropped at all; random numbers cost time.
+        state: Before the step; with `average` if there is a moving average.
         batch: From `make_batch`.
-        learning_rate: Of this step.
+        rates: Of this step.
     """
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    image = jnp.asarray(batch.image)
+    if drops:
+        key = jax.random.fold_in(jax.random.key(rates.seed), state.step)
+        image = drop_pixels(image, rates.dropout, key)
 
     def objective(params: Any) -> tuple[Array, tuple[Array, Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, changed = module.apply(
-            variables, batch.image, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
-        )
+        logits, changed = module.apply(variables, image, train=True, mutable=["batch_stats"])
         return _data_loss(logits, batch, loss), (logits, changed)
 
     gradient = jax.value_and_grad(objective, has_aux=True)
     (value, (logits, changed)), gradients = gradient(state.params)
+    transform = optimizer(moments, rates.l2)
     updates, opt_state = transform.update(gradients, state.opt_state, state.params)
-    params = jax.tree.map(lambda p, u: p + learning_rate * u, state.params, updates)
-    metrics = _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
+    params = jax.tree.map(lambda p, u: p + rates.learning_rate * u, state.params, updates)
+    metrics = _metrics(value, rates.l2 * kernel_penalty(state.params), logits, batch)
     stats = changed.get("batch_stats", {})
     average = state.average
-    if decay:
-        average = move_average(average, {"params": params, "batch_stats": stats}, state.step, decay)
+    if average:
+        now = {"params": params, "batch_stats": stats}
+        average = move_average(average, now, state.step, rates.ema_decay)
     return TrainState(state.step + 1, params, stats, opt_state, average), metrics
 
 
+def drop_pixels(
+    image: Float[Array, "b h w 1"], rate: Number, key: PRNGKeyArray
+) -> Float[Array, "b h w 1"]:
+    """Return an image with a share of its pixels 0 and the others larger by as much.
+
+    Source: paper, section "Network architecture" (input dropout).
+    """
+    kept = jax.random.bernoulli(key, 1 - rate, image.shape)
+    return jnp.where(kept, image / (1 - rate), 0)
+
+
 def validation_step(
-    module: Module, l2: float, loss: tuple[str, str], state: TrainState, batch: Batch
+    module: Module, loss: tuple[str, str], state: TrainState, batch: Batch, rates: Rates
 ) -> StepMetrics:
     """Return the figures of one batch, from the network as it would be used."""
     variables = eval_variables(state._asdict())
     logits = jnp.asarray(module.apply(variables, batch.image, train=False))
     value = _data_loss(logits, batch, loss)
-    return _metrics(value, l2 * kernel_penalty(state.params), logits, batch)
+    return _metrics(value, rates.l2 * kernel_penalty(state.params), logits, batch)
 
 
 def _data_loss(logits: Array, batch: Batch, loss: tuple[str, str]) -> Array:
