@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from musclejax.app import console
-from musclejax.app.fat_map import check_maps
+from musclejax.app.cohort import CohortTables
+from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.measured_scan import (
     HowMeasured,
@@ -64,7 +65,7 @@ def run(options: MeasureOptions) -> int:
 
 def _measure_one(options: MeasureOptions) -> None:
     """Measure one label map."""
-    check_maps(options.fat_fraction, 1)
+    check_all_maps(options, 1)
     labels = options.labels
     if not labels.is_file():
         accepted = "a label map, or a folder that segment has written"
@@ -75,6 +76,7 @@ def _measure_one(options: MeasureOptions) -> None:
     if not task.in_place:
         write_label_names(task.folder, numbering_of(task.folder, {}), change=False)
     _report(task.scan.name, measured)
+    CohortTables(task.folder).close()
 
 
 def _own_task(options: MeasureOptions) -> LabelledScan | None:
@@ -117,7 +119,7 @@ def _measure_cohort(options: MeasureOptions) -> int:
     if not records:
         remedy = "Give a label map and its --scan, or run `musclejax segment` first."
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
-    check_maps(options.fat_fraction, len(records))
+    check_all_maps(options, len(records))
     review = _read_review(folder)
     for scan in sorted(review.keys() - records.keys()):
         console.warn(f"{REVIEW}: no results of {scan!r}")
@@ -147,7 +149,7 @@ def _measure_edited(
                 failed += 1
                 console.warn(f"failed: {name}: {describe_error(error)}")
             bar.show(Advance(number, len(records)))
-    # Where the tables of the cohort (OUT/muscles.csv and so on) are written again.
+    CohortTables(folder).close()
     before = f", {corrected} corrected before" if corrected else ""
     total = f"{len(records)} scan{'s' if len(records) > 1 else ''}{before}"
     if failed:
@@ -173,7 +175,7 @@ def _needs_measuring(
         remedy = "`musclejax segment` writes it again."
         raise InputError(labels, "no such file", "the label map of its record", remedy)
     restored = state == "as segmented" and bool(corrected_labels(record))
-    return state == "edited" or restored or options.fat_fraction is not None
+    return state == "edited" or restored or options.has_maps
 
 
 class Scans:
@@ -213,9 +215,8 @@ class Scans:
 
 
 def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
-    return HowMeasured(
-        options.names, options.region, options.fat_fraction, is_reviewed(review, name)
-    )
+    maps = options if options.has_maps else None
+    return HowMeasured(options.names, options.region, maps, is_reviewed(review, name))
 
 
 def _read_review(folder: Path) -> Review:

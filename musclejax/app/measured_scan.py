@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from musclejax import anatomy
-from musclejax.app.fat_map import measure_fat
+from musclejax.app.fat_map import (
+    FoundMaps,
+    MapOptions,
+    find_maps,
+    measure_maps,
+    network_image,
+)
 from musclejax.app.names import about_series
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.decode_labels import decode
@@ -25,7 +31,6 @@ from musclejax.data.label_tables import (
 from musclejax.errors import InputError, listed
 from musclejax.files import file_sha256, read_json, reading, transient_lock
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
-from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.measured import Earlier, GivenLabels, read_earlier, save_measured
 from musclejax.reports.run_record import LABELS, ORIGINAL, checksums, corrected_labels, recover
@@ -81,13 +86,13 @@ class HowMeasured(NamedTuple):
     Attributes:
         names: Scheme or file of names; None if the labels tell.
         region: "thigh" or "leg"; None if the labels or the record tell.
-        fat_fraction: As of `--fat-fraction`; None for the map of the record.
+        maps: Options that name maps; None for the maps of the record.
         reviewed: Whether a person says that the labels are right.
     """
 
     names: str | None = None
     region: str | None = None
-    fat_fraction: Path | None = None
+    maps: MapOptions | None = None
     reviewed: bool = False
 
 
@@ -114,7 +119,7 @@ def measure_scan(task: LabelledScan, how: HowMeasured) -> Measured:
 def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     begun = time.perf_counter()
     earlier = read_earlier(task.folder, task.scan.name)
-    volume = _load_scan(task.scan, earlier.record)
+    volume, maps = _load_scan(task, how, earlier.record)
     stored, sha256 = _read_settled(task.labels)
     table = _find_table(task, stored, how, earlier)
     region = how.region or _region_of(earlier.record) if task.in_place else how.region
@@ -141,17 +146,15 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     if task.in_place and sha256 == checksums(earlier.record).get(task.labels.name):
         result = replace(result, correction=None)  # nobody has changed the network's labels
     result = replace(result, muscles=_requested(earlier.record, result))
-    fat_path = how.fat_fraction or _recorded_map(earlier.record)
-    # Where --water, --fat and --map of `segment` join: further maps of the scan, found like this.
-    fat_map = find_scan_map(fat_path, [task.scan.name, scan_name(task.scan.path)], volume)
-    result, fat = measure_fat(result, fat_map)
+    result, measures = measure_maps(result, maps.found)
+    measures = replace(measures, record={**measures.record, **maps.record})
 
     def entries() -> dict[str, Any]:
         return {
             **(_new_record(task) if not earlier.record else {}),
             "names": table.source,
             "reviewed": how.reviewed,
-            **({"fat_fraction": dict(fat.record)} if fat.record else {}),
+            **measures.record,
             "measured": {
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - begun, 4),
@@ -166,7 +169,7 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
         _earlier_copy(task, earlier.record),
         numbering_of(task.folder, earlier.record),
     )
-    saved = save_measured(result, task.folder, earlier, given, fat.values, entries)
+    saved = save_measured(result, task.folder, earlier, given, measures.maps, entries)
     known = earlier.record.get("warnings")
     new = [w for w in saved.warnings if w not in (known if isinstance(known, list) else ())]
     return Measured(_line(task.scan.name, saved, task.labels), tuple(new))
@@ -197,15 +200,72 @@ def _new_record(task: LabelledScan) -> dict[str, Any]:
     }
 
 
-def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
-    """Load a scan, and check that it is the one that was segmented."""
+class _ScanMaps(NamedTuple):
+    """The maps of a scan, and what its record says of them instead of what is found now."""
+
+    found: FoundMaps
+    record: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class _RecordedMaps:
+    """The maps that a record names, as options name them."""
+
+    fat_fraction: Path | None = None
+    water: Path | None = None
+    fat: Path | None = None
+    map: tuple[str, ...] = ()
+
+
+def _load_scan(
+    task: LabelledScan, how: HowMeasured, record: Mapping[str, Any]
+) -> tuple[Volume, _ScanMaps]:
+    """Load a scan with its maps, and check that it is the one that was segmented.
+
+    Where the network was given an image made from water and fat, that is the scan.
+    """
+    scan = task.scan
     volume = replace(load(scan.series or scan.path), name=scan.name)
+    maps = _find_maps(task, how, record, volume)
+    about = record.get("fat_fraction")
+    synthesized = isinstance(about, dict) and bool(about.get("synthesized"))
+    if synthesized and maps.found.pair is not None:
+        volume = network_image(volume, maps.found)
     known = record.get("scan_sha256")
-    if known and known != scan_sha256(volume):
+    if known and known != scan_sha256(volume) and not (synthesized and maps.found.pair is None):
         found = f"other voxels or another position than when {scan.name} was segmented"
         remedy = "Give that scan; or segment this one into another folder."
         raise InputError(scan.path, found, "the scan of the labels", remedy)
-    return volume
+    return volume, maps
+
+
+def _find_maps(
+    task: LabelledScan, how: HowMeasured, record: Mapping[str, Any], volume: Volume
+) -> _ScanMaps:
+    """Read the maps of the command, or those of the record if they are still there."""
+    names = list(dict.fromkeys((task.scan.name, scan_name(task.scan.path))))
+    if how.maps is not None:
+        return _ScanMaps(find_maps(how.maps, names, volume))
+    about, others = record.get("fat_fraction"), record.get("maps")
+    paths = {
+        key: Path(str(about[key]))
+        for key in ("map", "water", "fat")
+        if isinstance(about, dict) and about.get(key)
+    }
+    named = {str(k): str(v) for k, v in others.items()} if isinstance(others, dict) else {}
+    gone = [str(p) for p in (*paths.values(), *map(Path, named.values())) if not p.exists()]
+    there = tuple(f"{name}={path}" for name, path in named.items() if path not in gone)
+    lost = tuple(f"the map {path} of the segmentation is gone" for path in gone)
+    computed = task.folder / f"{task.scan.name}_fat_fraction.nii.gz"
+    if any(not path.exists() for path in paths.values()):
+        kept = checksums(record).get(computed.name)
+        if kept and computed.is_file() and file_sha256(computed) == kept:
+            found = find_maps(_RecordedMaps(computed, map=there), names, volume)
+            return _ScanMaps(found, {"fat_fraction": about})
+        paths = {}
+    options = _RecordedMaps(paths.get("map"), paths.get("water"), paths.get("fat"), there)
+    found = find_maps(options, names, volume)
+    return _ScanMaps(replace(found, warnings=(*found.warnings, *lost)))
 
 
 def _read_settled(path: Path) -> tuple[Volume, str]:
@@ -338,13 +398,6 @@ def _find_levels(earlier: Earlier, volume: Volume, region: str) -> Any:
         return levels_in(table, volume.num_slices, anatomy.REGIONS[region].num_classes)
     except (KeyError, ValueError, TypeError):  # a table that was edited
         return None
-
-
-def _recorded_map(record: Mapping[str, Any]) -> Path | None:
-    """Return the fat-fraction map of a record, if it is still there."""
-    about = record.get("fat_fraction")
-    path = Path(str(about.get("map"))) if isinstance(about, dict) else None
-    return path if path and path.exists() else None
 
 
 def _earlier_copy(task: LabelledScan, record: Mapping[str, Any]) -> str:

@@ -9,16 +9,21 @@ from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
     AsJson,
+    Fat,
     FatFraction,
     Folder,
+    MapFiles,
     Option,
     Output,
     Scheduler,
     Threads,
+    Water,
     WeightsName,
     WeightsOutput,
     check_choices,
+    check_map_options,
     check_workers,
+    named_paths,
 )
 from musclejax.scan.selection import Choice
 
@@ -53,6 +58,9 @@ class SegmentJob:
     threads: Threads = None
     scheduler: Scheduler = None
     fat_fraction: FatFraction = None
+    water: Water = None
+    fat: Fat = None
+    map: MapFiles = ()
     labels: Numbering = "muscles"
     naming: Literal["plain", "bids"] = "plain"
     series: Annotated[str, Option(metavar="PATTERN|NUMBER")] = ""
@@ -69,6 +77,8 @@ class SegmentJob:
         check_workers(self.scheduler, self.threads)
         if self.echo is not None and self.echo < 1:
             raise InputError("--echo", str(self.echo), "1, the shortest echo time, or more")
+        check_map_options(self.water, self.fat, self.fat_fraction)
+        named_paths(self.map)
 
     @property
     def writes_dicom(self) -> bool:
@@ -175,14 +185,30 @@ class MeasureOptions:
         names: What the label numbers mean: a file of names, or a scheme, see above.  [default: what
             the files say]
         region: Region of the muscles, where numbers do not tell.
+
+    Raises:
+        InputError: If two options exclude each other.
     """
 
     labels: Annotated[Path, Option(argument=True)]
     scan: Annotated[Path | None, Option(metavar="SCAN")] = None
     output: Output | None = None
     fat_fraction: FatFraction = None
+    water: Water = None
+    fat: Fat = None
+    map: MapFiles = ()
     names: Annotated[str | None, Option(metavar="FILE|SCHEME")] = None
     region: Literal["thigh", "leg"] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that no two options exclude each other."""
+        check_map_options(self.water, self.fat, self.fat_fraction)
+        named_paths(self.map)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether maps are given: those of the record are then passed over."""
+        return bool(self.fat_fraction or self.water or self.map)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from musclejax.anatomy import Numbering
@@ -28,9 +27,11 @@ from musclejax.reports.run_record import (
 )
 from musclejax.reports.segmentation import (
     ResultFiles,
+    ScanMaps,
     describe,
     measure,
     scan_sha256,
+    write_computed,
     write_dicom,
     write_labels,
     write_tables,
@@ -39,7 +40,7 @@ from musclejax.scan.numbering import NUMBERING_KEY
 
 _MEASURED = ("region", "sides", NUMBERING_KEY, "warnings")
 """Entries of a record that a measurement replaces; the others are the network's."""
-_STALE = ("record_sha256", "files", "corrected", "fat_fraction")
+_STALE = ("record_sha256", "files", "corrected", "fat_fraction", "maps")
 SEGMENTED = "segment_warnings"
 """Entry of a record: the warnings of the segmentation, from before the first correction."""
 
@@ -100,7 +101,7 @@ def save_measured(
     folder: Path,
     earlier: Earlier,
     given: GivenLabels,
-    fat_fraction: np.ndarray | None,
+    maps: ScanMaps,
     entries: Callable[[], Mapping[str, Any]],
 ) -> Segmentation:
     """Write tables, picture and record of labels that a person owns; all or none.
@@ -112,7 +113,7 @@ def save_measured(
         folder: Where the results are, or go.
         earlier: What is there.
         given: The labels.
-        fat_fraction: Map on the scan's grid.
+        maps: On the scan's grid.
         entries: Called last; further entries of the record.
 
     Returns:
@@ -137,11 +138,12 @@ def save_measured(
     files = _files_of(result, known, given.numbering)
     stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
     with staged_measurement(folder, name, about, given.replaces) as stage:
-        result = write_dicom(result, stage, fat_fraction, files)
+        result = write_dicom(result, stage, maps.fat_fraction, files)
         labels = given.path if given.in_place else _write_copy(result, stage, folder, known, files)
         if stem:
             bids.write(stage, labels, stem, result, files.labels)
-        tables = measure(result, fat_fraction)
+        write_computed(maps, stage, volume)
+        tables = measure(result, maps)
         for kind in earlier.unchanged:
             tables[kind] = keep_estimates(tables[kind], earlier.tables[kind], changed)
         write_tables(tables, stage, result, files.labels)

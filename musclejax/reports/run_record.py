@@ -27,7 +27,10 @@ RECORD = "{name}_run.json"
 """Written last: a scan with a record is done."""
 LABELS, ORIGINAL = "{name}_labels.nii.gz", f"{{name}}_{ORIGINAL_KIND}"
 """The label map, which people correct, and what they correct, which stays as it is."""
-_KEPT = (LABELS, ORIGINAL, "{name}_probabilities.nii.gz")
+_KEPT = (
+    *(LABELS, ORIGINAL),
+    *("{name}_probabilities.nii.gz", "{name}_fat_fraction.nii.gz"),
+)
 """Files that a measurement of corrected labels leaves as they are."""
 BACKUP = ".bak"
 BIDS_TREE = "bids"

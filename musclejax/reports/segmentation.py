@@ -15,9 +15,9 @@ from musclejax.anatomy import SIDES, Numbering
 from musclejax.errors import InputError
 from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
 from musclejax.prediction.evidence import add_up
-from musclejax.prediction.measurement import measure_muscles, measure_slices
+from musclejax.prediction.measurement import NO_MAPS, Maps, Measurement, measure_muscles
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.sections import measure_sections
+from musclejax.prediction.sections import tables_of
 from musclejax.reports import bids
 from musclejax.reports.contact_sheet import draw
 from musclejax.reports.run_record import (
@@ -31,7 +31,7 @@ from musclejax.reports.run_record import (
 from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
 from musclejax.scan.dicom_sr import Measured, save_dicom_sr
-from musclejax.scan.nifti import save_labels, save_probabilities
+from musclejax.scan.nifti import save_labels, save_map, save_probabilities
 from musclejax.scan.numbering import NUMBERING_KEY, number_table
 from musclejax.scan.volume import Volume
 
@@ -51,6 +51,7 @@ def save(
     folder: str | Path,
     *,
     fat_fraction: np.ndarray | None = None,
+    maps: Maps = NO_MAPS,
     labels: Numbering = "muscles",
     naming: bids.Naming = "plain",
     dicom_seg: bool = False,
@@ -66,6 +67,7 @@ def save(
         result: A segmented scan, NAME being its volume's name.
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
+        maps: Further maps by name, for the tables.
         labels: The numbers of the label map; see `anatomy.NUMBERINGS`.
         naming: "bids": write the label map in a BIDS tree too.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
@@ -85,8 +87,22 @@ def save(
         OSError: If the folder cannot be written.
     """
     files = ResultFiles(labels, naming, dicom_seg, dicom_sr)
-    options = fat_fraction, files, overwrite, record
+    options = ScanMaps(fat_fraction, maps), files, overwrite, record
     return save_warned(result, Path(folder), *options).files
+
+
+class ScanMaps(NamedTuple):
+    """The maps of a scan, on its grid.
+
+    Attributes:
+        fat_fraction: Of the tables; None if there is none.
+        others: Further maps by name.
+        computed: Whether the fat fraction was computed from water and fat: then it is written.
+    """
+
+    fat_fraction: np.ndarray | None = None
+    others: Maps = NO_MAPS
+    computed: bool = False
 
 
 class Saved(NamedTuple):
@@ -104,7 +120,7 @@ class Saved(NamedTuple):
 def save_warned(
     result: Segmentation,
     folder: Path,
-    fat_fraction: np.ndarray | None,
+    maps: ScanMaps,
     files: ResultFiles,
     overwrite: Overwrite,
     record: Callable[[], Mapping[str, Any]],
@@ -117,14 +133,15 @@ def save_warned(
 
     stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
     with staged_results(folder, name, scan_sha256(volume), overwrite, about) as stage:
-        result = write_dicom(result, stage, fat_fraction, files)
+        result = write_dicom(result, stage, maps.fat_fraction, files)
         labels = write_labels(result, stage, files.labels)
         if stem:
             bids.write(stage, labels, stem, result, files.labels)
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
-        write_tables(measure(result, fat_fraction), stage, result, files.labels)
+        write_tables(measure(result, maps), stage, result, files.labels)
+        write_computed(maps, stage, volume)
         draw(result, stage / f"{name}_qc.png")
         written = [RECORD.format(name=name), *list_files(stage)]
     return Saved([folder / file for file in sorted(written)], result)
@@ -139,15 +156,15 @@ def write_labels(result: Segmentation, folder: Path, numbering: Numbering) -> Pa
     return labels
 
 
-def measure(result: Segmentation, fat_fraction: np.ndarray | None) -> dict[str, pd.DataFrame]:
+def measure(result: Segmentation, maps: ScanMaps) -> dict[str, pd.DataFrame]:
     """Return the tables of a scan, by kind."""
-    tables = {
-        "muscles": measure_muscles(result, fat_fraction),
-        "slices": measure_slices(result, fat_fraction),
-    }
-    if result.levels is not None:
-        tables["sections"] = measure_sections(result, fat_fraction)
-    return tables
+    return tables_of(Measurement.of(result, maps.fat_fraction, maps.others))
+
+
+def write_computed(maps: ScanMaps, folder: Path, volume: Volume) -> None:
+    """Write the fat fraction of a scan, if it was computed from water and fat."""
+    if maps.computed and maps.fat_fraction is not None:
+        save_map(folder / f"{volume.name}_fat_fraction.nii.gz", maps.fat_fraction, volume)
 
 
 def write_tables(
@@ -234,6 +251,7 @@ def describe(result: Segmentation, numbering: Numbering = "muscles") -> dict[str
     return {
         "scan": volume.name,
         "shape": list(volume.data.shape),
+        "slices": volume.num_slices,
         "spacing_mm": [round(s, 6) for s in volume.spacing_mm],
         "region": result.region,
         "region_probability": result.region_probability,

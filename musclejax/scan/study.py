@@ -25,7 +25,8 @@ from musclejax.scan.volume import (
 )
 
 OUTPUT_SUFFIXES = (
-    *("_labels.nii.gz", "_labels_original.nii.gz", "_probabilities.nii.gz", "_dseg.nii.gz"),
+    *("_labels.nii.gz", "_labels_original.nii.gz", "_probabilities.nii.gz"),
+    *("_fat_fraction.nii.gz", "_dseg.nii.gz"),
 )
 """Files that `segment` writes; never taken for scans when a folder is searched."""
 MAX_DEPTH = 8
