@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from musclejax.app import console
 from musclejax.app.process import usage
-from musclejax.app.work import Outcome, Scan, Work, lock_file
+from musclejax.app.work import FAILED, Outcome, Scan, Work, lock_file
 from musclejax.app.worker import attempt_on_worker, lacks_engine
 from musclejax.cluster import KILLED, TaskDone, check_workers, connect, run_tasks_steps
 from musclejax.errors import InputError
@@ -72,7 +72,9 @@ def run_on(
     with closing(events):
         for event in events:
             if isinstance(event, TaskDone):
-                killed = Outcome(f"failed: {given[event.task]}: {KILLED}", False)
+                killed = Outcome(
+                    f"{FAILED}{given[event.task]}: {KILLED}", False, name=event.task.name
+                )
                 yield event.result or killed
             else:
                 console.warn("cluster: no worker is left; waits for one")

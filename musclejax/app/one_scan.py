@@ -12,7 +12,7 @@ from typing import Any
 
 from musclejax import anatomy
 from musclejax.app import console
-from musclejax.app.fat_map import ScanFat, measure_fat
+from musclejax.app.fat_map import Measures, find_maps, measure_maps, network_image
 from musclejax.app.names import is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
@@ -23,7 +23,6 @@ from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
-from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
@@ -178,13 +177,14 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     yield Stage("load")
     source = read_source(scan.path, scan.series)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, scan.map_names or [scan.name], volume)
+    maps = find_maps(job, scan.map_names or [scan.name], volume, scan.water_fat)
+    volume = network_image(volume, maps)
     _check_room(volume, session.work)
     dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())
     files = ResultFiles(job.labels, job.naming, dicom, dicom and job.dicom_sr)
     yield Advance(0, volume.num_slices)
     result = yield from segment_steps(volume, session.weights, options)
-    result, fat = measure_fat(result, fat_map)
+    result, measures = measure_maps(result, maps)
     result = replace(result, warnings=(*result.warnings, *remarks))
     raise_if_interrupted()
     yield Stage("save")
@@ -193,10 +193,10 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
         lambda: save_warned(
             result,
             job.output,
-            fat_fraction=fat.values,
+            measures.maps,
             files=files,
             overwrite=_overwrite(job),
-            record=lambda: _record(scan, source, result, fat, session, clock),
+            record=lambda: _record(scan, source, result, measures, session, clock),
         ),
     )
     return saved.result
@@ -217,7 +217,7 @@ def _check_room(volume: Volume, work: Work) -> None:
         InputError: If they may not, were they stored without compression.
     """
     classes = max(region.num_classes for region in anatomy.REGIONS.values())
-    maps = 1 + (work.job.naming == "bids")
+    maps = 1 + (work.job.naming == "bids") + 4 * (work.job.water is not None)
     arrays = maps + classes * work.options.probabilities + classes * work.job.writes_dicom / 4
     needed = volume.data.size * arrays + _TABLES_BYTES
     free = shutil.disk_usage(work.job.output).free
@@ -253,7 +253,7 @@ def _record(
     scan: Scan,
     source: Source,
     result: Segmentation,
-    fat: ScanFat,
+    measures: Measures,
     session: Session,
     clock: Stopwatch,
 ) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def _record(
         "network_hash": weights.networks[result.region].hash,
         "seconds": {**session.startup, **clock.seconds},
         "peak_memory_mib": peak_memory_mib(),
-        **({"fat_fraction": dict(fat.record)} if fat.record else {}),
+        **measures.record,
         **({"worker": dict(session.worker)} if session.worker else {}),
         **machine(library_versions(result.engine)),
     }

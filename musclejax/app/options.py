@@ -9,16 +9,21 @@ from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
     AsJson,
+    Fat,
     FatFraction,
     Folder,
+    MapFiles,
     Option,
     Output,
     Scheduler,
     Threads,
+    Water,
     WeightsName,
     WeightsOutput,
     check_choices,
+    check_map_options,
     check_workers,
+    named_paths,
 )
 from musclejax.scan.selection import Choice
 
@@ -53,6 +58,9 @@ class SegmentJob:
     threads: Threads = None
     scheduler: Scheduler = None
     fat_fraction: FatFraction = None
+    water: Water = None
+    fat: Fat = None
+    map: MapFiles = ()
     labels: Numbering = "muscles"
     naming: Literal["plain", "bids"] = "plain"
     series: Annotated[str, Option(metavar="PATTERN|NUMBER")] = ""
@@ -69,6 +77,8 @@ class SegmentJob:
         check_workers(self.scheduler, self.threads)
         if self.echo is not None and self.echo < 1:
             raise InputError("--echo", str(self.echo), "1, the shortest echo time, or more")
+        check_map_options(self.water, self.fat, self.fat_fraction)
+        named_paths(self.map)
 
     @property
     def writes_dicom(self) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
-from musclejax.app.fat_map import check_maps
+from musclejax.app.cohort import CohortTables
+from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.names import name_scans
 from musclejax.app.one_scan import Session, attempt_steps, outcome_without_work
@@ -20,14 +21,16 @@ from musclejax.app.options import SegmentJob
 from musclejax.app.process import BadUsage, Stopwatch, check_output, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
 from musclejax.app.study import find_study
-from musclejax.app.work import Outcome, Scan, Work, failure, lock_file, settings_of
+from musclejax.app.work import FAILED, Outcome, Scan, Work, failure, lock_file, settings_of
 from musclejax.errors import InputError, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.models.weights import weight_files
+from musclejax.options import named_paths
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.cohort import order_by_need
+from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.run_record import recover
 from musclejax.scan.selection import Selection
 from musclejax.scan.series import Series
@@ -106,6 +109,8 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
     flagged: dict[str, Mapping[str, float]] = {}
+    tables = CohortTables(session.work.job.output)
+    whom = {scan.name: scan.series for scan in scans}
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
         if client:
@@ -116,10 +121,20 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
             for number, outcome in enumerate(chain(before, outcomes), 1):
                 _report(outcome)
                 flagged[outcome.name] = outcome.flagged
+                tables.add(_failure(outcome, whom.get(outcome.name)))
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
+    tables.close()
     _say_where_to_look(flagged)
     return failed
+
+
+def _failure(outcome: Outcome, series: Series | None) -> Failure | None:
+    """Return how a scan has failed, and whom it shows; None if it is done."""
+    if outcome.done:
+        return None
+    whom = (series.subject, series.visit) if series else ("", "")
+    return Failure(outcome.name, outcome.line.removeprefix(FAILED), *whom)
 
 
 def _say_where_to_look(flagged: Mapping[str, Mapping[str, float]]) -> None:
@@ -193,6 +208,9 @@ def _run_there(
         output=job.output.absolute(),
         weights=str(folder.absolute()) if networks else job.weights,
         fat_fraction=job.fat_fraction and job.fat_fraction.absolute(),
+        water=job.water and job.water.absolute(),
+        fat=job.fat and job.fat.absolute(),
+        map=tuple(f"{name}={path.absolute()}" for name, path in named_paths(job.map).items()),
     )
     files = [absolute.output / "labels.json", *networks]
     return run_on(client, scans, replace(work, job=absolute), files)
@@ -215,7 +233,7 @@ def _check(scans: Sequence[Series], job: SegmentJob) -> None:
     Raises:
         BadUsage: If a path is unusable.
     """
-    check_maps(job.fat_fraction, len(scans))
+    check_all_maps(job, len(scans))
     if job.writes_dicom and not find_spec("highdicom"):
         remedy = "Run `pip install 'musclejax[dicom]'`."
         option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"

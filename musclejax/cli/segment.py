@@ -34,13 +34,16 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     \b
     For each scan NAME, in the output folder:
       NAME_labels.nii.gz   label map on the scan's own grid
-      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle
+      NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle, group
       NAME_slices.csv      the same per slice, with its level (0 hip, 1 knee, 2 ankle)
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
       NAME_qc.png          picture to check the result by
       NAME_run.json        versions, settings, engine, seconds and memory
     and once, for each region, labels_REGION.txt (ITK-SNAP) and labels_REGION.ctbl (3D Slicer), and
-    labels.json. A name of --muscles is an abbreviation or a full name of docs/output.md.
+    labels.json; and the tables of all scans:
+      muscles.csv, slices.csv   theirs, one below the other
+      scans.csv, summary.csv    a row per scan; left against right, and visits
+    A name of --muscles is an abbreviation or a full name of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that
@@ -56,6 +59,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       musclejax segment cohort/ -o out --engine auto --precision bfloat16
       musclejax segment dicom_series/ -o out --dicom-sr --fat-fraction ff.nii.gz
       musclejax segment cohort/ -o out --labels sides --naming bids --muscles VL,VM,VI,RF
+      musclejax segment water.nii.gz -o out --water water.nii.gz --fat fat.nii.gz --map T2=t2.nii.gz
 
     \b
     On a cluster (pip install 'musclejax[cluster]'; docs/scaling.md), here one of two workers on

@@ -254,6 +254,14 @@ def save_probabilities(
         nib.save(image, path)
 
 
+def save_map(path: Path, values: Float[np.ndarray, "i j k"], volume: Volume) -> None:
+    """Write a map on the scan's own grid as float32; NaN where unknown."""
+    with _quiet():
+        image = _image_like(values.astype(np.float32), volume)
+        image.header.set_slope_inter(1, 0)  # the scan's own would be applied to the values
+        nib.save(image, path)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence nibabel on what it mends in a header; what matters is a warning of the volume."""

@@ -14,6 +14,7 @@ from musclejax.scan.series import Series
 
 OUTPUT_KINDS = (
     *("labels.nii.gz", "probabilities.nii.gz", "muscles.csv", "slices.csv", "sections.csv"),
+    "fat_fraction.nii.gz",
     *("qc.png", "seg.dcm", "sr.dcm", "run.json"),
 )
 """NAME_KIND: the files that `segment` writes."""
@@ -91,7 +92,7 @@ def absolute(path: Path) -> Path:
 def is_output(name: str) -> bool:
     """Return whether a file has a name of those that `segment` writes."""
     base, earlier = name.partition(".bak")[0], "labels.txt"
-    of_folder = base in (*LABEL_NAMES, earlier)
+    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, earlier)
     return of_folder or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
 
 
@@ -100,6 +101,8 @@ LABEL_NAMES = (
     *(f"labels_{region}.{kind}" for region in REGIONS for kind in ("txt", "ctbl")),
 )
 """Files that `segment` writes once per folder."""
+COHORT_TABLES = ("muscles.csv", "slices.csv", "scans.csv", "summary.csv")
+"""Tables of all scans of a folder."""
 
 
 def _files_of(path: Path, series: Series | None) -> list[Path]:

@@ -24,7 +24,10 @@ from musclejax.scan.volume import (
     scan_name,
 )
 
-OUTPUT_SUFFIXES = ("_labels.nii.gz", "_probabilities.nii.gz", "_dseg.nii.gz")
+OUTPUT_SUFFIXES = (
+    *("_labels.nii.gz", "_probabilities.nii.gz", "_fat_fraction.nii.gz"),
+    "_dseg.nii.gz",
+)
 """Files that `segment` writes; never taken for scans when a folder is searched."""
 MAX_DEPTH = 8
 """Levels of folders that are searched. Source: ours; patient, study, series and more."""
