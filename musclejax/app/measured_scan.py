@@ -253,19 +253,18 @@ def _find_maps(
         if isinstance(about, dict) and about.get(key)
     }
     named = {str(k): str(v) for k, v in others.items()} if isinstance(others, dict) else {}
-    gone = [str(p) for p in (*paths.values(), *map(Path, named.values())) if not p.exists()]
-    there = tuple(f"{name}={path}" for name, path in named.items() if path not in gone)
-    lost = tuple(f"the map {path} of the segmentation is gone" for path in gone)
     computed = task.folder / f"{task.scan.name}_fat_fraction.nii.gz"
-    if any(not path.exists() for path in paths.values()):
-        kept = checksums(record).get(computed.name)
-        if kept and computed.is_file() and file_sha256(computed) == kept:
-            found = find_maps(_RecordedMaps(computed, map=there), names, volume)
-            return _ScanMaps(found, {"fat_fraction": about})
-        paths = {}
+    kept = checksums(record).get(computed.name)
+    if kept and computed.is_file() and file_sha256(computed) == kept:
+        paths = {"map": computed}  # of water and fat, wherever they are by now
+    gone = [str(p) for p in (*paths.values(), *map(Path, named.values())) if not p.exists()]
+    lost = tuple(f"the map {path} of the segmentation is gone" for path in gone)
+    paths = {} if any(not path.exists() for path in paths.values()) else paths
+    there = tuple(f"{name}={path}" for name, path in named.items() if path not in gone)
     options = _RecordedMaps(paths.get("map"), paths.get("water"), paths.get("fat"), there)
     found = find_maps(options, names, volume)
-    return _ScanMaps(replace(found, warnings=(*found.warnings, *lost)))
+    found = replace(found, warnings=(*found.warnings, *lost))
+    return _ScanMaps(found, {"fat_fraction": about} if paths.get("map") == computed else {})
 
 
 def _read_settled(path: Path) -> tuple[Volume, str]:

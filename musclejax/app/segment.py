@@ -110,6 +110,7 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     failed = 0
     flagged: dict[str, Mapping[str, float]] = {}
     tables = CohortTables(session.work.job.output)
+    whom = {scan.name: scan.series for scan in scans}
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
         if client:
@@ -120,7 +121,7 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
             for number, outcome in enumerate(chain(before, outcomes), 1):
                 _report(outcome)
                 flagged[outcome.name] = outcome.flagged
-                tables.add(_failure(outcome))
+                tables.add(_failure(outcome, whom.get(outcome.name)))
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
     tables.close()
@@ -128,9 +129,12 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     return failed
 
 
-def _failure(outcome: Outcome) -> Failure | None:
-    """Return how a scan has failed; None if it is done."""
-    return None if outcome.done else Failure(outcome.name, outcome.line.removeprefix(FAILED))
+def _failure(outcome: Outcome, series: Series | None) -> Failure | None:
+    """Return how a scan has failed, and whom it shows; None if it is done."""
+    if outcome.done:
+        return None
+    whom = (series.subject, series.visit) if series else ("", "")
+    return Failure(outcome.name, outcome.line.removeprefix(FAILED), *whom)
 
 
 def _say_where_to_look(flagged: Mapping[str, Mapping[str, float]]) -> None:

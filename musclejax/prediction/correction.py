@@ -138,14 +138,33 @@ def keep_estimates(
     known = earlier.drop_duplicates(keys).set_index(keys)[names]
     found = known.reindex(pd.MultiIndex.from_frame(table[keys])).reset_index(drop=True)
     pairs = pd.Series(list(zip(table["muscle"], table["side"], strict=True)), index=table.index)
-    kept = ~pairs.isin(list(changed)) & table["muscle"].ne("")
+    groups = table["kind"].eq("group")
+    kept = ~pairs.isin(list(changed)) & table["muscle"].ne("") & ~groups
     kept &= found.notna().any(axis=1).to_numpy()
     filled = table.copy()
     for name in names:
         values = found[name].set_axis(table.index)
         same = values.eq(True) if name in ("flag", "truncated") else values.astype(float)
         filled[name] = same.where(kept, table[name])
-    return filled
+    return _of_groups(filled, keys)
+
+
+def _of_groups(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a table whose groups have what holds for a muscle of them."""
+    names = [name for name in ("flag", "truncated") if name in table.columns]
+    group_of = {
+        muscle: group.name
+        for groups in anatomy.GROUPS.values()
+        for group in groups
+        for muscle in group.muscles
+    }
+    muscles = table.assign(muscle=table["muscle"].map(group_of))[table["kind"].eq("muscle")]
+    found = muscles.dropna(subset=["muscle"]).groupby(keys)[names].any()
+    groups = table["kind"].eq("group")
+    at = pd.MultiIndex.from_frame(table.loc[groups, keys])
+    for name in names:
+        table.loc[groups, name] = found[name].reindex(at, fill_value=False).to_numpy()
+    return table
 
 
 def levels_in(table: pd.DataFrame, slices: int, classes: int) -> Levels | None:

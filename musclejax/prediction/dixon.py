@@ -20,6 +20,7 @@ from musclejax.prediction.fat_fraction import (
 from musclejax.prediction.maps import ScanMap, is_single, named, onto_grid
 from musclejax.scan.dicom_origin import differs_in
 from musclejax.scan.series import Series
+from musclejax.scan.source import place_of
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume, grids_differ_voxels
 
@@ -89,9 +90,8 @@ def from_series(
         InputError: If a file is unusable, of another patient, or of another place.
     """
     images: list[Volume] = []
-    paths = [one.path if isinstance(one, Series) else Path(one) for one in (water, fat)]
-    for path, one in zip(paths, (water, fat), strict=True):
-        image = load(one)
+    for path in (water, fat):
+        image = load(path)
         target = volume or (images[0] if images else image)
         if differs_in("PatientID", target, image):
             found = "a DICOM image of another patient (PatientID)"
@@ -105,7 +105,11 @@ def from_series(
         raise InputError(fat, "the water image itself", "the fat image of this scan")
     texts = dict.fromkeys(text for image in images for text in image.warnings)
     warnings = tuple(f"water and fat: {text}" for text in texts)
-    return WaterFat(water_image, fat_image, (paths[0], paths[1]), warnings)
+    return WaterFat(water_image, fat_image, (_place(water), _place(fat)), warnings)
+
+
+def _place(image: str | Path | Series) -> Path:
+    return Path(place_of(image.path, image) if isinstance(image, Series) else image)
 
 
 def find_water_fat(water: Path, fat: Path, names: Sequence[str], volume: Volume) -> WaterFat:
@@ -126,8 +130,7 @@ def find_water_fat(water: Path, fat: Path, names: Sequence[str], volume: Volume)
 
 def is_one_of(volume: Volume, pair: WaterFat) -> bool:
     """Return whether a scan is the water or the fat image itself."""
-    scan = np.maximum(volume.data, 0)
-    return any(np.array_equal(scan, image.data) for image in (pair.water, pair.fat))
+    return any(np.array_equal(volume.data, image.data) for image in (pair.water, pair.fat))
 
 
 def synthesize(water: Volume, fat: Volume, echo_ms: float = ECHO_MS) -> Volume:

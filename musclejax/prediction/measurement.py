@@ -303,7 +303,9 @@ class Measurement:
         low, dsc, high = (np.concatenate([a, none], -1) for a in (found.low, found.dsc, found.high))
         return Estimates(low, dsc, high, self._any_member(found.flag))
 
-    def _any_member(self, found: Bool[np.ndarray, "*z sides k"]) -> Bool[np.ndarray, "*z sides k"]:
+    def _any_member(
+        self, found: Bool[np.ndarray, "*z sides k"]
+    ) -> Bool[np.ndarray, "*z sides keys"]:
         """Return what holds for labels by key: for a group, whether it holds for a muscle of it."""
         return np.concatenate([found, found @ self.voxels.members], -1)
 

@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, UInt8
+from jaxtyping import Bool, Float, Int, Integer, Num, Shaped, UInt8
 
 from musclejax.anatomy import GROUPS, SIDES, Region
 
-Counts = Int[np.ndarray, "z sides keys"]
+Counts = Int[np.ndarray, "*z sides keys"]
 
 
 class Spread(NamedTuple):
@@ -52,7 +52,7 @@ class Voxels:
     slices: int
     members: Bool[np.ndarray, "classes groups"]
 
-    def take(self, array: Num[np.ndarray, "i j k"]) -> Num[np.ndarray, " n"]:
+    def take(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, " n"]:
         """Return the values of an array of the label map's shape at these voxels."""
         return np.ascontiguousarray(array).ravel()[self.at]
 
@@ -140,7 +140,7 @@ def find_voxels(
 
 
 def _medians(
-    ascending: Float[np.ndarray, " n"], code: Int[np.ndarray, " n"], codes: int
+    ascending: Float[np.ndarray, " n"], code: Integer[np.ndarray, " n"], codes: int
 ) -> Float[np.ndarray, " codes"]:
     """Return the median of the values of each code; NaN of a code without any."""
     ordered = ascending[np.argsort(code, kind="stable")].astype(np.float64)
