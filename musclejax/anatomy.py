@@ -106,6 +106,34 @@ REGIONS = {
 }
 """Regions by name, in the order of the classifier's outputs (0 thigh, 1 leg; paper, Fig. 5)."""
 
+
+@dataclass(frozen=True)
+class Group:
+    """Muscles that studies report as one.
+
+    Attributes:
+        name: Unique within its region.
+        muscles: Abbreviations of its muscles; no muscle is in two groups.
+    """
+
+    name: str
+    muscles: tuple[str, ...]
+
+
+GROUPS = {
+    "thigh": (
+        Group("quadriceps", ("VL", "VM", "VI", "RF")),
+        Group("hamstrings", ("SM", "ST", "BFL", "BFS")),
+        Group("adductors", ("AM", "AL", "GRA")),
+    ),
+    "leg": (
+        Group("triceps surae", ("SOL", "GM", "GL")),
+        Group("anterior", ("TA", "EDL")),
+        Group("lateral", ("PE",)),
+    ),
+}
+"""Region -> its groups of muscles. The sartorius stands alone."""
+
 SLICE_PX = 432
 """Height and width of the model grid. Source: paper, section "Segmentation Networks"."""
 SLICE_SPACING_MM = 1.037037

@@ -7,6 +7,7 @@ of several records is a type that stands here once, with its text.
 
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,23 @@ FatFraction = Annotated[
     Option(
         "Fat-fraction map of the scan (NIfTI or DICOM; 0-1, percent or per mille), or a folder "
         "with a map per scan, named like it."
+    ),
+]
+Water = Annotated[
+    Path | None,
+    Option(
+        "Water image of the scan, with --fat: the fat fraction is computed and written; or a "
+        "folder with one per scan, named like it.",
+        metavar="PATH",
+    ),
+]
+Fat = Annotated[Path | None, Option("Fat image, with --water.", metavar="PATH")]
+MapFiles = Annotated[
+    tuple[str, ...],
+    Option(
+        "Any further map, such as T2=t2.nii.gz: mean, SD and median per muscle; or a folder with "
+        "a map per scan, named like it. Repeatable.",
+        metavar="NAME=PATH",
     ),
 ]
 Threads = Annotated[int | None, Option("Processors to use.  [default: all]")]
@@ -115,6 +133,43 @@ def check_workers(scheduler: str | None, threads: int | None) -> None:
     if scheduler and threads:
         remedy = "Bind the workers: `taskset`, or `srun --cpus-per-task` (docs/scaling.md)."
         raise InputError("--threads", "--scheduler too", "one of the two", remedy)
+
+
+_MAP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
+_TAKEN = ("fat_fraction", "level")
+"""Names of maps whose columns exist already."""
+
+
+def named_paths(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the path of each `--map`, by name.
+
+    Raises:
+        InputError: If one is not NAME=PATH, or a name is taken.
+    """
+    paths: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not _MAP_NAME.fullmatch(name) or not path:
+            accepted = "NAME=PATH, the name of letters, digits and _"
+            raise InputError("--map", repr(text), accepted, "For example --map T2=t2.nii.gz.")
+        if name in _TAKEN or name in paths:
+            remedy = "Give --fat-fraction." if name == "fat_fraction" else ""
+            raise InputError("--map", f"the name {name}, which is taken", "another name", remedy)
+        paths[name] = Path(path)
+    return paths
+
+
+def check_map_options(water: Path | None, fat: Path | None, fat_fraction: Path | None) -> None:
+    """Check that water and fat are given together, and no fat fraction beside them.
+
+    Raises:
+        InputError: If not.
+    """
+    if (water is None) != (fat is None):
+        found, missing = ("--water", "--fat") if fat is None else ("--fat", "--water")
+        raise InputError(found, f"no {missing}", "both images, or neither")
+    if water is not None and fat_fraction is not None:
+        raise InputError("--fat-fraction", "--water and --fat too", "one of the two")
 
 
 def flag(field: str) -> str:

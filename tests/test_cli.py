@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from musclejax.cli.main import main
 from musclejax.config import recipe_names
-from musclejax.scan.source import LABEL_NAMES
+from musclejax.reports.cohort_tables import OWN
+from musclejax.scan.source import COHORT_TABLES, LABEL_NAMES
 from musclejax.scan.study import load
 from tests.dicom_series import series_images, write
 
@@ -53,7 +54,13 @@ def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path:
     assert f"failed: {bad}: found no readable NIfTI" in result.stderr
     assert "1 of 3 failed" in result.stderr
     expected = {f"{name}_{output}" for name in "ab" for output in OUTPUTS}
-    assert {p.name for p in out.iterdir()} == expected | set(LABEL_NAMES)
+    once = {*LABEL_NAMES, *COHORT_TABLES, OWN}
+    assert {p.name for p in out.iterdir()} == expected | once
+    cohort = pd.read_csv(out / "scans.csv").set_index("scan")
+    assert cohort["status"].to_dict() == {"a": "done", "b": "done", "bad": "failed"}
+    assert cohort.loc["bad", "reason"].startswith(f"{bad}: found no readable NIfTI")
+    tables = [pd.read_csv(p) for p in (out / "muscles.csv", *out.glob("[ab]_muscles.csv"))]
+    assert len(tables[0]) == len(tables[1]) + len(tables[2])
     for name in "ab":
         labels, scan = (
             nib.load(p) for p in (out / f"{name}_labels.nii.gz", scans / f"{name}.nii.gz")
@@ -242,4 +249,4 @@ def test_threads_hold_and_killing_leaves_no_half_file(
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("a_")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert json.loads((tmp_path / "a_run.json").read_text())["threads"] == 1
-    assert not list(tmp_path.glob(".*"))
+    assert [p.name for p in tmp_path.glob(".*")] == [OWN]

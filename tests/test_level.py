@@ -8,7 +8,7 @@ from musclejax.models.initialization import initialize
 from musclejax.phantom.templates import GROUPS, read_tissues
 from musclejax.prediction import level as level_module
 from musclejax.prediction.level import MARGIN, REVERSED, Labeled, find_levels, fit_levels, lone_limb
-from musclejax.prediction.sections import find_places
+from musclejax.prediction.places import find_places
 
 THIGH_MM, LEG_MM = 430.0, 370.0
 

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from musclejax import anatomy
 from musclejax.errors import InputError
 from musclejax.prediction.fat_fraction import load_fat_fraction
 from musclejax.prediction.measurement import (
@@ -15,7 +16,8 @@ from musclejax.prediction.measurement import (
     measure_muscles,
     measure_slices,
 )
-from musclejax.prediction.result import Levels, Segmentation
+from musclejax.prediction.result import Correction, Levels, Segmentation
+from musclejax.prediction.sections import measure_sections
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
 from tests.test_grid import ORIENTATIONS, reoriented
@@ -77,7 +79,8 @@ def test_volumes_and_areas_in_any_orientation(orientation: np.ndarray) -> None:
 def test_every_muscle_and_side_has_a_row() -> None:
     table = measure_muscles(example())
     assert list(table.columns) == MUSCLE_COLUMNS
-    assert len(table) == 2 * 6
+    assert list(table.kind) == ["muscle"] * 2 * 6 + ["group"] * 2 * 3
+    assert table.label[table.kind == "group"].isna().all()
     absent = table[table.muscle == "TA"]
     assert (absent.volume_ml == 0).all()
     assert absent.estimated_dsc.isna().all()
@@ -89,10 +92,99 @@ def test_slices_are_tidy_and_add_up() -> None:
     segmentation = example()
     table = measure_slices(segmentation)
     assert list(table.columns) == SLICE_COLUMNS
-    assert table.set_index("slice").loc[3, "z_mm"] == 130
+    assert set(table.loc[table["slice"] == 3, "z_mm"]) == {130}
     total = table.groupby(["muscle", "side"]).voxels.sum()
+    assert total["triceps surae", "right"] == 72
     muscles = measure_muscles(segmentation).set_index(["muscle", "side"]).voxels
     assert total.to_dict() == muscles[muscles > 0].to_dict()
+
+
+def test_a_group_is_its_muscles_together() -> None:
+    """The largest section is that of the sum; SOL is largest in slice 1, GM in slice 2."""
+    result = example()
+    result.labels[15:20, 10:20, 2] = 2  # 50 pixels on the left beside the 80 of SOL
+    fat = np.where(result.labels == 2, 0.5, 0.1).astype(np.float32)
+    table = measure_muscles(result, fat).set_index(["muscle", "side"])
+    group, soleus = (table.loc[(name, "left")] for name in ("triceps surae", "SOL"))
+    assert (group.kind, group["name"], group.voxels, group.slices) == (
+        *("group", "SOL + GM + GL", 240 + 50, 3),
+    )
+    assert group.max_area_cm2 == pytest.approx(130 * 2 * 1.5 / 100)
+    assert group.fat_fraction_median == pytest.approx(0.1)
+    assert group.fat_fraction == pytest.approx((240 * 0.1 + 50 * 0.5) / 290)
+    assert group.fat_ml == pytest.approx(group.volume_ml * group.fat_fraction)
+    assert group.lean_ml + group.fat_ml == pytest.approx(group.volume_ml)
+    assert group.fat_fraction_sd == pytest.approx(np.std([0.1] * 240 + [0.5] * 50))
+    assert soleus.fat_fraction_sd == pytest.approx(0, abs=1e-7)
+    assert table.loc[("triceps surae", "right")].truncated
+    assert not table.loc[("anterior", "right")].voxels
+    slices = measure_slices(result, fat).set_index(["slice", "side", "muscle"])
+    assert slices.loc[(2, "left", "triceps surae")].fat_fraction == pytest.approx(33 / 130)
+    assert slices.loc[(2, "left", "GM")].lean_area_cm2 == pytest.approx(50 * 0.03 / 2)
+
+
+def test_no_muscle_is_in_two_groups_and_only_the_sartorius_in_none() -> None:
+    for region, groups in anatomy.GROUPS.items():
+        members = [name for group in groups for name in group.muscles]
+        every = [muscle.abbreviation for muscle in anatomy.REGIONS[region].muscles]
+        assert sorted(members) == sorted(set(every) - {"SAR"})
+
+
+def test_areas_at_shares_of_the_length() -> None:
+    result = example()
+    level = np.column_stack([np.linspace(1.7, 1.2, 6), np.full(6, np.nan)])
+    shown = np.isfinite(level)
+    found = Levels(level, 0 * level, shown, np.repeat(shown[..., None], 7, 2))
+    table = measure_muscles(replace(result, levels=found)).set_index(["muscle", "side"])
+    columns = ["area_30_cm2", "area_50_cm2", "area_70_cm2"]
+    for muscle in ("SOL", "triceps surae"):
+        areas = table.loc[(muscle, "left"), columns].to_list()
+        assert areas == pytest.approx([0, 2.4, 0], abs=1e-9)
+        assert table.loc[(muscle, "right"), columns].isna().all()
+    assert measure_muscles(result)[columns].isna().all(axis=None)
+    sections = measure_sections(replace(result, levels=found))
+    middle = sections[(sections.percent == 50) & (sections.kind == "group")]
+    assert middle.area_cm2.to_list() == pytest.approx([2.4, 0, 0])
+
+
+def test_what_a_person_changed() -> None:
+    """Eight voxels go from SOL to GM, both of one group; four are new."""
+    before = example()
+    labels = before.labels.copy()
+    labels[5, 10:18, 1] = 2
+    labels[20:22, 10:12, 2] = 1
+    corrected = replace(before, labels=labels, correction=Correction(before.labels, "a person"))
+    table = measure_muscles(corrected).set_index(["muscle", "side"])
+    shares = table.changed_share
+    assert shares["SOL", "left"] == pytest.approx((8 + 4) / 240)
+    assert shares["triceps surae", "left"] == pytest.approx(4 / 240)
+    assert shares["SOL", "right"] == 0
+    assert np.isnan(shares["GM", "left"])  # there was none
+    assert table.corrected.all()
+    slices = measure_slices(corrected).set_index(["slice", "side", "muscle"])
+    assert slices.loc[(2, "left", "SOL")].changed_share == pytest.approx(4 / 80)
+    elsewhere = measure_muscles(replace(corrected, correction=Correction(None, "another tool")))
+    assert elsewhere.corrected.all()
+    assert elsewhere.changed_share.isna().all()
+    assert not measure_muscles(before).corrected.any()
+
+
+def test_further_maps_have_columns_of_their_own() -> None:
+    result = example()
+    t2 = np.full(result.labels.shape, 40, np.float32)
+    t2[5:10] = 1e6  # large values lose no digits
+    t2[14, 17, 1] = np.nan
+    table = measure_muscles(result, maps={"T2": t2}).set_index(["muscle", "side"])
+    left = table.loc[("SOL", "left")]
+    values = np.array([40] * 119 + [1e6] * 120)
+    assert left["T2_mean"] == pytest.approx(values.mean(), rel=1e-12)
+    assert left["T2_sd"] == pytest.approx(values.std(), rel=1e-9)
+    assert (left["T2_median"], left["T2_voxels"]) == (1e6, 239)
+    assert list(table.columns)[-5:] == ["T2_mean", "T2_sd", "T2_median", "T2_voxels", "warnings"]
+    assert np.isnan(table["T2_mean"]["TA", "left"])
+    assert measure_slices(result, maps={"T2": t2})["T2_voxels"].sum() == 2 * (239 + 72)
+    with pytest.raises(InputError, match="T2: found shape 2 x 2 x 2"):
+        measure_muscles(result, maps={"T2": t2[:2, :2, :2]})
 
 
 def test_slices_of_a_scan_without_muscle() -> None:
@@ -104,6 +196,10 @@ def test_slices_of_a_scan_without_muscle() -> None:
     assert len(table) == 12
     assert set(table.muscle) == {""}
     assert len(measure_muscles(replace(empty, muscles=("SOL", "VL")))) == 2
+    some = measure_muscles(replace(empty, muscles=("SOL", "TA", "EDL")))
+    assert list(some.muscle) == ["SOL", "TA", "EDL"] * 2 + ["anterior"] * 2
+    few = measure_sections(replace(example(), levels=levels, muscles=("SOL", "PE")))
+    assert set(few.muscle) == {"SOL", "PE", "lateral"}
 
 
 def test_fat_fraction_on_the_whole_and_on_the_eroded_mask() -> None:

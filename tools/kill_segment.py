@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from musclejax.files import read_json
+from musclejax.reports.cohort_tables import OWN
 from musclejax.reports.run_record import RECORD, foreign_files, is_complete, read_record
 
 _SUFFIX = RECORD.format(name="")
@@ -115,7 +116,7 @@ def _faults(folder: Path) -> list[str]:
 
 
 def _differences(whole: Path, killed: Path) -> list[str]:
-    hidden = [f"left behind: {path.name}" for path in killed.glob(".*")]
+    hidden = [f"left behind: {path.name}" for path in killed.glob(".*") if path.name != OWN]
     names = {p.name for p in whole.iterdir()} ^ {p.name for p in killed.iterdir()}
     files = (p for p in whole.iterdir() if p.name.endswith(_COMPARED))
     other = [p.name for p in files if (killed / p.name).read_bytes() != p.read_bytes()]

@@ -6,18 +6,20 @@ Nothing heavy is imported here: workers may import it before their process is se
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musclejax.app import console
 from musclejax.app.process import usage
-from musclejax.app.work import Outcome, Scan, Work, lock_file
+from musclejax.app.work import FAILED, Outcome, Scan, Work, lock_file
 from musclejax.app.worker import attempt_on_worker, lacks_engine
 from musclejax.cluster import KILLED, TaskDone, check_workers, connect, run_tasks_steps
 from musclejax.errors import InputError
 from musclejax.files import remove_abandoned, transient_lock
 from musclejax.prediction.options import SegmentOptions
+from musclejax.scan.series import Series
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -64,13 +66,15 @@ def run_on(
     with usage():
         check_workers(client, files)
         _check_engine(client, work.options)
-    given = {Scan(scan.path.absolute(), scan.name): scan.path for scan in scans}
+    given = {_from_root(scan): scan.path for scan in scans}
     attempt = partial(attempt_on_worker, work=work)
     events = run_tasks_steps(client, attempt, given, key=lambda scan: f"segment {scan.name}")
     with closing(events):
         for event in events:
             if isinstance(event, TaskDone):
-                killed = Outcome(f"failed: {given[event.task]}: {KILLED}", False)
+                killed = Outcome(
+                    f"{FAILED}{given[event.task]}: {KILLED}", False, name=event.task.name
+                )
                 yield event.result or killed
             else:
                 console.warn("cluster: no worker is left; waits for one")
@@ -78,6 +82,18 @@ def run_on(
         remove_abandoned(work.job.output, scan.name)
         with transient_lock(lock_file(work.job.output, scan), wait=False):
             pass  # removes that of a killed worker
+
+
+def _from_root(scan: Scan) -> Scan:
+    """Return a scan whose paths any working folder understands."""
+    own = scan.series and _at_root(scan.series)
+    pair = scan.water_fat and (_at_root(scan.water_fat[0]), _at_root(scan.water_fat[1]))
+    return scan._replace(path=scan.path.absolute(), series=own, water_fat=pair)
+
+
+def _at_root(series: Series) -> Series:
+    files = tuple(file.absolute() for file in series.files)
+    return replace(series, path=series.path.absolute(), files=files)
 
 
 def _check_engine(client: "Client", options: SegmentOptions) -> None:

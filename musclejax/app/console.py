@@ -103,6 +103,19 @@ def progress() -> Iterator["Progress"]:
                 _open.remove(bars)
 
 
+@contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """Show that something of unknown length is at work, on a terminal only."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal or _level < NORMAL:
+        yield
+        return
+    with console.status(title):
+        yield
+
+
 class Bar:
     """One bar among those of `progress`."""
 

@@ -1,18 +1,42 @@
-"""`--fat-fraction`: whether it can serve all scans, and the fat of each."""
+"""`--fat-fraction`, `--water` and `--fat`, `--map`: do they serve all scans; those of each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from musclejax.app.process import BadUsage, usage
-from musclejax.prediction import fat_maps
+from musclejax.errors import InputError
+from musclejax.options import named_paths
+from musclejax.prediction import dixon, fat_maps
+from musclejax.prediction.dixon import WaterFat
 from musclejax.prediction.fat_fraction import place_of
-from musclejax.prediction.fat_maps import ScanMap
+from musclejax.prediction.maps import FAT_FRACTION, Found, find_map, is_single, unusable
 from musclejax.prediction.result import Segmentation
+from musclejax.reports.segmentation import ScanMaps
+from musclejax.scan.series import Series
 from musclejax.scan.study import find_scans
+from musclejax.scan.volume import Volume
+
+_SYNTHESIZED = (
+    f"the network was given an image synthesized from water and fat (echo time {dixon.ECHO_MS} ms)"
+)
+
+
+@runtime_checkable
+class MapOptions(Protocol):
+    """The options of a command that name maps; see `musclejax.options`."""
+
+    @property
+    def fat_fraction(self) -> Path | None: ...  # noqa: D102
+    @property
+    def water(self) -> Path | None: ...  # noqa: D102
+    @property
+    def fat(self) -> Path | None: ...  # noqa: D102
+    @property
+    def map(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +52,53 @@ class ScanFat:
     record: Mapping[str, Any] | None = None
 
 
-def check_maps(path: Path | None, scans: int) -> None:
-    """Check that the path of `--fat-fraction` can serve all scans.
+@dataclass(frozen=True, eq=False)
+class FoundMaps:
+    """The maps of one scan before it is labeled.
+
+    Attributes:
+        fat: Its fat-fraction map.
+        pair: Its water and fat images; None if there are none.
+        others: Its further maps, by name.
+        synthesized: Whether the network is to be given an image made from water and fat.
+        warnings: Why maps are missing.
+    """
+
+    fat: Found = field(default_factory=Found)
+    pair: WaterFat | None = None
+    others: Mapping[str, Found] = field(default_factory=dict)
+    synthesized: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What is measured in a labeled scan beside its muscles.
+
+    Attributes:
+        maps: For the tables.
+        record: For the run record.
+    """
+
+    maps: ScanMaps = field(default_factory=ScanMaps)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_all_maps(options: MapOptions, scans: int) -> None:
+    """Check that each path to maps can serve all scans.
+
+    Raises:
+        BadUsage: If one holds no map, or one for several scans.
+    """
+    check_maps(options.fat_fraction, scans)
+    check_maps(options.water, scans, "--water")
+    check_maps(options.fat, scans, "--fat")
+    for name, path in named_paths(options.map).items():
+        check_maps(path, scans, f"--map {name}")
+
+
+def check_maps(path: Path | None, scans: int, option: str = "--fat-fraction") -> None:
+    """Check that the path of an option can serve all scans.
 
     Raises:
         BadUsage: If it holds no map, or one for several scans.
@@ -37,29 +106,114 @@ def check_maps(path: Path | None, scans: int) -> None:
     if path is None:
         return
     if not path.exists():
-        raise BadUsage(f"--fat-fraction: found no file {path}; accepted: a map or a folder.")
+        raise BadUsage(f"{option}: found no file {path}; accepted: a map or a folder.")
     with usage():
         maps = find_scans(path)
     if maps == [path] and scans > 1:
         raise BadUsage(
-            f"--fat-fraction: found one file for {scans} scans; accepted: a folder with a map "
+            f"{option}: found one file for {scans} scans; accepted: a folder with a map "
             "named like each scan, as NAME.nii.gz."
         )
 
 
-def measure_fat(result: Segmentation, scan_map: ScanMap) -> tuple[Segmentation, ScanFat]:
-    """Turn the map of a segmented scan into fractions.
+def find_maps(
+    options: MapOptions,
+    names: Sequence[str],
+    volume: Volume,
+    water_fat: tuple[Series, Series] | None = None,
+) -> FoundMaps:
+    """Read the maps of a scan.
+
+    Args:
+        options: Where they are.
+        names: Names of the scan; in a folder of maps one map has one of them.
+        volume: The scan.
+        water_fat: Its water and fat images by themselves, where the options name no fat.
+
+    Raises:
+        InputError: If a map that is no folder's is unusable.
+    """
+    others = {
+        name: find_map(path, names, volume, name) for name, path in named_paths(options.map).items()
+    }
+    warnings = [found.warning for found in others.values() if found.warning]
+    fat = fat_maps.find_scan_map(options.fat_fraction, names, volume)
+    pair = None
+    try:
+        if options.water and options.fat:
+            pair = dixon.find_water_fat(options.water, options.fat, names, volume)
+        elif water_fat and not options.fat_fraction:
+            pair = dixon.from_series(*water_fat, volume)
+    except InputError as error:
+        if options.water and is_single(options.water):
+            raise
+        warnings.append(unusable(error, FAT_FRACTION))
+    synthesized = pair is not None and dixon.is_one_of(volume, pair)
+    return FoundMaps(fat, pair, others, synthesized, tuple(warnings))
+
+
+def network_image(volume: Volume, maps: FoundMaps) -> Volume:
+    """Return what the network is given: the scan, or an early echo where it is water or fat."""
+    if maps.pair is None or not maps.synthesized:
+        return volume
+    image = dixon.synthesize(maps.pair.water, maps.pair.fat)
+    return replace(volume, data=image.data, warnings=(*volume.warnings, _SYNTHESIZED))
+
+
+def measure_maps(result: Segmentation, maps: FoundMaps) -> tuple[Segmentation, Measures]:
+    """Turn the maps of a segmented scan into what is measured.
+
+    Returns:
+        The scan, with the warnings of its maps; and its measures.
+
+    Raises:
+        InputError: As for `find_maps`.
+    """
+    if maps.pair is None:
+        result, fat = measure_fat(result, maps.fat)
+    else:
+        result, fat = _measure_dixon(result, maps.pair, synthesized=maps.synthesized)
+    found = {name: f.map for name, f in maps.others.items() if f.map is not None}
+    warnings = [*maps.warnings, *(text for m in found.values() for text in m.warnings)]
+    result = replace(result, warnings=(*result.warnings, *warnings))
+    record: dict[str, Any] = {"fat_fraction": dict(fat.record)} if fat.record else {}
+    if found:
+        record["maps"] = {name: str(m.source) for name, m in found.items()}
+    others = {name: m.values for name, m in found.items()}
+    computed = maps.pair is not None and fat.values is not None
+    return result, Measures(ScanMaps(fat.values, others, computed), record)
+
+
+def _measure_dixon(
+    result: Segmentation, pair: WaterFat, *, synthesized: bool
+) -> tuple[Segmentation, ScanFat]:
+    fat, swaps = dixon.measure_dixon(pair, place_of(result))
+    result = replace(result, warnings=(*result.warnings, *fat.warnings))
+    water, fat_file = pair.sources
+    record = {
+        "water": str(water),
+        "fat": str(fat_file),
+        "unit": fat.unit,
+        "coverage": round(fat.coverage, 4),
+        "exchanged": "everywhere" if swaps.whole else list(swaps.sides),
+        "synthesized": synthesized,
+    }
+    return result, ScanFat(fat.values, record)
+
+
+def measure_fat(result: Segmentation, found: Found) -> tuple[Segmentation, ScanFat]:
+    """Turn the fat-fraction map of a segmented scan into fractions.
 
     Returns:
         The scan, with the warnings of its map; and its fat.
 
     Raises:
-        InputError: As for `find_scan_map`.
+        InputError: As for `find_map`.
     """
-    fat, warnings = fat_maps.measure_fat(scan_map, lambda: place_of(result))
+    fat, warnings = fat_maps.measure_fat(found, lambda: place_of(result))
     result = replace(result, warnings=(*result.warnings, *warnings))
-    if fat is None or scan_map.found is None:
+    if fat is None or found.map is None:
         return result, ScanFat()
-    source = str(scan_map.found.source)
+    source = str(found.map.source)
     record = {"map": source, "unit": fat.unit, "coverage": round(fat.coverage, 4)}
     return result, ScanFat(fat.values, record)

@@ -8,50 +8,64 @@ from typing import Any
 from musclejax.app.work import Scan
 from musclejax.errors import InputError
 from musclejax.reports.run_record import RECORD, read_record
-from musclejax.scan.source import absolute, is_source
+from musclejax.scan.series import Series
+from musclejax.scan.source import absolute, is_source, place_of
 from musclejax.scan.volume import scan_name
 
 _RECORD_SUFFIX = RECORD.format(name="")
 
 
-def name_scans(paths: Sequence[Path], folder: Path) -> tuple[list[Scan], list[InputError]]:
+def name_scans(series: Sequence[Series], folder: Path) -> tuple[list[Scan], list[InputError]]:
     """Name scans for their results in a folder.
 
-    A scan keeps the name under which the folder has it already. Another one is named as its file;
-    where that name is taken, or two scans would have it, the parent folders come before it.
+    A scan keeps the name under which the folder has it already. Another one is named by subject,
+    visit and series, if it comes from a study tree, else as its file. Where that name is taken, or
+    two scans would have it, number and echo of the series follow, or parent folders come before it.
 
     Args:
-        paths: The scans, each once.
+        series: The scans, each once.
         folder: The folder for results; it need not exist.
 
     Returns:
         The scans with their names, and an error for each scan that has none of its own.
     """
     taken = {name: record for name in _recorded(folder) if (record := read_record(folder, name))}
-    known = {path: name for path in paths if (name := _known_name(path, taken))}
-    free = {path: _free_names(path, taken) for path in paths}
-    names = {path: known.get(path) or next(free[path], "") for path in paths}
+    known = {one: name for one in series if (name := _known_name(one, taken))}
+    free = {one: _free_names(one, taken) for one in series}
+    names = {one: known.get(one) or next(free[one], "") for one in series}
     while contested := _contested(names, known, taken):
-        for path in contested:
-            known.pop(path, None)
-            names[path] = next(free[path], "")
-    errors = [_no_name(path) for path, name in names.items() if not name]
-    return [Scan(path, name) for path, name in names.items() if name], errors
+        for one in contested:
+            known.pop(one, None)
+            names[one] = next(free[one], "")
+    errors = [_no_name(one.path) for one, name in names.items() if not name]
+    files = Counter(scan_name(one.path) for one in series)
+    scans = [
+        Scan(one.path, name, one, map_names=_map_names(name, one, files))
+        for one, name in names.items()
+        if name
+    ]
+    return scans, errors
 
 
-def is_of(record: Mapping[str, Any], path: Path) -> bool:
+def is_of(record: Mapping[str, Any], path: Path, series: Series | None = None) -> bool:
     """Return whether a run record is that of a scan as it is now."""
     if "source_files" not in record:  # as earlier versions wrote it
-        return is_at(record, path)
+        return is_at(record, path, series)
     about = record["source_files"]
-    return isinstance(about, dict) and is_source(path, about)
+    return isinstance(about, dict) and is_source(path, about, series)
 
 
-def is_at(record: Mapping[str, Any], path: Path) -> bool:
+def is_at(record: Mapping[str, Any], path: Path, series: Series | None = None) -> bool:
     """Return whether a run record is that of a scan in this place."""
     about = record.get("source_files")
     place = about.get("path") if isinstance(about, dict) else record.get("source")
-    return isinstance(place, str) and absolute(Path(place)) == absolute(path)
+    return isinstance(place, str) and str(absolute(Path(place))) == place_of(path, series)
+
+
+def _map_names(name: str, series: Series, files: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the names that a map may have: also that of the file, if no other scan has it."""
+    own = scan_name(series.path)
+    return (name, own) if own != name and files[own] == 1 else (name,)
 
 
 def _recorded(folder: Path) -> set[str]:
@@ -59,46 +73,68 @@ def _recorded(folder: Path) -> set[str]:
     return {path.name.removesuffix(_RECORD_SUFFIX) for path in paths}
 
 
-def _possible_names(path: Path) -> Iterator[str]:
-    """Yield the name of a scan, then with more and more of its parent folders."""
-    name = scan_name(path)
-    yield name
-    for parent in absolute(path).parents:
+def _possible_names(series: Series) -> Iterator[str]:
+    """Yield the names of a scan: in its study, of its file, with more and more parent folders."""
+    part = _part(series)
+    if series.name:
+        yield series.name
+        number = "" if series.number is None else f"_{series.number}"
+        echo = "" if series.echo_ms is None else f"_te{series.echo_ms:g}"
+        yield from filter(None, (number and series.name + number, echo and series.name + echo))
+        yield f"{series.name}{number}{echo}_{series.kind.replace(' ', '-')}"
+        if part:
+            yield f"{series.name}_{part}"
+    name = scan_name(series.path)
+    if not series.files:
+        yield name
+    if part:
+        name = f"{name}_{part}"
+        yield name
+    for parent in absolute(series.path).parents:
         if parent.name:
             name = f"{parent.name}_{name}"
             yield name
 
 
-def _known_name(path: Path, taken: Mapping[str, Mapping[str, Any]]) -> str:
+def _part(series: Series) -> str:
+    """Return what tells a series from others of its folder or file."""
+    if series.index is not None:
+        return str(series.index + 1)
+    return scan_name(series.files[0]) if series.files else ""
+
+
+def _known_name(series: Series, taken: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the name under which the folder has a scan; empty if it has not."""
-    recorded = [name for name in _possible_names(path) if name in taken]
-    exact = (name for name in recorded if is_at(taken[name], path))
-    moved = (name for name in recorded if is_of(taken[name], path))
+    recorded = [name for name in _possible_names(series) if name in taken]
+    exact = (name for name in recorded if is_at(taken[name], series.path, series))
+    moved = (name for name in recorded if is_of(taken[name], series.path, series))
     return next(exact, "") or next(moved, "")
 
 
-def _free_names(path: Path, taken: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    return (name for name in _possible_names(path) if name not in taken)
+def _free_names(series: Series, taken: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    return (name for name in dict.fromkeys(_possible_names(series)) if name not in taken)
 
 
 def _contested(
-    names: Mapping[Path, str], known: Mapping[Path, str], taken: Mapping[str, Mapping[str, Any]]
-) -> list[Path]:
+    names: Mapping[Series, str],
+    known: Mapping[Series, str],
+    taken: Mapping[str, Mapping[str, Any]],
+) -> list[Series]:
     """Return the scans that must give up their names: all with one name, but the recorded one."""
     counts = Counter(names.values())
     twice = {name for name, count in counts.items() if name and count > 1}
     keepers = {name: _keeper(name, names, known, taken) for name in twice}
-    return [path for path, name in names.items() if name in twice and path != keepers[name]]
+    return [one for one, name in names.items() if name in twice and one != keepers[name]]
 
 
 def _keeper(
     name: str,
-    names: Mapping[Path, str],
-    known: Mapping[Path, str],
+    names: Mapping[Series, str],
+    known: Mapping[Series, str],
     taken: Mapping[str, Mapping[str, Any]],
-) -> Path | None:
-    settled = [path for path, own in names.items() if own == name and path in known]
-    exact: Iterable[Path] = (path for path in settled if is_at(taken[name], path))
+) -> Series | None:
+    settled = [one for one, own in names.items() if own == name and one in known]
+    exact: Iterable[Series] = (one for one in settled if is_at(taken[name], one.path, one))
     return next(iter(exact), settled[0] if settled else None)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from musclejax import anatomy
 from musclejax.app import console
-from musclejax.app.fat_map import ScanFat, measure_fat
+from musclejax.app.fat_map import Measures, find_maps, measure_maps, network_image
 from musclejax.app.names import is_at, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
@@ -23,7 +23,6 @@ from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
-from musclejax.prediction.fat_maps import find_scan_map
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
@@ -37,6 +36,7 @@ from musclejax.reports.run_record import (
 )
 from musclejax.reports.segmentation import ResultFiles, Saved, find_flagged, save_warned
 from musclejax.scan.dicom_seg import check_dicom_seg
+from musclejax.scan.series import Series
 from musclejax.scan.source import Source, read_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
@@ -138,7 +138,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
     record = read_record(job.output, scan.name)
     again = job.overwrite or job.overwrite_edited
     try:
-        if record and not is_of(record, scan.path):
+        if record and not is_of(record, scan.path, scan.series):
             _check_changed(scan, record, again)
         elif record and is_complete(record, job.output, scan.name) and not again:
             line = _done_line(scan, work, record)
@@ -151,7 +151,7 @@ def outcome_without_work(scan: Scan, work: Work) -> Outcome | None:
 
 def _check_changed(scan: Scan, record: Mapping[str, Any], again: bool) -> None:
     """Check that the results of a scan that has changed, or of another one, may be replaced."""
-    if not is_at(record, scan.path):
+    if not is_at(record, scan.path, scan.series):
         found = f"results of another scan, {record.get('source')}, under its name {scan.name}"
         raise InputError(scan.path, found, "a name per scan", "Repeat the command.")
     if not again:
@@ -175,15 +175,16 @@ def _overwrite(job: SegmentJob) -> Overwrite:
 def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     job, options = session.work.job, session.work.options
     yield Stage("load")
-    source = read_source(scan.path)
+    source = read_source(scan.path, scan.series)
     volume = _read(scan, job)
-    fat_map = find_scan_map(job.fat_fraction, [scan.name], volume)
+    maps = find_maps(job, scan.map_names or [scan.name], volume, scan.water_fat)
+    volume = network_image(volume, maps)
     _check_room(volume, session.work)
     dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())
     files = ResultFiles(job.labels, job.naming, dicom, dicom and job.dicom_sr)
     yield Advance(0, volume.num_slices)
     result = yield from segment_steps(volume, session.weights, options)
-    result, fat = measure_fat(result, fat_map)
+    result, measures = measure_maps(result, maps)
     result = replace(result, warnings=(*result.warnings, *remarks))
     raise_if_interrupted()
     yield Stage("save")
@@ -192,10 +193,10 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
         lambda: save_warned(
             result,
             job.output,
-            fat_fraction=fat.values,
+            measures.maps,
             files=files,
             overwrite=_overwrite(job),
-            record=lambda: _record(scan, source, result, fat, session, clock),
+            record=lambda: _record(scan, source, result, measures, session, clock),
         ),
     )
     return saved.result
@@ -216,7 +217,7 @@ def _check_room(volume: Volume, work: Work) -> None:
         InputError: If they may not, were they stored without compression.
     """
     classes = max(region.num_classes for region in anatomy.REGIONS.values())
-    maps = 1 + (work.job.naming == "bids")
+    maps = 1 + (work.job.naming == "bids") + 4 * (work.job.water is not None)
     arrays = maps + classes * work.options.probabilities + classes * work.job.writes_dicom / 4
     needed = volume.data.size * arrays + _TABLES_BYTES
     free = shutil.disk_usage(work.job.output).free
@@ -240,7 +241,8 @@ def _retry_if_full(folder: Path, write: Callable[[], Saved]) -> Saved:
 
 
 def _read(scan: Scan, job: SegmentJob) -> Volume:
-    volume = replace(load(scan.path), name=scan.name)
+    volume = load(scan.series or scan.path)
+    volume = replace(volume, name=scan.name, warnings=(*volume.warnings, *scan.notes))
     if job.writes_dicom and not volume.dicom_files:
         option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"
         raise InputError(scan.path, "a NIfTI scan", f"a DICOM scan with {option}")
@@ -251,12 +253,13 @@ def _record(
     scan: Scan,
     source: Source,
     result: Segmentation,
-    fat: ScanFat,
+    measures: Measures,
     session: Session,
     clock: Stopwatch,
 ) -> dict[str, Any]:
     work, weights = session.work, session.weights
     return {
+        **_about(scan.name, result.volume.series),
         "source": str(scan.path),
         "source_files": source._asdict(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -266,9 +269,25 @@ def _record(
         "network_hash": weights.networks[result.region].hash,
         "seconds": {**session.startup, **clock.seconds},
         "peak_memory_mib": peak_memory_mib(),
-        **({"fat_fraction": dict(fat.record)} if fat.record else {}),
+        **measures.record,
         **({"worker": dict(session.worker)} if session.worker else {}),
         **machine(library_versions(result.engine)),
+    }
+
+
+def _about(name: str, series: Series | None) -> dict[str, Any]:
+    """Return whom and what a scan shows, for its run record."""
+    if series is None:
+        return {"subject": name, "visit": "", "series": {"description": name, "kind": "other"}}
+    return {
+        "subject": series.subject or name,
+        "visit": series.visit,
+        "series": {
+            "description": series.description,
+            "kind": series.kind,
+            "number": series.number,
+            "echo_ms": series.echo_ms,
+        },
     }
 
 

@@ -9,17 +9,23 @@ from musclejax.bundled import DEFAULT_WEIGHTS
 from musclejax.errors import InputError
 from musclejax.options import (
     AsJson,
+    Fat,
     FatFraction,
     Folder,
+    MapFiles,
     Option,
     Output,
     Scheduler,
     Threads,
+    Water,
     WeightsName,
     WeightsOutput,
     check_choices,
+    check_map_options,
     check_workers,
+    named_paths,
 )
+from musclejax.scan.selection import Choice
 
 KerasFile = Annotated[Path | None, Option(metavar="FILE")]
 
@@ -32,6 +38,10 @@ class SegmentJob:
         labels: Numbers in label maps. muscles: one for both sides. sides: the right ones are 100
             higher. musclemap: MuscleMap's. One for all scans in a folder.
         naming: bids: write the label maps under OUT/bids/sub-X/... too.
+        series: Segment these series of a study: a series number, a kind, or a part of the
+            description; `*` and `?` stand for any letters.  [default: the best one of each visit]
+        echo: Segment this echo: 1 is the shortest echo time.
+        list: List the series and which would be segmented, as `musclejax scan`; segment none.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
             which it refers.
@@ -48,8 +58,14 @@ class SegmentJob:
     threads: Threads = None
     scheduler: Scheduler = None
     fat_fraction: FatFraction = None
+    water: Water = None
+    fat: Fat = None
+    map: MapFiles = ()
     labels: Numbering = "muscles"
     naming: Literal["plain", "bids"] = "plain"
+    series: Annotated[str, Option(metavar="PATTERN|NUMBER")] = ""
+    echo: Annotated[int | None, Option(metavar="N")] = None
+    list: bool = False
     dicom_seg: bool = False
     dicom_sr: bool = False
     overwrite: bool = False
@@ -59,11 +75,32 @@ class SegmentJob:
         """Check that no two options exclude each other."""
         check_choices(self)
         check_workers(self.scheduler, self.threads)
+        if self.echo is not None and self.echo < 1:
+            raise InputError("--echo", str(self.echo), "1, the shortest echo time, or more")
+        check_map_options(self.water, self.fat, self.fat_fraction)
+        named_paths(self.map)
 
     @property
     def writes_dicom(self) -> bool:
         """Whether results are written as DICOM too."""
         return self.dicom_seg or self.dicom_sr
+
+    @property
+    def choice(self) -> Choice:
+        """What is wanted other than the best series."""
+        return Choice(self.series, self.echo)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How the series of a study are listed.
+
+    Attributes:
+        csv: Write the list to this file too, with the files of each series.
+    """
+
+    json: AsJson = False
+    csv: Annotated[Path | None, Option(metavar="FILE")] = None
 
 
 @dataclass(frozen=True)

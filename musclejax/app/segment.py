@@ -12,23 +12,28 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
-from musclejax.app.fat_map import check_maps
+from musclejax.app.cohort import CohortTables
+from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.names import name_scans
 from musclejax.app.one_scan import Session, attempt_steps, outcome_without_work
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import BadUsage, Stopwatch, check_output, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
-from musclejax.app.work import Outcome, Scan, Work, failure, lock_file, settings_of
-from musclejax.errors import InputError, describe_error, printable
+from musclejax.app.study import find_study
+from musclejax.app.work import FAILED, Outcome, Scan, Work, failure, lock_file, settings_of
+from musclejax.errors import InputError, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.models.weights import weight_files
+from musclejax.options import named_paths
 from musclejax.prediction.engines import resolve
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.cohort import order_by_need
+from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.run_record import recover
-from musclejax.scan.study import search
+from musclejax.scan.selection import Selection
+from musclejax.scan.series import Series
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -55,9 +60,16 @@ def run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int:
 def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int:
     clock = Stopwatch()
     clock.add("startup", since_configured())
-    found, missing = _find(paths)
-    _check(found, job)
-    scans, nameless = name_scans(found, job.output)
+    study = find_study(paths, job.choice)
+    _check(study.taken, job)
+    if line := Selection(study.taken, study.left_out).line:
+        console.say(line)
+    scans, nameless = name_scans(study.taken, job.output)
+    scans = [
+        scan._replace(notes=study.notes[scan.series], water_fat=study.water_fat.get(scan.series))
+        for scan in scans
+        if scan.series
+    ]
     for error in nameless:
         console.warn(f"failed: {error}")
     with clock.stage("startup"), usage():
@@ -69,9 +81,9 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
         write_label_names(job.output, job.labels, change=again)
         work = Work(job, options, settings_of(job, options), weights.hash)
         failed = _segment(scans, Session(work, weights, clock.seconds), client)
-    failed += missing + len(nameless)
+    failed += study.missing + len(nameless)
     if failed:
-        total = len(found) + missing
+        total = len(study.taken) + study.missing
         rest = f"; the other results are in {job.output}" if failed < total else ""
         console.warn(f"{failed} of {total} failed{rest}")
     return 1 if failed else 0
@@ -97,6 +109,8 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
     flagged: dict[str, Mapping[str, float]] = {}
+    tables = CohortTables(session.work.job.output)
+    whom = {scan.name: scan.series for scan in scans}
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
         if client:
@@ -107,10 +121,20 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
             for number, outcome in enumerate(chain(before, outcomes), 1):
                 _report(outcome)
                 flagged[outcome.name] = outcome.flagged
+                tables.add(_failure(outcome, whom.get(outcome.name)))
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
+    tables.close()
     _say_where_to_look(flagged)
     return failed
+
+
+def _failure(outcome: Outcome, series: Series | None) -> Failure | None:
+    """Return how a scan has failed, and whom it shows; None if it is done."""
+    if outcome.done:
+        return None
+    whom = (series.subject, series.visit) if series else ("", "")
+    return Failure(outcome.name, outcome.line.removeprefix(FAILED), *whom)
 
 
 def _say_where_to_look(flagged: Mapping[str, Mapping[str, float]]) -> None:
@@ -184,6 +208,9 @@ def _run_there(
         output=job.output.absolute(),
         weights=str(folder.absolute()) if networks else job.weights,
         fat_fraction=job.fat_fraction and job.fat_fraction.absolute(),
+        water=job.water and job.water.absolute(),
+        fat=job.fat and job.fat.absolute(),
+        map=tuple(f"{name}={path.absolute()}" for name, path in named_paths(job.map).items()),
     )
     files = [absolute.output / "labels.json", *networks]
     return run_on(client, scans, replace(work, job=absolute), files)
@@ -200,33 +227,13 @@ def _report(outcome: Outcome) -> None:
         console.detail(outcome.details)
 
 
-def _find(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """Return the scans that the paths mean, and the number of paths and folders that fail."""
-    scans: list[Path] = []
-    missing = 0
-    for path in paths:
-        try:
-            found = search(path)
-        except (InputError, OSError) as error:
-            missing += 1
-            console.warn(f"failed: {describe_error(error)}")
-            continue
-        scans += found.scans
-        missing += len(found.failures)
-        for line in found.failures:
-            console.warn(f"failed: {line}")
-        for line in found.warnings:
-            console.warn(line)
-    return list(dict.fromkeys(scans)), missing
-
-
-def _check(paths: Sequence[Path], job: SegmentJob) -> None:
+def _check(scans: Sequence[Series], job: SegmentJob) -> None:
     """Check maps and folder.
 
     Raises:
         BadUsage: If a path is unusable.
     """
-    check_maps(job.fat_fraction, len(paths))
+    check_all_maps(job, len(scans))
     if job.writes_dicom and not find_spec("highdicom"):
         remedy = "Run `pip install 'musclejax[dicom]'`."
         option = "--dicom-seg" if job.dicom_seg else "--dicom-sr"

@@ -12,13 +12,30 @@ from musclejax.app.options import SegmentJob
 from musclejax.errors import describe_error, printable
 from musclejax.files import DISK_FULL
 from musclejax.prediction.options import SegmentOptions
+from musclejax.scan.series import Series
+
+FAILED = "failed: "
+"""Start of the line of a scan that failed."""
 
 
 class Scan(NamedTuple):
-    """A scan to segment: its path, and the name of its files."""
+    """A scan to segment.
+
+    Attributes:
+        path: Its file or folder.
+        name: Start of the names of its results.
+        series: What it is of a study; None if it was not listed.
+        notes: Warnings that the study makes necessary.
+        water_fat: Its water and fat image, if a study has them.
+        map_names: How its map may be named in a folder of maps.
+    """
 
     path: Path
     name: str
+    series: Series | None = None
+    notes: tuple[str, ...] = ()
+    water_fat: tuple[Series, Series] | None = None
+    map_names: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -30,7 +47,7 @@ class Outcome(NamedTuple):
         warnings: To be read before relying on the labels.
         details: For -v.
         disk_full: Whether it failed because the disk is full: the next one would too.
-        name: Of the scan, if it is done.
+        name: Of the scan.
         flagged: Its muscles with a low estimated DSC; see `reports.cohort`.
     """
 
@@ -66,7 +83,9 @@ def settings_of(job: SegmentJob, options: SegmentOptions) -> dict[str, Any]:
     del settings["batch_size"]
     names = "dicom_seg", "dicom_sr", "labels", "naming"
     written = {name: getattr(job, name) for name in names}
-    return {**settings, **written, "fat_fraction": str(job.fat_fraction or "")}
+    maps = {"water": str(job.water or ""), "fat": str(job.fat or ""), "map": list(job.map)}
+    given = {name: value for name, value in maps.items() if value}  # older records have none
+    return {**settings, **written, "fat_fraction": str(job.fat_fraction or ""), **given}
 
 
 def failure(scan: Scan, error: Exception) -> Outcome:
@@ -74,7 +93,7 @@ def failure(scan: Scan, error: Exception) -> Outcome:
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     reason = describe_error(error)
     named = "" if printable(str(scan.path)) in reason else f"{scan.path}: "
-    return Outcome(f"failed: {named}{reason}", False, disk_full=full)
+    return Outcome(f"{FAILED}{named}{reason}", False, disk_full=full, name=scan.name)
 
 
 def lock_file(output: Path, scan: Scan) -> Path:

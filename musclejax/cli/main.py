@@ -15,6 +15,7 @@ from musclejax.cli.evaluate import evaluate
 from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
 from musclejax.cli.phantom import phantom
+from musclejax.cli.scan import scan
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
 from musclejax.cli.tune import tune
@@ -47,6 +48,7 @@ def main() -> None:
     Start with:
       musclejax demo                          two sample scans, a minute
       musclejax segment scan.nii.gz -o out    your own scan
+      musclejax scan study/                   the series of a study, and which would be segmented
       musclejax dataset --help                how labeled scans are laid out, to train on them
       musclejax phantom --help                synthetic scans with known labels
       musclejax train --help                  the paper's recipe on them; then evaluate
@@ -59,6 +61,7 @@ def main() -> None:
 
 
 for _command in (
+    scan,
     segment,
     evaluate,
     demo,

@@ -1,20 +1,29 @@
-"""Volume, cross-section, estimated DSC and fat fraction: per muscle, side and slice."""
+"""Volume, cross-section, fat and other maps: per muscle, group of muscles, side and slice."""
 
-import nibabel as nib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from musclejax import anatomy
 from musclejax.errors import InputError
-from musclejax.prediction.estimate import estimate
+from musclejax.prediction.estimate import Estimates, estimate
 from musclejax.prediction.evidence import add_up
+from musclejax.prediction.places import PERCENT, between, find_places, heights_mm
 from musclejax.prediction.result import Segmentation
-from musclejax.scan.volume import Volume
+from musclejax.prediction.voxels import Counts, Spread, Voxels, find_voxels, ratio
 
 FatFraction = Float[np.ndarray, "i j k"]
+Maps = Mapping[str, Float[np.ndarray, "i j k"]]
+"""Name -> map on the scan's grid, NaN where unknown."""
+NO_MAPS: Maps = MappingProxyType({})
 
-_WHICH = ["muscle", "name", "side", "label", "voxels"]
+_WHICH = ["muscle", "name", "kind", "side", "label", "voxels"]
 _ESTIMATE = ["estimated_dsc", "estimated_dsc_low", "estimated_dsc_high", "flag"]
 _FAT = [
     "fat_fraction",
@@ -24,6 +33,7 @@ _FAT = [
     "fat_fraction_voxels",
     "fat_fraction_coverage",
 ]
+_CORRECTION = ["corrected", "changed_share"]
 MUSCLE_COLUMNS = [
     *_WHICH,
     "volume_ml",
@@ -33,219 +43,342 @@ MUSCLE_COLUMNS = [
     *_ESTIMATE,
     "truncated",
     *_FAT,
+    "lean_ml",
+    "fat_ml",
+    *(f"area_{percent}_cm2" for percent in PERCENT),
+    *_CORRECTION,
     "warnings",
 ]
 _LEVEL = ["level", "level_sd", "in_range"]
-SLICE_COLUMNS = ["slice", "z_mm", *_LEVEL, *_WHICH, "area_cm2", *_ESTIMATE, *_FAT, "warnings"]
+SLICE_COLUMNS = [
+    *("slice", "z_mm", *_LEVEL, *_WHICH, "area_cm2", *_ESTIMATE, *_FAT),
+    *("lean_area_cm2", "fat_area_cm2", *_CORRECTION, "warnings"),
+]
+"""Columns without further maps; these have theirs, of `MAP_FIGURES`, before the warnings."""
+MAP_FIGURES = ("mean", "sd", "median", "voxels")
+"""Figures of a map; its columns are MAP_FIGURE."""
+
+At = tuple[np.ndarray, ...]
+"""Indices of sides and keys, or of slices, sides and keys: those of the rows of a table."""
 
 
-def measure_muscles(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
-    """Measure muscles: one row per muscle and side, present or not.
+def measure_muscles(
+    result: Segmentation, fat_fraction: FatFraction | None = None, maps: Maps = NO_MAPS
+) -> pd.DataFrame:
+    """Measure muscles and groups: one row per muscle and side, present or not; then the groups.
 
     Args:
         result: A segmented scan.
         fat_fraction: Map on the scan's grid, 0 to 1, NaN where unknown; see `load_fat_fraction`.
+        maps: Further maps by name, on the same grid; see `load_map`.
 
     Returns:
-        Columns muscle, name, side, label, voxels, volume_ml, mean_area_cm2 (over the slices that
-        show the muscle), max_area_cm2, slices, estimated_dsc, estimated_dsc_low and
-        estimated_dsc_high (see `estimate`; NaN if there is none), flag (whether the estimate is
-        low), truncated (whether the field of view cuts the muscle off, so that its volume is a part
-        only),
-        fat_fraction and fat_fraction_eroded (means, 0 to 1; eroded: without the outermost pixel
-        in plane, which is shared with the neighbors), fat_fraction_sd (over voxels, divided by
-        their number), fat_fraction_median, fat_fraction_voxels (those that the map knows) and
-        fat_fraction_coverage (their share, 0 to 1), warnings (of the whole result, joined by
-        "; "). All fat fractions but eroded are of the whole muscle.
+        Columns muscle, name, kind ("muscle" or "group"), side, label (empty for groups), voxels,
+        volume_ml, mean_area_cm2 (over the slices that show the muscle), max_area_cm2, slices,
+        estimated_dsc, estimated_dsc_low and estimated_dsc_high (see `estimate`; NaN if there is
+        none, and for groups), flag (whether the estimate, of a group that of one of its muscles,
+        is low), truncated (whether the field of view cuts the muscle off, so that its volume is a
+        part only),
+        fat_fraction and fat_fraction_eroded (means, 0 to 1; eroded: without the outermost pixel of
+        each muscle in plane, which is shared with the neighbors), fat_fraction_sd (over voxels,
+        divided by their number), fat_fraction_median, fat_fraction_voxels (those that the map
+        knows) and fat_fraction_coverage (their share, 0 to 1), lean_ml and fat_ml (volume times
+        1 - fat_fraction, and times fat_fraction), area_30_cm2, area_50_cm2 and area_70_cm2
+        (cross-sections at these shares of the limb's length; NaN out of view), corrected (whether
+        a person changed the labels), changed_share (voxels that differ from the original labels
+        over those of the original), MAP_mean, MAP_sd, MAP_median and MAP_voxels for each further
+        map, warnings (of the whole result, joined by "; "). All figures of a map but eroded are
+        those of the whole muscle.
 
     Raises:
-        InputError: If the map is of another shape.
+        InputError: If a map is of another shape.
     """
-    sums = _sums(result, fat_fraction)
-    volume = result.volume
-    area = sums["voxels"] * _pixel_cm2(volume)
-    groups = sums.assign(area=area).groupby(["side", "label"])
-    table = groups.sum()
-    table["slices"] = groups.size()
-    table["mean_area_cm2"] = groups["area"].mean()
-    table["max_area_cm2"] = groups["area"].max()
-    muscles = result.shown_muscles
-    every = [(side, m.number) for side in range(1, len(anatomy.SIDES) + 1) for m in muscles]
-    table = table.reindex(pd.MultiIndex.from_tuples(every, names=["side", "label"]), fill_value=0)
-    table["volume_ml"] = table["voxels"] * volume.voxel_mm3 / 1000
-    table["truncated"] = _truncated(result).reindex(table.index, fill_value=False)
-    table = _add_estimates(table, result, by_slice=False)
-    if fat_fraction is not None:
-        table = table.join(_fat_spread(result, fat_fraction, ["side", "label"]))
-    return _finish(table, result)[MUSCLE_COLUMNS]
+    return Measurement.of(result, fat_fraction, maps).muscles()
 
 
-def measure_slices(result: Segmentation, fat_fraction: FatFraction | None = None) -> pd.DataFrame:
-    """Measure sections: one row per muscle, side and slice in which the muscle is present.
+def measure_slices(
+    result: Segmentation, fat_fraction: FatFraction | None = None, maps: Maps = NO_MAPS
+) -> pd.DataFrame:
+    """Measure sections: one row per muscle or group, side and slice in which it is present.
 
     A limb without muscle in a slice has a row without muscle, if its level is known.
 
     Args:
         result: A segmented scan.
         fat_fraction: As for `measure_muscles`.
+        maps: As for `measure_muscles`.
 
     Returns:
         Columns slice (index in the file, from 0), z_mm (height of the slice's middle in the
         scanner), level and level_sd (0 hip joint, 1 knee joint line, 2 ankle joint), in_range
         (whether the limb may show a muscle there; all three empty without levels), muscle, name,
-        side, label, voxels, area_cm2; estimates, fat fractions and warnings as in
-        `measure_muscles`.
+        kind, side, label, voxels, area_cm2; lean_area_cm2 and fat_area_cm2 (area times
+        1 - fat_fraction, and times fat_fraction); estimates, fat fractions, corrections, further
+        maps and warnings as in `measure_muscles`.
 
     Raises:
-        InputError: If the map is of another shape.
+        InputError: If a map is of another shape.
     """
-    table = _sums(result, fat_fraction)
-    volume = result.volume
-    table["area_cm2"] = table["voxels"] * _pixel_cm2(volume)
-    table = _add_estimates(table, result, by_slice=True)
-    if fat_fraction is not None:
-        table = table.join(_fat_spread(result, fat_fraction, ["slice", "side", "label"]))
-    finished = _with_levels(_finish(table, result), result)
-    finished["z_mm"] = heights_mm(volume)[finished["slice"]]
-    return finished[SLICE_COLUMNS]
+    return Measurement.of(result, fat_fraction, maps).slices()
 
 
-def _sums(result: Segmentation, fat_fraction: FatFraction | None) -> pd.DataFrame:
-    """Return sums over voxels, per slice, side and label that is present."""
-    if fat_fraction is not None and fat_fraction.shape != result.labels.shape:
-        found, own = (" x ".join(map(str, a.shape)) for a in (fat_fraction, result.labels))
-        raise InputError("fat_fraction", f"shape {found}", f"the scan's shape, {own}")
-    axis = result.volume.axial_axis
-    labels, sides = (np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels))
-    # One code per slice, side and label, so that each sum is one pass of bincount.
-    shape = len(labels), len(anatomy.SIDES) + 1, result.anatomy.num_classes
-    code = (np.arange(shape[0])[:, None, None] * shape[1] + sides) * shape[2] + labels
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What the voxels of a segmented scan add up to; tables are made from it.
 
-    def total(mask: Bool[np.ndarray, "z r c"], values: np.ndarray | None = None) -> np.ndarray:
-        weights = None if values is None else values[mask]
-        return np.bincount(code[mask], weights, int(np.prod(shape)))
+    Attributes:
+        result: The scan.
+        voxels: Its labeled voxels.
+        count: Their number.
+        fat: Of the fat fraction, by slice and whole; None without a map.
+        eroded: Its means over the voxels inside their muscles.
+        maps: Name -> of each further map, by slice and whole.
+    """
 
-    muscle = labels > 0
-    columns = {"voxels": total(muscle)}
-    if fat_fraction is not None:
-        fat = np.moveaxis(fat_fraction, axis, 0)
-        known = muscle & np.isfinite(fat)
-        for name, mask in (("fat", known), ("fat_eroded", known & _interior(labels))):
-            columns[f"{name}_voxels"] = total(mask)
-            columns[f"{name}_sum"] = total(mask, fat)
-    names = ["slice", "side", "label"]
-    table = pd.DataFrame(
-        columns, index=pd.MultiIndex.from_product([range(n) for n in shape], names=names)
-    )
-    return table[table["voxels"] > 0]
+    result: Segmentation
+    voxels: Voxels
+    count: Counts
+    fat: tuple[Spread, Spread] | None
+    eroded: tuple[np.ndarray, np.ndarray] | None
+    maps: Mapping[str, tuple[Spread, Spread]]
 
+    @classmethod
+    def of(
+        cls,
+        result: Segmentation,
+        fat_fraction: FatFraction | None = None,
+        maps: Maps = NO_MAPS,
+    ) -> "Measurement":
+        """Add up the voxels of a scan; arguments and errors as of `measure_muscles`."""
+        labels, axis = result.labels, result.volume.axial_axis
+        voxels = find_voxels(labels, result.sides.voxels, axis, result.anatomy)
+        fat = eroded = None
+        if fat_fraction is not None:
+            known, values = _known(voxels, "fat_fraction", fat_fraction, result)
+            inner = known.take(interior(labels, axis))
+            fat = known.spread(values)
+            eroded = known.only(inner).mean(values[inner])
+        spreads = {}
+        for name, values in maps.items():
+            known, found = _known(voxels, name, values, result)
+            spreads[name] = known.spread(found)
+        return cls(result, voxels, voxels.count(), fat, eroded, spreads)
 
-def _finish(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
-    """Turn sums into means, and numbers of labels and sides into names."""
-    table = table.reset_index()
-    muscles = {m.number: m for m in result.anatomy.muscles}
-    table["muscle"] = [muscles[n].abbreviation for n in table["label"]]
-    table["name"] = [muscles[n].name for n in table["label"]]
-    table["side"] = [anatomy.SIDES[s - 1] for s in table["side"]]
-    table["warnings"] = "; ".join(result.warnings)
-    for name in ("fat", "fat_eroded"):
-        mean = table[f"{name}_sum"] / table[f"{name}_voxels"] if f"{name}_sum" in table else np.nan
-        table[name.replace("fat", "fat_fraction")] = mean
-    if "fat_voxels" in table:
-        table["fat_fraction_voxels"] = table["fat_voxels"]
-        table["fat_fraction_coverage"] = table["fat_voxels"] / table["voxels"]
-    return table.reindex(columns=table.columns.union(_FAT, sort=False))
-
-
-def _with_levels(table: pd.DataFrame, result: Segmentation) -> pd.DataFrame:
-    """Return a table of slices with their levels, and a row for each limb without muscle."""
-    if result.levels is None:
-        return table.assign(level=np.nan, level_sd=np.nan, in_range="")
-    z, side = np.nonzero(np.isfinite(result.levels.level))
-    levels = pd.DataFrame(
-        {
-            "slice": z,
-            "side": np.array(anatomy.SIDES)[side],
-            "level": result.levels.level[z, side],
-            "level_sd": result.levels.sd[z, side],
-            "in_range": result.levels.in_range[z, side],
+    def muscles(self) -> pd.DataFrame:
+        """Return the table of `measure_muscles`."""
+        sides, classes = range(len(anatomy.SIDES)), len(self.voxels.members)
+        keys = self.keys[self.keys < classes], self.keys[self.keys >= classes]
+        pairs = [(side, key) for part in keys for side in sides for key in part]
+        at = tuple(np.array(pairs, int).reshape(-1, 2).T)
+        count, area = self.count.sum(0), self.area_cm2
+        shown = (self.count > 0).sum(0)
+        columns: dict[str, Any] = {
+            **self._which(count, at),
+            "volume_ml": self.volume_ml[at],
+            "mean_area_cm2": np.nan_to_num(ratio(area.sum(0), shown))[at],
+            "max_area_cm2": area.max(0)[at],
+            "slices": shown[at],
+            **self._estimates(at, by_slice=False),
+            "truncated": self._truncated()[at],
+            **self._fat(count, at, by_slice=False),
         }
-    )
-    joined = table.merge(levels, how="outer", on=["slice", "side"])
-    joined = joined.astype(dict.fromkeys(["muscle", "name", "warnings"], object))
-    empty = joined["muscle"].isna()
-    joined.loc[empty, ["muscle", "name", "warnings"]] = "", "", "; ".join(result.warnings)
-    joined.loc[empty, ["label", "voxels", "area_cm2"]] = 0
-    joined["flag"] = joined["flag"].eq(True)
-    kinds = {"label": int, "voxels": int}
-    return joined.astype(kinds).sort_values(["slice", "side", "label"], ignore_index=True)
+        columns["lean_ml"] = columns["volume_ml"] * (1 - columns["fat_fraction"])
+        columns["fat_ml"] = columns["volume_ml"] * columns["fat_fraction"]
+        for percent, areas in self._areas_at(PERCENT).items():
+            columns[f"area_{percent}_cm2"] = areas[at]
+        return self._finish(columns, at, by_slice=False)
+
+    def slices(self) -> pd.DataFrame:
+        """Return the table of `measure_slices`."""
+        result, shown = self.result, np.zeros(self.count.shape, bool)
+        shown[..., self.keys] = self.count[..., self.keys] > 0
+        if result.levels is not None:  # key 0: a limb without muscle
+            shown[..., 0] = ~shown.any(2) & np.isfinite(result.levels.level)
+        at = np.nonzero(shown)
+        columns = {
+            "slice": at[0],
+            "z_mm": heights_mm(result.volume)[at[0]],
+            **self._levels(at),
+            **self._which(self.count, at),
+            "area_cm2": self.area_cm2[at],
+            **self._estimates(at, by_slice=True),
+            **self._fat(self.count, at, by_slice=True),
+        }
+        columns["lean_area_cm2"] = columns["area_cm2"] * (1 - columns["fat_fraction"])
+        columns["fat_area_cm2"] = columns["area_cm2"] * columns["fat_fraction"]
+        return self._finish(columns, at, by_slice=True)
+
+    @cached_property
+    def area_cm2(self) -> Float[np.ndarray, "z sides keys"]:
+        """Cross-sections."""
+        return self.count * self.result.volume.pixel_mm2 / 100
+
+    @property
+    def volume_ml(self) -> Float[np.ndarray, "sides keys"]:
+        """Volumes."""
+        return self.count.sum(0) * self.result.volume.voxel_mm3 / 1000
+
+    @cached_property
+    def keys(self) -> Int[np.ndarray, " n"]:
+        """The requested muscles, then the groups of which none is missing."""
+        shown = np.zeros(len(self.voxels.members), bool)
+        shown[[muscle.number for muscle in self.result.shown_muscles]] = True
+        complete = ~(self.voxels.members & ~shown[:, None]).any(0)
+        return np.flatnonzero(np.concatenate([shown, complete]))
+
+    def names(self) -> list[tuple[str, str, str]]:
+        """Return abbreviation or group, full name, and kind of each key; empty of background."""
+        region = self.result.anatomy
+        muscles = [(m.abbreviation, m.name, "muscle") for m in region.muscles]
+        groups = [
+            (group.name, " + ".join(group.muscles), "group")
+            for group in anatomy.GROUPS[region.name]
+        ]
+        return [("", "", ""), *muscles, *groups]
+
+    def labels(self, keys: Int[np.ndarray, " n"]) -> pd.api.extensions.ExtensionArray:
+        """Return the number of each key in the label map; none of groups."""
+        numbers = pd.array(keys, dtype="Int64")
+        numbers[keys >= len(self.voxels.members)] = pd.NA
+        return numbers
+
+    def _which(self, count: Counts, at: At) -> dict[str, Any]:
+        names = np.array(self.names(), object)[at[-1]].reshape(-1, 3)
+        return {
+            **dict(zip(("muscle", "name", "kind"), names.T, strict=True)),
+            "side": np.array(anatomy.SIDES, object)[at[-2]],
+            "label": self.labels(at[-1]),
+            "voxels": count[at],
+        }
+
+    def _fat(self, count: Counts, at: At, *, by_slice: bool) -> dict[str, Any]:
+        if self.fat is None or self.eroded is None:
+            return {name: np.full(len(at[0]), np.nan) for name in _FAT}
+        which = 0 if by_slice else 1
+        spread, inner = self.fat[which], self.eroded[which]
+        found = spread.mean, inner, spread.sd, spread.median, spread.voxels
+        columns = [*(values[at] for values in found), ratio(spread.voxels, count)[at]]
+        return dict(zip(_FAT, columns, strict=True))
+
+    def _finish(self, columns: dict[str, Any], at: At, *, by_slice: bool) -> pd.DataFrame:
+        """Add the columns that close both tables."""
+        columns |= self._correction(at, by_slice=by_slice)
+        for name, pair in self.maps.items():
+            spread = pair[0 if by_slice else 1]
+            found = spread.mean, spread.sd, spread.median, spread.voxels
+            columns |= {
+                f"{name}_{figure}": values[at]
+                for figure, values in zip(MAP_FIGURES, found, strict=True)
+            }
+        table = pd.DataFrame(columns)
+        return table.assign(warnings="; ".join(self.result.warnings))
+
+    def _levels(self, at: At) -> dict[str, Any]:
+        """Return the level of each row's limb; empty where it is unknown."""
+        levels = self.result.levels
+        if levels is None:
+            return {"level": np.nan, "level_sd": np.nan, "in_range": ""}
+        z, side = at[:2]
+        level = levels.level[z, side]
+        in_range = levels.in_range[z, side]
+        known = np.isfinite(level)
+        shown = in_range if known.all() else np.where(known, in_range.astype(object), "")
+        return {"level": level, "level_sd": levels.sd[z, side], "in_range": shown}
+
+    def _estimates(self, at: At, *, by_slice: bool) -> dict[str, Any]:
+        """Return the estimated DSC of each row; empty, and nothing flagged, where there is none."""
+        result = self.result
+        if result.evidence is None:
+            return {**dict.fromkeys(_ESTIMATE, np.nan), "flag": False}
+        sums = result.evidence if by_slice else add_up(result.evidence)
+        found = self._with_groups(estimate(sums, result.anatomy))
+        if by_slice:
+            at = (result.volume.lps.file_index(at[0]), *at[1:])
+        values = (found.dsc[at], found.low[at], found.high[at], found.flag[at])
+        return dict(zip(_ESTIMATE, values, strict=True))
+
+    def _with_groups(self, found: Estimates) -> Estimates:
+        """Return estimates by key: none of groups, which are flagged with one of their muscles."""
+        none = np.full((*found.dsc.shape[:-1], self.voxels.members.shape[1]), np.nan)
+        low, dsc, high = (np.concatenate([a, none], -1) for a in (found.low, found.dsc, found.high))
+        return Estimates(low, dsc, high, self._any_member(found.flag))
+
+    def _any_member(self, found: Bool[np.ndarray, "*z sides k"]) -> Bool[np.ndarray, "*z sides k"]:
+        """Return what holds for labels by key: for a group, whether it holds for a muscle of it."""
+        return np.concatenate([found, found @ self.voxels.members], -1)
+
+    def _truncated(self) -> Bool[np.ndarray, "sides keys"]:
+        """Return whether any voxel lies on the rim of the covered voxels."""
+        result = self.result
+        found = np.zeros((len(anatomy.SIDES) + 1, len(self.voxels.members)), bool)
+        for axis in range(3):
+            seen = np.flatnonzero(result.covered.any(tuple({0, 1, 2} - {axis})))
+            for end in seen[[0, -1]] if seen.size else ():
+                sides, labels = (
+                    a.take(end, axis).ravel() for a in (result.sides.voxels, result.labels)
+                )
+                found[sides, labels] = True
+        found[:, 0] = False
+        return self._any_member(found[1:])
+
+    def _areas_at(self, percents: Iterable[int]) -> dict[int, Float[np.ndarray, "sides keys"]]:
+        """Return the cross-sections at shares of the limb's length; NaN where out of view."""
+        found = {percent: np.full(self.count.shape[1:], np.nan) for percent in percents}
+        levels, heights = self.result.levels, heights_mm(self.result.volume)
+        if levels is not None:
+            for side in range(len(anatomy.SIDES)):
+                for place in find_places(levels.level[:, side], heights, self.result.region):
+                    if place.percent in found:
+                        near, shares = between(place.height_mm, heights)
+                        areas = np.tensordot(shares, self.area_cm2[near, side], 1)
+                        found[int(place.percent)][side] = areas
+        return found
+
+    def _correction(self, at: At, *, by_slice: bool) -> dict[str, Any]:
+        """Return whether a person changed the labels, and by how much."""
+        correction = self.result.correction
+        columns = {"corrected": correction is not None, "changed_share": np.nan}
+        if correction is None or correction.original is None:
+            return columns
+        changed, original = self._changes(correction.original)
+        if not by_slice:
+            changed, original = changed.sum(0), original.sum(0)
+        return columns | {"changed_share": ratio(changed, original)[at]}
+
+    def _changes(self, original: UInt8[np.ndarray, "i j k"]) -> tuple[Counts, Counts]:
+        """Return how many voxels joined or left each muscle or group; and those of the original."""
+        axis = self.result.volume.axial_axis
+        before = find_voxels(original, self.result.sides.voxels, axis, self.result.anatomy)
+        lost = before.only(before.label != before.take(self.result.labels))
+        gained = self.voxels.only(self.voxels.label != self.voxels.take(original))
+        changed = lost.count() + gained.count()
+        # A voxel that moved within a group has left it and joined it: no change.
+        classes, group = len(lost.members), lost.group
+        same = (group >= 0) & (group == lost.group_of(lost.take(self.result.labels)))
+        changed[..., classes:] -= 2 * lost.only(same).count()[..., classes:]
+        return changed, before.count()
 
 
-def _add_estimates(table: pd.DataFrame, result: Segmentation, *, by_slice: bool) -> pd.DataFrame:
-    """Add the estimated DSC of each row; empty, and nothing flagged, where there is none."""
-    if result.evidence is None:
-        return table.assign(**{**dict.fromkeys(_ESTIMATE, np.nan), "flag": False})
-    sums = result.evidence if by_slice else add_up(result.evidence)
-    found = estimate(sums, result.anatomy)
-    names = ("slice", "side", "label") if by_slice else ("side", "label")
-    index = [table.index.get_level_values(name).to_numpy() for name in names]
-    z = (result.volume.lps.file_index(index[0]),) if by_slice else ()
-    at = (*z, index[-2] - 1, index[-1])
-    values = (found.dsc[at], found.low[at], found.high[at], found.flag[at])
-    return table.assign(**dict(zip(_ESTIMATE, values, strict=True)))
+def _known(
+    voxels: Voxels, name: str, values: FatFraction, result: Segmentation
+) -> tuple[Voxels, Float[np.ndarray, " n"]]:
+    """Return the voxels that a map knows, and its values there."""
+    if values.shape != result.labels.shape:
+        found, own = (" x ".join(map(str, a.shape)) for a in (values, result.labels))
+        raise InputError(name, f"shape {found}", f"the scan's shape, {own}")
+    inside = voxels.take(values)
+    known = np.isfinite(inside)
+    return voxels.only(known), inside[known]
 
 
-def _fat_spread(result: Segmentation, fat_fraction: FatFraction, keys: list[str]) -> pd.DataFrame:
-    """Return standard deviation and median of the map over the voxels of each group."""
-    axis = result.volume.axial_axis
-    labels, sides, fat = (
-        np.moveaxis(a, axis, 0) for a in (result.labels, result.sides.voxels, fat_fraction)
-    )
-    known = (labels > 0) & np.isfinite(fat)
-    voxels = {
-        "slice": np.nonzero(known)[0],
-        "side": sides[known],
-        "label": labels[known],
-        "fat": fat[known].astype(np.float64),
-    }
-    groups = pd.DataFrame(voxels).groupby(keys)["fat"]
-    spread = {"fat_fraction_sd": groups.std(ddof=0), "fat_fraction_median": groups.median()}
-    return pd.DataFrame(spread)
-
-
-def _truncated(result: Segmentation) -> pd.Series:
-    """Return, by side and label, whether any voxel lies on the rim of the covered voxels."""
-    covered = result.covered
-    rim = np.zeros_like(covered)
-    for axis in range(3):
-        seen = np.flatnonzero(covered.any(tuple({0, 1, 2} - {axis})))
-        for end in (seen[0], seen[-1]):
-            np.moveaxis(rim, axis, 0)[end] = True
-    edge = rim & (result.labels > 0)
-    pairs = np.stack([result.sides.voxels[edge], result.labels[edge]], axis=1)
-    index = pd.MultiIndex.from_tuples(
-        map(tuple, np.unique(pairs, axis=0).tolist()), names=["side", "label"]
-    )
-    return pd.Series(True, index=index)
-
-
-def _interior(labels: UInt8[np.ndarray, "z r c"]) -> Bool[np.ndarray, "z r c"]:
+def interior(labels: UInt8[np.ndarray, "i j k"], axial_axis: int) -> Bool[np.ndarray, "i j k"]:
     """Return the pixels whose four neighbors in plane have the same label."""
-    padded = np.pad(labels, ((0, 0), (1, 1), (1, 1)))
     inner = np.ones(labels.shape, bool)
-    for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        r, c = labels.shape[1:]
-        inner &= padded[:, rows : rows + r, columns : columns + c] == labels
+    for axis in {0, 1, 2} - {axial_axis}:
+        own, same = (np.moveaxis(a, axis, 0) for a in (labels, inner))
+        equal = own[1:] == own[:-1]
+        same[1:] &= equal
+        same[:-1] &= equal
+        for end in (0, -1):  # beyond the rim there is no muscle
+            same[end] &= own[end] == 0
     return inner
-
-
-def heights_mm(volume: Volume) -> Float[np.ndarray, " z"]:
-    """Return the height in the scanner of the middle of each axial slice."""
-    middle = (np.array(volume.data.shape, float) - 1) / 2
-    at = np.tile(middle, (volume.data.shape[volume.axial_axis], 1))
-    at[:, volume.axial_axis] = np.arange(len(at))
-    return np.asarray(nib.affines.apply_affine(volume.affine, at)[:, 2])
-
-
-def _pixel_cm2(volume: Volume) -> float:
-    return volume.pixel_mm2 / 100

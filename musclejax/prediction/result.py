@@ -11,6 +11,7 @@ from musclejax.anatomy import Muscle
 from musclejax.errors import printable
 from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.quality import Quality
+from musclejax.prediction.voxels import find_voxels
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
 
@@ -135,7 +136,6 @@ def choose(region: anatomy.Region, muscles: tuple[str, ...]) -> tuple[Muscle, ..
 
 
 def _volumes_ml(result: Segmentation) -> Float[np.ndarray, "muscles sides"]:
-    shape = len(anatomy.SIDES) + 1, result.anatomy.num_classes
-    code = result.sides.voxels.astype(int) * shape[1] + result.labels
-    counts = np.bincount(code.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
-    return counts[1:, 1:].T * result.volume.voxel_mm3 / 1000
+    axis, muscles = result.volume.axial_axis, len(result.anatomy.muscles)
+    counts = find_voxels(result.labels, result.sides.voxels, axis, result.anatomy).count()
+    return counts.sum(0)[:, 1 : muscles + 1].T * result.volume.voxel_mm3 / 1000

@@ -34,6 +34,7 @@ from musclejax.prediction.upright import (
     judge,
     measure_coherence,
 )
+from musclejax.prediction.voxels import find_voxels
 from musclejax.prediction.windows import SlicePrediction, predict_in_windows_steps
 from musclejax.scan.grid import (
     SKIPPED_2021,
@@ -285,13 +286,15 @@ def _find_levels(
 ) -> Levels:
     """Find the levels of both limbs, slices in the order of the file."""
     view, network = scan.volume.lps, weights.networks[anatomy.LEVEL]
+    own_labels, own_sides = (view.from_file(array) for array in (labels, sides.voxels))
+    counts = find_voxels(own_labels, own_sides, 2, region).count()
     found = find_levels(
         network,
         normalize(scan.slices, network.config.intensity),
         sides_of_columns(sides.voxels, scan.volume, scan.transform),
         scan.body,
         np.arange(len(scan.slices)) * view.spacing_mm[2],
-        count_by_side(view.from_file(labels), view.from_file(sides.voxels), region.num_classes),
+        counts[..., : region.num_classes].astype(np.float64),
         region,
         probability,
     )
@@ -303,16 +306,6 @@ def _find_levels(
         in_range=found.in_range[order],
         possible=found.possible[order],
     )
-
-
-def count_by_side(
-    labels: UInt8[np.ndarray, "x y z"], sides: UInt8[np.ndarray, "x y z"], classes: int
-) -> Float[np.ndarray, "z sides {classes}"]:
-    """Return the voxels of each class in each slice of each side."""
-    shape = labels.shape[2], len(anatomy.SIDES) + 1, classes
-    code = (np.arange(shape[0]) * shape[1] + sides) * shape[2] + labels
-    counts = np.bincount(code.ravel(), minlength=int(np.prod(shape)))
-    return counts.reshape(shape)[:, 1:].astype(np.float64)
 
 
 def _remove_impossible(

@@ -66,9 +66,10 @@ def name_of(volume: Volume, region: str) -> BidsName:
     if series is None:
         return BidsName(_plain(volume.name), volume.name, {"seg": region})
     kind = "" if series.kind in ("other", "echo") else _plain(series.kind)
+    told = series.description != series.subject  # a plain file has its name for both
     entities = {
         "ses": _plain(series.visit) if series.visit else "",
-        "acq": _plain(series.description) if series.description else "",
+        "acq": _plain(series.description) if series.description and told else "",
         "echo": "" if series.index is None else str(series.index + 1),
         "seg": region,
         "desc": kind,

@@ -14,16 +14,16 @@ from musclejax.anatomy import SIDES, Numbering
 from musclejax.errors import InputError
 from musclejax.prediction.estimate import estimate, load_calibration, name_flagged
 from musclejax.prediction.evidence import add_up
-from musclejax.prediction.measurement import measure_muscles, measure_slices
+from musclejax.prediction.measurement import NO_MAPS, Maps, Measurement, measure_muscles
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.sections import measure_sections
+from musclejax.prediction.sections import tables_of
 from musclejax.reports import bids
 from musclejax.reports.contact_sheet import draw
 from musclejax.reports.run_record import RECORD, Overwrite, list_files, staged_results
 from musclejax.reports.tables import write_table
 from musclejax.scan.dicom_seg import save_dicom_seg
 from musclejax.scan.dicom_sr import Measured, save_dicom_sr
-from musclejax.scan.nifti import save_labels, save_probabilities
+from musclejax.scan.nifti import save_labels, save_map, save_probabilities
 from musclejax.scan.numbering import NUMBERING_KEY, number_table
 from musclejax.scan.volume import Volume
 
@@ -43,6 +43,7 @@ def save(
     folder: str | Path,
     *,
     fat_fraction: np.ndarray | None = None,
+    maps: Maps = NO_MAPS,
     labels: Numbering = "muscles",
     naming: bids.Naming = "plain",
     dicom_seg: bool = False,
@@ -58,6 +59,7 @@ def save(
         result: A segmented scan, NAME being its volume's name.
         folder: Where to write; made if needed.
         fat_fraction: Map on the scan's grid, for the tables.
+        maps: Further maps by name, for the tables.
         labels: The numbers of the label map; see `anatomy.NUMBERINGS`.
         naming: "bids": write the label map in a BIDS tree too.
         dicom_seg: Whether to write `NAME_seg.dcm`; the scan must come from DICOM.
@@ -76,8 +78,22 @@ def save(
         OSError: If the folder cannot be written.
     """
     files = ResultFiles(labels, naming, dicom_seg, dicom_sr)
-    options = fat_fraction, files, overwrite, record
+    options = ScanMaps(fat_fraction, maps), files, overwrite, record
     return save_warned(result, Path(folder), *options).files
+
+
+class ScanMaps(NamedTuple):
+    """The maps of a scan, on its grid.
+
+    Attributes:
+        fat_fraction: Of the tables; None if there is none.
+        others: Further maps by name.
+        computed: Whether the fat fraction was computed from water and fat: then it is written.
+    """
+
+    fat_fraction: np.ndarray | None = None
+    others: Maps = NO_MAPS
+    computed: bool = False
 
 
 class Saved(NamedTuple):
@@ -95,7 +111,7 @@ class Saved(NamedTuple):
 def save_warned(
     result: Segmentation,
     folder: Path,
-    fat_fraction: np.ndarray | None,
+    maps: ScanMaps,
     files: ResultFiles,
     overwrite: Overwrite,
     record: Callable[[], Mapping[str, Any]],
@@ -109,7 +125,7 @@ def save_warned(
     stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
     with staged_results(folder, name, _scan_sha256(volume), overwrite, about) as stage:
         if files.dicom_seg or files.dicom_sr:
-            result = _save_dicom(result, stage, fat_fraction, with_report=files.dicom_sr)
+            result = _save_dicom(result, stage, maps.fat_fraction, with_report=files.dicom_sr)
         labels = stage / f"{name}_labels.nii.gz"
         how = files.labels, result.sides.voxels
         save_labels(labels, result.labels, volume, result.anatomy, *how)
@@ -118,13 +134,10 @@ def save_warned(
         if result.probabilities is not None:
             path = stage / f"{name}_probabilities.nii.gz"
             save_probabilities(path, result.probabilities, volume)
-        tables = {
-            "muscles": measure_muscles(result, fat_fraction),
-            "slices": measure_slices(result, fat_fraction),
-        }
-        if result.levels is not None:
-            tables["sections"] = measure_sections(result, fat_fraction)
-        for kind, table in tables.items():
+        if maps.computed and maps.fat_fraction is not None:
+            save_map(stage / f"{name}_fat_fraction.nii.gz", maps.fat_fraction, volume)
+        measurement = Measurement.of(result, maps.fat_fraction, maps.others)
+        for kind, table in tables_of(measurement).items():
             write_table(_numbered(table, result, files.labels), stage / f"{name}_{kind}.csv")
         draw(result, stage / f"{name}_qc.png")
         written = [RECORD.format(name=name), *list_files(stage)]
@@ -204,6 +217,7 @@ def describe(result: Segmentation, numbering: Numbering = "muscles") -> dict[str
     return {
         "scan": volume.name,
         "shape": list(volume.data.shape),
+        "slices": volume.num_slices,
         "spacing_mm": [round(s, 6) for s in volume.spacing_mm],
         "region": result.region,
         "region_probability": result.region_probability,

@@ -24,16 +24,17 @@ def write_table(table: pd.DataFrame, path: Path, float_format: str | None = "%.4
 def csv_text(table: pd.DataFrame, float_format: str | None = None) -> str:
     """Return a table as comma-separated values; see `write_table`."""
     columns = {
-        name: column if pd.api.types.is_numeric_dtype(column.dtype) else column.map(_plain)
+        name: column if pd.api.types.is_numeric_dtype(column.dtype) else column.map(plain)
         for name, column in table.items()
     }
-    plain = pd.DataFrame(columns, index=table.index)
-    return plain.rename(columns=_plain).to_csv(
+    shown = pd.DataFrame(columns, index=table.index)
+    return shown.rename(columns=plain).to_csv(
         index=False, float_format=float_format, lineterminator="\n"
     )
 
 
-def _plain(cell: object) -> object:
+def plain(cell: object) -> object:
+    """Return a cell that a spreadsheet shows as it is: see `write_table`."""
     if not isinstance(cell, str):
         return cell
     text = printable(cell)

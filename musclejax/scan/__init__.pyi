@@ -1,3 +1,5 @@
+from .catalog import Catalog as Catalog
+from .catalog import list_series as list_series
 from .dicom import load_dicom as load_dicom
 from .dicom_seg import save_dicom_seg as save_dicom_seg
 from .dicom_sr import Measured as Measured
@@ -18,6 +20,8 @@ from .nifti import save_probabilities as save_probabilities
 from .numbering import find_numbering as find_numbering
 from .numbering import from_written as from_written
 from .numbering import to_written as to_written
+from .selection import select as select
+from .series import Series as Series
 from .sides import Sides as Sides
 from .sides import find_sides as find_sides
 from .study import find_scans as find_scans

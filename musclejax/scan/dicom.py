@@ -39,8 +39,13 @@ _ALWAYS_ACCEPTED_BYTES = 1 << 26  # ours: no memory to worry about
 _BESIDE_SCANS = (".txt", ".json", ".csv", ".xml", ".pdf", ".png", ".jpg", ".nii", ".gz")
 
 
-def load_dicom(path: Path) -> Volume:
+def load_dicom(path: Path, only: Sequence[Path] = (), index: int | None = None) -> Volume:
     """Read one series: a folder of single-frame files, or one enhanced multi-frame file.
+
+    Args:
+        path: The folder or file.
+        only: Files of the folder to read; all if none.
+        index: Which volume of a multi-frame file; see `dicom_order.split_frames`.
 
     File names, extensions and InstanceNumber play no part: slices are ordered by their position
     along the slice normal. Files that are no DICOM images, and segmentations, are passed over;
@@ -58,8 +63,8 @@ def load_dicom(path: Path) -> Volume:
         found = "a file that is neither NIfTI nor DICOM" if path.exists() else "no such file"
         raise InputError(path, found, "a .nii.gz or .nii file, or a DICOM folder or file")
     with quiet(), reading(path):
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        frames = sorted_frames(files, path)
+        files = sorted(only or path.iterdir()) if path.is_dir() else [path]
+        frames = sorted_frames(files, path, index)
         if files == [path]:
             _require_whole_series(frames)
         _require_memory(frames)

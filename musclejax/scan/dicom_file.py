@@ -20,8 +20,8 @@ from musclejax.errors import InputError
 
 _START_BYTES = 1 << 16  # holds the file meta information of any scanner
 _LARGEST_TAG = 0x00280000  # of the second element of a scan: groups 8 to 20 come before the image
-_SHORT_VRS = b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
-_LONG_VRS = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
+SHORT_VRS = b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+LONG_VRS = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
 _INFLATES_TO = 100
 """Largest size of deflated data, in sizes of the file. Source: ours; MR images deflate to a half or
 a third, deflate itself ends at 1032."""
@@ -111,9 +111,9 @@ def _element(start: bytes, offset: int) -> tuple[int, int] | None:
         return None
     group, element, vr, length = struct.unpack_from("<HH2sH", start, offset)
     tag = group << 16 | element
-    if vr in _SHORT_VRS:
+    if vr in SHORT_VRS:
         return tag, offset + 8 + length
-    header, at = (12, 8) if vr in _LONG_VRS else (8, 4)  # 4: implicit VR
+    header, at = (12, 8) if vr in LONG_VRS else (8, 4)  # 4: implicit VR
     return tag, offset + header + int(struct.unpack_from("<I", start, offset + at)[0])
 
 

@@ -137,7 +137,7 @@ def read_frames(files: Sequence[Path], subject: object) -> list[Frame]:
     _require_one_patient(headers, subject)
     for file, header in headers.items():
         _require_gray(file, header)
-    frames = [frame for file, header in headers.items() for frame in _frames(file, header)]
+    frames = [frame for file, header in headers.items() for frame in frames_of(file, header)]
     if 1 < len(headers) < len(frames):
         found = f"{len(headers)} multi-frame files with {len(frames)} frames"
         raise InputError(subject, found, "one multi-frame file", "Give the file, not the folder.")
@@ -160,7 +160,7 @@ def _image_headers(files: Sequence[Path], subject: object) -> dict[Path, Dataset
     headers = {f: read_dataset(f, stop_before_pixels=True) for f in files if is_dicom(f)}
     images = {f: h for f, h in headers.items() if is_image(h)}
     for file in headers.keys() - images.keys():
-        _require_complete(file, headers[file])
+        require_complete(file, headers[file])
     if not images:
         others = Counter(_kind(header) for header in headers.values())
         listed = "".join(f", {count} {kind}" for kind, count in others.items())
@@ -175,8 +175,12 @@ def _kind(header: Dataset) -> str:
     return str(header_value(header, "Modality") or "DICOMDIR")
 
 
-def _require_complete(file: Path, header: Dataset) -> None:
-    """Check that a file without pixels is not an image that was cut off in its header."""
+def require_complete(file: Path, header: Dataset) -> None:
+    """Check that a file without pixels is not an image that was cut off in its header.
+
+    Raises:
+        InputError: If it is one.
+    """
     stored_as = getattr(header, "file_meta", Dataset()).get("MediaStorageSOPClassUID")
     if stored_as == MediaStorageDirectoryStorage or file.name.upper() == "DICOMDIR":
         return
@@ -260,7 +264,12 @@ def _description(series: list[Dataset]) -> str:
     return f"'{name}' (series {'?' if number is None else number}): {_images(series)} images"
 
 
-def _frames(file: Path, header: Dataset) -> list[Frame]:
+def frames_of(file: Path, header: Dataset) -> list[Frame]:
+    """Return the frames of one file.
+
+    Raises:
+        InputError: If its frames are not described one by one.
+    """
     per_frame = header_value(header, "PerFrameFunctionalGroupsSequence") or []
     count = max(1, header_integer(header, "NumberOfFrames", 1))
     if count != (len(per_frame) or 1):

@@ -1,6 +1,6 @@
 """The frames of a DICOM series -> its slices in order, or one line on why they are no volume."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +31,20 @@ _SETTINGS = (
 _COUNTERS = ("AcquisitionNumber", "AcquisitionTime", "FrameAcquisitionDateTime", "InstanceNumber")
 
 
-def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
+def sorted_frames(files: Sequence[Path], subject: object, index: int | None = None) -> list[Frame]:
     """Read the headers of a series and order its frames along the slice normal.
 
     Args:
         files: Any files; those that are no DICOM images, and segmentations, are passed over.
         subject: Named in an error, usually the folder.
+        index: Which volume of a multi-frame file with several; see `split_frames`.
 
     Raises:
         InputError: The frames are not exactly one volume; the line states the reason.
     """
     frames = read_frames(files, subject)
+    if index is not None:
+        frames = _volume(frames, index, subject)
     for what, attribute, text in _UNIFORM:
         _require_uniform(frames, what, attribute, text, subject)
     if len(frames) == 1:
@@ -53,9 +56,50 @@ def sorted_frames(files: Sequence[Path], subject: object) -> list[Frame]:
     return frames
 
 
+def split_frames(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Split the frames of one file by echo time and kind, if several lie at one position."""
+    places = [
+        tuple(words(frame.value("ImagePositionPatient"))) or (str(k),)
+        for k, frame in enumerate(frames)
+    ]
+    kinds = [
+        (*words(frame.value("EffectiveEchoTime") or frame.value("EchoTime")), *type_words(frame))
+        for frame in frames
+    ]
+    return [[frames[k] for k in part] for part in split_repeats(places, kinds)]
+
+
+def split_repeats(places: Sequence[Hashable], kinds: Sequence[Hashable]) -> list[list[int]]:
+    """Split images by kind if several lie at one place; kinds may differ in one volume otherwise.
+
+    Returns:
+        The numbers of the images of each volume, in the order of their first ones.
+    """
+    whole = list(range(len(places)))
+    if len(set(places)) == len(places):
+        return [whole]
+    parts: dict[Hashable, list[int]] = {}
+    for k in whole:
+        parts.setdefault(kinds[k], []).append(k)
+    return list(parts.values())
+
+
+def type_words(frame: Frame) -> list[str]:
+    """Return the words by which a scanner tells kinds of images apart."""
+    return words(frame.value("FrameType")) or words(frame.value("ImageType"))
+
+
 def plane_of(frame: Frame) -> str:
     """Return the plane that a slice is nearest to."""
     return _PLANES[int(np.argmax(np.abs(frame.normal)))]
+
+
+def _volume(frames: Sequence[Frame], index: int, subject: object) -> list[Frame]:
+    parts = split_frames(frames)
+    if index >= len(parts):
+        found = f"{len(parts)} volumes in the file"
+        raise InputError(subject, found, f"volume {index} of it", "List the study again.")
+    return parts[index]
 
 
 def _size(frame: Frame) -> str:

@@ -1,16 +1,17 @@
 """NIfTI in and out: scans, label maps with their names, probabilities."""
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO, IOBase
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import SpatialImage
 
@@ -41,11 +42,51 @@ LABEL_EXTENSION = 0
 nibabel cannot read contents under Caret's own code, 30."""
 
 
-def load_nifti(path: Path) -> Volume:
+class StoredGrid(NamedTuple):
+    """The grid of a file by its header alone.
+
+    Attributes:
+        shape: Voxels along the three axes, then the number of volumes if there are several.
+        affine: Voxel indices -> millimeters, as nibabel reads it.
+    """
+
+    shape: tuple[int, ...]
+    affine: Float[np.ndarray, "4 4"]
+
+
+def read_grid(path: Path) -> StoredGrid:
+    """Read the grid of a file that nibabel reads; no voxel is read.
+
+    Raises:
+        InputError: If it is missing, damaged or of another format.
+    """
+    files = pair_of(path)
+    with reading(path, "scan"), _quiet():
+        _check_files(files.values())
+        with open_unpacked(files.get("header", files["image"])) as stream:
+            stored = read_stored_header(stream)
+        if stored.header is None:
+            image = cast(SpatialImage, nib.load(path))
+            return StoredGrid(_squeezed(image.shape), np.asarray(image.affine, np.float64))
+        affine = np.asarray(stored.header.get_best_affine(), np.float64)
+        return StoredGrid(_squeezed(stored.header.get_data_shape()), affine)
+
+
+def _squeezed(shape: Sequence[Any]) -> tuple[int, ...]:
+    """Return three axes, and the number of volumes if there are several."""
+    axes, count = tuple(map(int, shape[:3])), math.prod(map(int, shape[3:]))
+    return axes if count == 1 else (*axes, count)
+
+
+def load_nifti(path: Path, index: int | None = None) -> Volume:
     """Load a file that nibabel reads: NIfTI, a pair of files, FreeSurfer; packed by gzip or not.
 
     Sizes are compared with the file before any voxel is read, and a packed file is read to its
     end, where its checksum stands. ITK's rules decide the geometry; see `scan.header`.
+
+    Args:
+        path: The file; one of a pair.
+        index: Which volume of a file with several.
 
     Raises:
         InputError: If it is missing, damaged, of another format, or not 3-D.
@@ -64,7 +105,7 @@ def load_nifti(path: Path) -> Volume:
         if stored.image_class is nib.Spm2AnalyzeImage:
             holders["mat"] = FileHolder(fileobj=BytesIO())  # as ITK, which knows no .mat
         image = stored.image_class.from_file_map(holders)
-        volume = from_image(image, path, scan_name(path), stored.header)
+        volume = from_image(image, path, scan_name(path), stored.header, index)
         streams["image"].seek(stored.size)  # a plain file may have been mapped, not read
         rest = {role: read_to_end(stream, files[role]) for role, stream in streams.items()}
     check_affine(volume, path)
@@ -101,6 +142,7 @@ def from_image(
     subject: object,
     name: str,
     stored: nib.analyze.AnalyzeHeader | None = None,
+    index: int | None = None,
 ) -> Volume:
     """Make a volume of a nibabel image; its header is kept if it is a NIfTI header.
 
@@ -109,12 +151,16 @@ def from_image(
         subject: Named in an error.
         name: Name of the scan.
         stored: The header as it stands in the file; the image's own if None.
+        index: Which volume of several, the first of further axes running fastest.
 
     Raises:
         InputError: If it is not 3-D, has no affine, or its voxels are no real numbers.
     """
-    shape = image.shape[:3] if image.shape[3:] == (1,) * (image.ndim - 3) else image.shape
-    shape = tuple(map(int, shape))
+    shape = _squeezed(image.shape)
+    if index is not None and len(shape) == 4 and index < shape[3]:
+        shape = shape[:3]
+    elif len(shape) == 4:
+        shape = tuple(map(int, image.shape))
     if len(shape) != 3:
         raise InputError(
             subject,
@@ -133,7 +179,11 @@ def from_image(
         geometry = Geometry(known, tuple(shear_warnings(known, shape)))
     else:
         geometry = header_geometry(header, shape, known, subject)
-    data = np.asarray(image.dataobj, np.float32).reshape(shape)
+    if math.prod(image.shape) == math.prod(shape):
+        data = np.asarray(image.dataobj, np.float32).reshape(shape)
+    else:
+        at = np.unravel_index(index or 0, image.shape[3:], order="F")
+        data = np.asarray(image.dataobj[..., *at], np.float32)
     return Volume(data, geometry.affine, name, header, warnings=geometry.warnings)
 
 
@@ -201,6 +251,14 @@ def save_probabilities(
     with _quiet():
         image = _image_like(probabilities, volume)
         image.header.set_slope_inter(1 / 255, 0)
+        nib.save(image, path)
+
+
+def save_map(path: Path, values: Float[np.ndarray, "i j k"], volume: Volume) -> None:
+    """Write a map on the scan's own grid as float32; NaN where unknown."""
+    with _quiet():
+        image = _image_like(values.astype(np.float32), volume)
+        image.header.set_slope_inter(1, 0)  # the scan's own would be applied to the values
         nib.save(image, path)
 
 

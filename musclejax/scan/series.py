@@ -4,8 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["in phase", "opposed phase", "echo", "water", "fat", "fat fraction", "other"]
-"""What an MR image shows; "echo" is one of a gradient echo of unknown or other phase."""
+Kind = Literal[
+    "in phase",
+    "opposed phase",
+    "echo",
+    "water",
+    "fat",
+    "fat fraction",
+    "map",
+    "localizer",
+    "other",
+]
+"""What an MR image shows; "echo" is one of a gradient echo of unknown or other phase, "map" any
+image that is no anatomy: a quantity other than the fat fraction, a phase image, labels."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +32,14 @@ class Series:
         number: SeriesNumber, if known.
         echo_ms: Echo time in ms, if known.
         files: The DICOM files of the series, if its folder holds others too; else empty.
-        index: Which volume of a 4-D file; None of a 3-D one.
+        index: Which volume of a file that holds several; None of other files.
         shape: Voxels along each axis, if the headers tell.
         spacing_mm: Distance of voxels along each axis, if the headers tell.
+        name: "PAT_visit_series" in a study tree; empty if the file's name will do.
+        place: What tells apart series that show different places, or that are not comparable.
+        extent_mm: Lowest and highest position along the body, if the headers tell.
+        pixel_mm: Largest edge of a voxel within axial slices, if the headers tell.
+        problem: Why it is no single volume, by its headers; empty if nothing is known.
     """
 
     path: Path
@@ -37,3 +53,8 @@ class Series:
     index: int | None = None
     shape: tuple[int, ...] = ()
     spacing_mm: tuple[float, ...] = ()
+    name: str = ""
+    place: str = ""
+    extent_mm: tuple[float, float] | None = None
+    pixel_mm: float | None = None
+    problem: str = ""

@@ -1,8 +1,8 @@
 """Scans on disk: those that a path means, and any kind of scan as a volume."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from musclejax.scan.dicom import folder_images, load_dicom, stray_warning
 from musclejax.scan.dicom_file import is_dicom
 from musclejax.scan.itk import can_read_itk, load_itk
 from musclejax.scan.nifti import from_image, load_nifti, pair_of
+from musclejax.scan.series import Series
 from musclejax.scan.volume import (
     ITK_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -23,7 +24,10 @@ from musclejax.scan.volume import (
     scan_name,
 )
 
-OUTPUT_SUFFIXES = ("_labels.nii.gz", "_probabilities.nii.gz", "_dseg.nii.gz")
+OUTPUT_SUFFIXES = (
+    *("_labels.nii.gz", "_probabilities.nii.gz", "_fat_fraction.nii.gz"),
+    "_dseg.nii.gz",
+)
 """Files that `segment` writes; never taken for scans when a folder is searched."""
 MAX_DEPTH = 8
 """Levels of folders that are searched. Source: ours; patient, study, series and more."""
@@ -50,12 +54,13 @@ class Search(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def load(scan: str | Path | SpatialImage | Volume) -> Volume:
+def load(scan: str | Path | SpatialImage | Volume | Series) -> Volume:
     """Load and check a scan.
 
     Args:
         scan: A file of NIfTI, Analyze, FreeSurfer, NRRD, MetaImage or DICOM; a folder that holds
-            one DICOM series; a nibabel image; or a volume, which is returned as it is.
+            one DICOM series; a series of `scan.catalog.list_series`; a nibabel image; or a volume,
+            which is returned as it is.
 
     Raises:
         InputError: If the file is missing, damaged, or not a 3-D scan with a usable geometry.
@@ -69,11 +74,23 @@ def load(scan: str | Path | SpatialImage | Volume) -> Volume:
             volume = from_image(scan, file or "image", scan_name(Path(file)) if file else "scan")
         check(volume, file)
         return volume
+    if isinstance(scan, Series):
+        with reading(scan.path, "scan"):
+            volume = replace(_read_series(scan), series=scan)
+        check(volume, scan.path)
+        return volume
     path = Path(scan)
     with reading(path, "scan"):
         volume = read_volume(path)
     check(volume, path)
     return volume
+
+
+def _read_series(series: Series) -> Volume:
+    path, index = series.path, series.index
+    if series.files or (index is not None and is_dicom_scan(path)):
+        return load_dicom(path, series.files, index)
+    return read_volume(path) if index is None else load_nifti(path, index)
 
 
 def read_volume(path: Path) -> Volume:
@@ -86,9 +103,18 @@ def read_volume(path: Path) -> Volume:
     if suffix and path.is_dir() and not folder_images(path).files:
         accepted, remedy = "a file, or a folder with one DICOM series", "Give a file in it."
         raise InputError(path, "a folder", accepted, remedy)
-    if not suffix or path.is_dir() or (_is_half_pair(path) and is_dicom(path)):
+    if is_dicom_scan(path):
         return load_dicom(path)
     return load_itk(path) if suffix in ITK_SUFFIXES else load_nifti(path)
+
+
+def is_dicom_scan(path: Path) -> bool:
+    """Return whether `load` reads a path as DICOM.
+
+    Raises:
+        InputError: If half of a pair of files cannot be opened.
+    """
+    return not image_suffix(path) or path.is_dir() or (_is_half_pair(path) and is_dicom(path))
 
 
 def find_scans(path: Path) -> list[Path]:
@@ -122,11 +148,15 @@ def search(path: Path) -> Search:
         found = f"a folder without scans ({left_out})" if left_out else "a folder without scans"
         accepted = ".nii or .nii.gz files, DICOM files, or folders with DICOM files"
         raise InputError(path, found, accepted)
-    folders = {scan.parent for scan in scans if scan != path}
-    several = f"{path}: {len(scans)} scans in {len(folders)} folders" if len(folders) > 1 else ""
     others = f"{path}: {left_out}" if left_out else ""
-    warnings = tuple(filter(None, (several, others, *finds.strays)))
+    warnings = tuple(filter(None, (count_line(path, scans), others, *finds.strays)))
     return Search(scans, tuple(map(str, finds.failures)), warnings)
+
+
+def count_line(path: Path, scans: Sequence[Path]) -> str:
+    """Return the line on how many scans lie in how many folders; empty if in one."""
+    folders = {scan.parent for scan in scans if scan != path}
+    return f"{path}: {len(scans)} scans in {len(folders)} folders" if len(folders) > 1 else ""
 
 
 @dataclass

@@ -1,0 +1,401 @@
+"""The tables of a cohort: its scans' tables one below the other, a row per scan, a summary.
+
+They are streamed, scan by scan: 10,000 scans take no more memory than one hundred.
+"""
+
+import csv
+import hashlib
+import io
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from musclejax.anatomy import SIDES
+from musclejax.files import file_sha256, read_json, staging_folder, transient_lock, write_json
+from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
+from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
+from musclejax.reports.run_record import RECORD, read_record
+from musclejax.reports.tables import plain
+from musclejax.scan.source import COHORT_TABLES
+
+_SCAN = ("subject", "visit", "scan", "region", "image_kind")
+_VERSIONS = ("musclejax", "weights")
+SCAN_COLUMNS = [
+    *("subject", "visit", "scan", "region", "status", "image_kind", "slices", "seconds"),
+    *("flagged", "warnings", "reason", "finished"),
+]
+SUMMARY_COLUMNS = [
+    *_SCAN,
+    *("muscle", "name", "kind", "corrected", "flag", "truncated"),
+    *("volume_left_ml", "volume_right_ml", "volume_asymmetry_pct"),
+    *("fat_fraction_left", "fat_fraction_right", "fat_fraction_asymmetry_pct"),
+    *("first_visit", "volume_left_change_pct", "volume_right_change_pct"),
+    *("fat_fraction_left_change_pp", "fat_fraction_right_change_pp"),
+    *("mercuri_left", "mercuri_right", "goutallier_left", "goutallier_right"),
+]
+OWN = ".cohort_tables.json"
+"""Says which files of these names are ours, and of which scans they are."""
+_STAGE, _LOCK = "cohort_tables", ".cohort_tables.lock"
+_RECORD_SUFFIX = RECORD.format(name="")
+_DAMAGED = "its run record is damaged"
+_FIGURES = {"volume": "volume_ml", "fat_fraction": "fat_fraction"}
+"""Of the summary -> column of a scan's table."""
+
+
+class Failure(NamedTuple):
+    """A scan that could not be segmented."""
+
+    name: str
+    reason: str
+    subject: str = ""
+    visit: str = ""
+
+
+class _Key(NamedTuple):
+    """A scan in the order of the tables; `failure` is None if it is done."""
+
+    subject: str
+    visit: str
+    name: str
+    failure: str | None
+
+
+def write_cohort_tables(
+    folder: Path, failures: Iterable[Failure] = (), *, wait: bool = True
+) -> list[Path]:
+    """Write muscles.csv, slices.csv, scans.csv and summary.csv of the scans in a folder.
+
+    Args:
+        folder: Where their run records and tables are.
+        failures: Scans that have failed; they have a row in scans.csv.
+        wait: Wait while another process writes them; else leave it to that.
+
+    Returns:
+        Files of these names that were edited, or that are not ours: they stay.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    failed = {failure.name: failure for failure in failures}
+    with transient_lock(folder / _LOCK, wait=wait) as ours:
+        return _write(folder, failed) if ours else []
+
+
+def _write(folder: Path, failed: Mapping[str, Failure]) -> list[Path]:
+    own = read_json(folder / OWN) or {}
+    foreign = [path for name in COHORT_TABLES if not _is_ours(path := folder / name, own)]
+    state = _state(folder, failed)
+    if own.get("scans") == state and all(
+        _is_entry(folder / name, _known(own).get(name, [{}])[-1])
+        for name in COHORT_TABLES
+        if folder / name not in foreign
+    ):
+        return foreign
+    keys = sorted(_keys(folder, failed), key=lambda key: [_natural(part) for part in key[:3]])
+    names = [name for name in COHORT_TABLES if folder / name not in foreign]
+    with staging_folder(folder, _STAGE) as stage:
+        written = _write_tables(folder, stage, keys, names)
+        # Before they move out: whichever of both a killed process leaves, it is known as ours.
+        before = _known(own)
+        files = {name: [*before.get(name, [])[-1:], entry] for name, entry in written.items()}
+        write_json(folder / OWN, {"scans": state, "files": {**before, **files}})
+    return foreign
+
+
+def _state(folder: Path, failed: Mapping[str, Failure]) -> dict[str, Any]:
+    """Return what changes whenever a scan of a folder does."""
+    with os.scandir(folder) as entries:
+        times = [e.stat().st_mtime_ns for e in entries if e.name.endswith(_RECORD_SUFFIX)]
+    return {
+        "records": len(times),
+        "newest_ns": max(times, default=0),
+        "failed": {name: failure.reason for name, failure in sorted(failed.items())},
+    }
+
+
+def _is_ours(path: Path, own: Mapping[str, Any]) -> bool:
+    """Return whether a file may be replaced: there is none, or it is as we wrote it."""
+    if not (path.is_symlink() or path.exists()):
+        return True
+    return any(_is_entry(path, entry) for entry in _known(own).get(path.name, []))
+
+
+def _is_entry(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Return whether a file is the one that was written; it is read only if its time differs."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    about = path.stat()
+    if entry.get("size_bytes") != about.st_size:
+        return False
+    return entry.get("modified_ns") == about.st_mtime_ns or entry.get("sha256") == file_sha256(path)
+
+
+def _known(own: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return what tells our files from others, by name: as they were last, and the time before."""
+    files = own.get("files")
+    return {
+        name: [entry for entry in entries if isinstance(entry, dict)]
+        for name, entries in (files.items() if isinstance(files, dict) else ())
+        if isinstance(entries, list)
+    }
+
+
+def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
+    """Yield the scans that are done or have failed, each once."""
+    done = set()
+    for path in folder.glob(f"*{_RECORD_SUFFIX}"):
+        name = path.name.removesuffix(_RECORD_SUFFIX)
+        record = read_record(folder, name)
+        failure = failed.get(name)
+        reason = failure.reason if failure else None if record else _DAMAGED
+        done.add(name)
+        yield _Key(*_whom(record or {}, name), name, reason)
+    for name in failed.keys() - done:
+        failure = failed[name]
+        yield _Key(failure.subject or name, failure.visit, name, failure.reason)
+
+
+def _whom(record: Mapping[str, Any], name: str) -> tuple[str, str]:
+    return str(record.get("subject") or name), str(record.get("visit") or "")
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts ses-2 before ses-10."""
+    parts = re.split(r"(\d+)", text)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
+
+
+class _Output:
+    """A file that is written and summed up for its checksum; nothing if it has no path."""
+
+    def __init__(self, path: Path | None, header: Sequence[str], stack: ExitStack) -> None:
+        self._file = stack.enter_context(path.open("wb")) if path else None
+        self._sha256 = hashlib.sha256()
+        self.write(_line(header))
+
+    def write(self, text: str) -> None:
+        """Append a text."""
+        if self._file:
+            content = text.encode()
+            self._file.write(content)
+            self._sha256.update(content)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells the file from others."""
+        assert self._file is not None
+        self._file.flush()
+        about = os.fstat(self._file.fileno())
+        return {
+            "size_bytes": about.st_size,
+            "modified_ns": about.st_mtime_ns,
+            "sha256": self._sha256.hexdigest(),
+        }
+
+
+def _write_tables(
+    folder: Path, stage: Path, keys: Sequence[_Key], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Write the tables of these names; return what tells each file from others."""
+    columns = {
+        "muscles": _columns(folder, keys, "muscles", MUSCLE_COLUMNS),
+        "slices": _columns(folder, keys, "slices", SLICE_COLUMNS),
+    }
+    headers = {
+        **{f"{kind}.csv": [*_SCAN, *own, *_VERSIONS] for kind, own in columns.items()},
+        "scans.csv": SCAN_COLUMNS,
+        "summary.csv": SUMMARY_COLUMNS,
+    }
+    with ExitStack() as stack:
+        out = {
+            name: _Output(stage / name if name in names else None, header, stack)
+            for name, header in headers.items()
+        }
+        summary = _Summary()
+        for key in keys:
+            record = read_record(folder, key.name) or {}
+            out["scans.csv"].write(_line(_scan_row(key, record)))
+            if not record:
+                continue
+            about = _about(key, record)
+            versions = record.get("versions")
+            version = versions.get("musclejax", "") if isinstance(versions, dict) else ""
+            ends = _line(about.values())[:-1], _line([version, record.get("weights", "")])
+            for kind, own in columns.items():
+                text = _read(folder / f"{key.name}_{kind}.csv")
+                if text:
+                    out[f"{kind}.csv"].write(_framed(text, own, *ends))
+                if kind == "muscles":
+                    rows = summary.rows(key, about, csv.DictReader(io.StringIO(text, newline="")))
+                    out["summary.csv"].write("".join(map(_line, rows)))
+        return {name: out[name].describe() for name in names}
+
+
+def _columns(folder: Path, keys: Sequence[_Key], kind: str, known: Sequence[str]) -> list[str]:
+    """Return the columns of all scans: ours, those of further maps, warnings."""
+    headers: dict[str, None] = {}
+    for key in keys:
+        try:
+            with (folder / f"{key.name}_{kind}.csv").open(encoding="utf-8-sig") as file:
+                headers[file.readline().rstrip("\n")] = None
+        except (OSError, ValueError):
+            continue
+    names = (name for header in headers for row in csv.reader([header]) for name in row)
+    *first, last = known
+    return list(dict.fromkeys([*first, *(name for name in names if name != last), last]))
+
+
+def _read(path: Path) -> str:
+    """Return the text of a scan's table; empty if it is gone or damaged."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return ""
+
+
+def _framed(text: str, columns: Sequence[str], before: str, after: str) -> str:
+    """Return the rows of a table, cells before and after each, in the order of the columns."""
+    header, _, rest = text.partition("\n")
+    lines = rest.split("\n")
+    if header == ",".join(columns) and not any(line.count('"') % 2 for line in lines):
+        return "".join(f"{before},{line},{after}" for line in lines if line)
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    cells = ([row.get(name) or "" for name in columns] for row in rows)
+    return "".join(f"{before},{_line(row)[:-1]},{after}" for row in cells)
+
+
+def _line(cells: Iterable[object]) -> str:
+    """Return a line of a table, with its line break."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(plain(cell) for cell in cells)
+    return text.getvalue()
+
+
+def _about(key: _Key, record: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "subject": key.subject,
+        "visit": key.visit,
+        "scan": key.name,
+        "region": record.get("region", ""),
+        "image_kind": _image_kind(record),
+    }
+
+
+def _image_kind(record: Mapping[str, Any]) -> str:
+    """Return what kind of image the network was given."""
+    fat, series = (record.get(name) for name in ("fat_fraction", "series"))
+    if isinstance(fat, dict) and fat.get("synthesized"):
+        return "synthesized"
+    return str(series.get("kind") or "other") if isinstance(series, dict) else "other"
+
+
+def _scan_row(key: _Key, record: Mapping[str, Any]) -> list[object]:
+    status = "corrected" if record.get("corrected") else "done"
+    seconds, flagged = record.get("seconds"), record.get("flagged")
+    warnings = record.get("warnings")
+    row = {
+        **(_about(key, record) if record else {**key._asdict(), "scan": key.name}),
+        "status": status if key.failure is None else "failed",
+        "slices": record.get("slices", ""),
+        "seconds": seconds.get("total", "") if isinstance(seconds, dict) else "",
+        "flagged": len(flagged) if isinstance(flagged, dict) else "",
+        "warnings": "; ".join(map(str, warnings)) if isinstance(warnings, list) else "",
+        "reason": key.failure or "",
+        "finished": record.get("finished", ""),
+    }
+    return [row.get(name, "") for name in SCAN_COLUMNS]
+
+
+class _Summary:
+    """Rows of summary.csv; keeps the first visit of one subject."""
+
+    def __init__(self) -> None:
+        self._subject = ""
+        self._first: dict[str, tuple[str, dict[str, dict[str, float]]]] = {}
+        """Region -> first visit with it, and its figures by muscle."""
+
+    def rows(
+        self, key: _Key, about: Mapping[str, object], table: Iterable[Mapping[str, str]]
+    ) -> Iterator[list[object]]:
+        """Yield a row per muscle or group of a scan; scans come in the order of subject, visit."""
+        if key.subject != self._subject:
+            self._subject, self._first = key.subject, {}
+        muscles: dict[str, dict[str, Mapping[str, str]]] = {}
+        for row in table:
+            muscles.setdefault(row.get("muscle") or "", {})[row.get("side") or ""] = row
+        figures = {name: _figures(sides) for name, sides in muscles.items()}
+        visit, first = self._first.setdefault(str(about["region"]), (key.visit, figures))
+        for name, sides in muscles.items():
+            values = {**about, **_which(sides), **figures[name], **_compare(figures[name])}
+            if visit != key.visit:
+                values |= {"first_visit": visit, **_changes(figures[name], first.get(name, {}))}
+            yield [_shown(values.get(column, "")) for column in SUMMARY_COLUMNS]
+
+
+def _which(sides: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+    rows = list(sides.values())
+    return {
+        "muscle": rows[0].get("muscle"),
+        "name": rows[0].get("name"),
+        "kind": rows[0].get("kind") or "muscle",
+        **{
+            name: any(row.get(name) == "True" for row in rows)
+            for name in ("corrected", "flag", "truncated")
+        },
+    }
+
+
+def _figures(sides: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
+    """Return volume and fat fraction by side, as columns of the summary."""
+    return {
+        _column(figure, side): _number(sides.get(side, {}).get(column))
+        for figure, column in _FIGURES.items()
+        for side in SIDES
+    }
+
+
+def _column(figure: str, side: str) -> str:
+    return f"{figure}_{side}_ml" if figure == "volume" else f"{figure}_{side}"
+
+
+def _compare(figures: Mapping[str, float]) -> dict[str, object]:
+    """Return asymmetries, and grades derived from the fat fractions."""
+    found: dict[str, object] = {}
+    for figure in _FIGURES:
+        left, right = (figures[_column(figure, side)] for side in SIDES)
+        both = left > 0 and right > 0  # else one limb is out of view, or the muscle is
+        found[f"{figure}_asymmetry_pct"] = 200 * (left - right) / (left + right) if both else ""
+    for side in SIDES:
+        fat = figures[_column("fat_fraction", side)]
+        found[f"mercuri_{side}"] = grade(fat, MERCURI)
+        found[f"goutallier_{side}"] = grade(fat, GOUTALLIER)
+    return found
+
+
+def _changes(now: Mapping[str, float], first: Mapping[str, float]) -> dict[str, object]:
+    """Return the change since the first visit: of volumes in %, of fat fractions in points."""
+    found: dict[str, object] = {}
+    for side in SIDES:
+        volume, fat = (_column(figure, side) for figure in _FIGURES)
+        before = first.get(volume, math.nan)
+        ratio = now[volume] / before if before > 0 and now[volume] > 0 else math.nan
+        found[f"volume_{side}_change_pct"] = 100 * (ratio - 1)
+        points = 100 * (now[fat] - first.get(fat, math.nan))
+        found[f"fat_fraction_{side}_change_pp"] = points
+    return found
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.4f}" if math.isfinite(value) else ""
+    return value
