@@ -130,6 +130,8 @@ def test_images_come_onto_the_grid_of_the_scan(tmp_path: Path) -> None:
     found = from_series(*files, coarse)
     np.testing.assert_allclose(found.fat.data, images.fat.data[::2], rtol=1e-5)
     assert found.sources == tuple(files)
+    with pytest.raises(InputError, match=r"w.nii.gz: found the water image itself"):
+        from_series(files[0], files[0])
     far = replace(coarse, affine=AFFINE + np.array([[0, 0, 0, 5000.0]] + [[0] * 4] * 3))
     with pytest.raises(InputError, match="an image that does not overlap the scan"):
         from_series(*files, far)

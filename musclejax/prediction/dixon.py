@@ -101,6 +101,8 @@ def from_series(
             raise InputError(path, "an image that does not overlap the scan", "one that does")
         images.append(replace(image, data=np.maximum(values, 0), affine=target.affine))
     water_image, fat_image = images
+    if np.array_equal(water_image.data, fat_image.data, equal_nan=True):
+        raise InputError(fat, "the water image itself", "the fat image of this scan")
     texts = dict.fromkeys(text for image in images for text in image.warnings)
     warnings = tuple(f"water and fat: {text}" for text in texts)
     return WaterFat(water_image, fat_image, (_place(water), _place(fat)), warnings)
@@ -128,7 +130,8 @@ def find_water_fat(water: Path, fat: Path, names: Sequence[str], volume: Volume)
 
 def is_one_of(volume: Volume, pair: WaterFat) -> bool:
     """Return whether a scan is the water or the fat image itself."""
-    return any(np.array_equal(volume.data, image.data) for image in (pair.water, pair.fat))
+    scan = np.maximum(volume.data, 0)
+    return any(np.array_equal(scan, image.data) for image in (pair.water, pair.fat))
 
 
 def synthesize(water: Volume, fat: Volume, echo_ms: float = ECHO_MS) -> Volume:
