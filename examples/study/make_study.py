@@ -3,8 +3,8 @@
     python make_study.py STUDY [SLICES]
 
 Person P01 is a DICOM tree of two visits, with thighs by Dixon and once the lower legs. Person P02
-is a folder as Muscle-BIDS names it, in NIfTI. Water and fat are stand-ins: the brightness of the
-sample scan, shared between both by its own amount. No figure from them means anything.
+is a folder as Muscle-BIDS names it, in NIfTI. Water and fat are stand-ins: a sample scan is divided
+into fat near the skin and water with a little fat below. No figure from them means anything.
 """
 
 import json
@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from scipy import ndimage
 
 from musclejax.samples import SAMPLES
 
@@ -25,8 +26,8 @@ DIXON = {
 }
 """Image -> SeriesDescription and ImageType, as one vendor writes them."""
 BIDS = {"in phase": "inph", "water": "wat", "fat": "fat"}
-MUSCLE, FAT = 0.35, 0.8
-"""Brightness, of the brightest, up to which all is water and from which all is fat."""
+SKIN_MM, FAT, MUSCLE = 9.0, 0.92, 0.08
+"""What is less deep has the one fat fraction, all else the other."""
 
 
 def sample(name: str, slices: int) -> nib.Nifti1Image:
@@ -43,9 +44,13 @@ def sample(name: str, slices: int) -> nib.Nifti1Image:
 def dixon(image: nib.Nifti1Image) -> dict[str, np.ndarray]:
     """Return the in-phase image and its stand-ins of water and fat."""
     data = np.asarray(image.dataobj, np.float32)
-    white = np.percentile(data[data > data.mean()], 95)
-    fat = np.clip((data / white - MUSCLE) / (FAT - MUSCLE), 0, 1)
-    return {"in phase": data, "water": data * (1 - fat), "fat": data * fat}
+    spacing = image.header.get_zooms()[:2]
+    fraction = np.empty_like(data)
+    for k in range(data.shape[2]):
+        body = ndimage.binary_fill_holes(data[:, :, k] > 0.1 * np.percentile(data, 99))
+        deep = ndimage.distance_transform_edt(body, sampling=spacing) > SKIN_MM
+        fraction[:, :, k] = np.where(deep, MUSCLE, FAT)
+    return {"in phase": data, "water": data * (1 - fraction), "fat": data * fraction}
 
 
 def write_series(
