@@ -25,9 +25,9 @@ def measure(options: MeasureOptions) -> None:
     file as it is.
 
     The label map stays the person's: `segment` says "already done, corrected", and --overwrite
-    does not touch it. Levels are those of NAME_slices.csv, fat fractions those of the map that
-    `segment` was given if it is still there; --fat-fraction with OUT measures all its scans with
-    new maps. Estimates of the DSC and flags are the network's; changed muscles have none.
+    does not touch it. Levels are those of NAME_slices.csv, maps those that `segment` was given if
+    they are still there; --fat-fraction, --water and --fat, or --map with OUT measure all its scans
+    with new maps. Estimates of the DSC and flags are the network's; changed muscles have none.
     OUT/review.csv (scan, slice, mark, comment), if you write it, says which scans are right.
 
     What the numbers mean is read from the header, from a dataset.json (nnU-Net) or _dseg.tsv (BIDS)
