@@ -225,7 +225,8 @@ def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
     path.parent.mkdir()
     nib.save(nib.Nifti1Image(data, AFFINE), path)
     second = list_series(path).series[1]
-    source = {"source": str(path), "source_files": read_source(path, second)._asdict()}
+    # As of a command in another working folder.
+    source = {"source": path.name, "source_files": read_source(path, second)._asdict()}
     assert measure.Scans(None).find("x", source).series.index == 1
     path.parent.rename(tmp_path / "there")
     found = measure.Scans(tmp_path / "there").find("x", source)

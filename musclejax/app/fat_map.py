@@ -17,6 +17,7 @@ from musclejax.prediction.maps import FAT_FRACTION, Found, find_map, is_single, 
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.segmentation import ScanMaps
 from musclejax.scan.series import Series
+from musclejax.scan.source import absolute
 from musclejax.scan.study import find_scans
 from musclejax.scan.volume import Volume
 
@@ -178,7 +179,7 @@ def measure_maps(result: Segmentation, maps: FoundMaps) -> tuple[Segmentation, M
     result = replace(result, warnings=(*result.warnings, *warnings))
     record: dict[str, Any] = {"fat_fraction": dict(fat.record)} if fat.record else {}
     if found:
-        record["maps"] = {name: str(m.source) for name, m in found.items()}
+        record["maps"] = {name: str(absolute(m.source)) for name, m in found.items()}
     others = {name: m.values for name, m in found.items()}
     computed = maps.pair is not None and fat.values is not None
     return result, Measures(ScanMaps(fat.values, others, computed), record)
@@ -191,8 +192,8 @@ def _measure_dixon(
     result = replace(result, warnings=(*result.warnings, *fat.warnings))
     water, fat_file = pair.sources
     record = {
-        "water": str(water),
-        "fat": str(fat_file),
+        "water": str(absolute(water)),
+        "fat": str(absolute(fat_file)),
         "unit": fat.unit,
         "coverage": round(fat.coverage, 4),
         "exchanged": "everywhere" if swaps.whole else list(swaps.sides),
@@ -214,6 +215,6 @@ def measure_fat(result: Segmentation, found: Found) -> tuple[Segmentation, ScanF
     result = replace(result, warnings=(*result.warnings, *warnings))
     if fat is None or found.map is None:
         return result, ScanFat()
-    source = str(found.map.source)
+    source = str(absolute(found.map.source))
     record = {"map": source, "unit": fat.unit, "coverage": round(fat.coverage, 4)}
     return result, ScanFat(fat.values, record)

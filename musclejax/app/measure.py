@@ -1,5 +1,6 @@
 """`musclejax measure`: labels that a person has corrected, or any others, as results."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ class Scans:
         Raises:
             InputError: If it is gone.
         """
-        path = Path(str(record.get("source") or name))
+        path = _source_of(record, name)
         if path.exists():
             if is_at(record, path):
                 return Scan(path, name)
@@ -212,6 +213,16 @@ class Scans:
         if found := next(exact, None) or next(alike, None):
             return Scan(found.path, name, found)
         raise InputError(self._moved_to, f"no scan {path.name}", f"the scan of {name}")
+
+
+def _source_of(record: Mapping[str, Any], name: str) -> Path:
+    """Return the file or folder of a scan, from the root if the record has it so."""
+    source, about = Path(str(record.get("source") or name)), record.get("source_files")
+    stated = about.get("path") if isinstance(about, dict) else None
+    if not isinstance(stated, str):
+        return source
+    place = Path(re.sub(r"\[\d+\]$", "", stated))  # one volume of a file with several
+    return place if place.name == source.name else place.parent  # of one series in a folder
 
 
 def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
