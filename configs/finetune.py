@@ -24,6 +24,6 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-4
     config.optim.ema_decay = 0.98
     config.optim.batch_norm_momentum = 0.99
-    config.train.epoch_slices = 100
+    config.train.epoch_slices = 50
     config.train.epochs = 4
     return config

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from musclejax.config import apply_settings, default_config, load_recipe
 from musclejax.data.batches import make_batch
+from musclejax.data.dataset import IGNORE
 from musclejax.data.sampler import MixedSampler, training_indices, validation_indices
 from musclejax.errors import InputError
 from musclejax.loops import result_of
@@ -492,12 +493,14 @@ def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -
     assert "no run" in call("weights", "export", tmp_path, "-o", tmp_path / "x").stderr
 
 
-def references(name: str, network: Any) -> forgetting.Reference:
-    """Half of the pixels of a reference are background by the first network and the truth."""
+def references(network: Any) -> Generator[forgetting.Reference]:
+    """SOL everywhere, but for some pixels that nobody knows; and a scan without labels."""
     images = np.random.default_rng(0).random((2, 48, 96), np.float32)
     labels = np.full(images.shape, 1, np.uint8)
-    labels[:, :8] = 255
-    return forgetting.Reference(name, images, None if name == "test_low" else labels)
+    labels[:, :8] = IGNORE
+    for name in forgetting.CONTRASTS:
+        yield forgetting.Reference(name, images, labels)
+    yield forgetting.Reference("test_low", images, None)
 
 
 def test_an_export_tells_what_was_forgotten(
@@ -513,7 +516,7 @@ def test_an_export_tells_what_was_forgotten(
     variables["params"]["head"]["bias"] = np.eye(7, dtype=np.float32)[2] * 1e3
     options = {"clock": time.perf_counter, "record": {"init": init}}
     result_of(train_steps(config, mixed, run, variables, **options))
-    monkeypatch.setattr(forgetting, "make_reference", references)
+    monkeypatch.setattr(forgetting, "make_references", references)
     export = ("weights", "export", run, "-o", tmp_path / "w")
     found = call(*export)
     assert "water 1.000 -> 0.000" in found.stdout

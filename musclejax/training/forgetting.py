@@ -1,6 +1,6 @@
 """How much a fine-tuned network has forgotten of images unlike the scans it was tuned on."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -95,27 +95,29 @@ def compare_steps(start: Network, end: Network) -> Generator[Advance, None, tupl
         start: Of the region and the architecture of `end`.
         end: Fine-tuned segmentation network; its window is that of the references.
     """
-    changes = []
-    makers = [*CONTRASTS, _SCANS[end.task]]
-    for done, name in enumerate(makers, start=1):
-        changes.append(compare(start, end, make_reference(name, end)))
-        yield Advance(done, len(makers))
+    changes: list[Change] = []
+    for reference in make_references(end):
+        changes.append(compare(start, end, reference))
+        yield Advance(len(changes), len(CONTRASTS) + 1)
     return tuple(changes)
 
 
-def make_reference(name: str, network: Network) -> Reference:
-    """Return a reference as a network sees it: one of `CONTRASTS`, or a sample scan."""
+def make_references(network: Network) -> Iterator[Reference]:
+    """Yield synthetic slices of each contrast, and those of a sample scan, as a network sees them.
+
+    The synthetic people are those whose templates are held out of training.
+    """
     config = network.config
     size = int(config.data.crop_px[0]), int(config.data.crop_px[1])
-    if name not in CONTRASTS:
-        return Reference(name, _scan_slices(name, size, config.intensity), None)
-    anatomy = load_anatomy(network.task, GROUP_OF["validation"])
-    phantom = Phantom(anatomy, "mixed", _SEED, Settings(size, contrast=CONTRASTS[name]))
+    anatomy, seeds = load_anatomy(network.task, GROUP_OF["validation"]), np.arange(SLICES)
     levels = levels_of(anatomy, _LEVELS, 0.0, _WHOLE)
-    seeds = np.arange(SLICES)
-    sampler = PhantomSampler([phantom], [levels], SLICES, seeds, _SEED, config.intensity)
-    images, labels = zip(*(sampler.sample(n, n) for n in range(SLICES)), strict=True)
-    return Reference(name, np.stack(images), np.stack(labels))
+    for name, contrast in CONTRASTS.items():
+        phantom = Phantom(anatomy, "mixed", _SEED, Settings(size, contrast=contrast))
+        sampler = PhantomSampler([phantom], [levels], SLICES, seeds, _SEED, config.intensity)
+        images, labels = zip(*(sampler.sample(n, n) for n in range(SLICES)), strict=True)
+        yield Reference(name, np.stack(images), np.stack(labels))
+    scan = _SCANS[network.task]
+    yield Reference(scan, _scan_slices(scan, size, config.intensity), None)
 
 
 def compare(start: Network, end: Network, reference: Reference) -> Change:
