@@ -397,7 +397,7 @@ def test_fine_tuning_mixes_synthetic_slices_in(mixed: Data, data: Data, tmp_path
     batch = make_batch(train_, np.array([0, 5]), np.array([1, 1]), mixed.classes, config)
     many = train_.sample_many(np.array([5, 0]), np.array([1, 1]))
     np.testing.assert_allclose(many[0][::-1], batch.image[..., 0], atol=1e-6)
-    # A resumed run goes on as it began; others do not change.
+    # A resumed run continues as it began; others do not change.
     assert mix(data, config) is data
     assert mix(mixed, config, {"data": {}}) is mixed
     known = {"data": {"synthetic": {"share": 0.25}}}

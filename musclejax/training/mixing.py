@@ -22,7 +22,7 @@ def mix(data: Data, config: ConfigDict, known: Mapping[str, Any] | None = None) 
     Args:
         data: From `setup.start_from`.
         config: Settings.
-        known: Record of the run, if it resumes: it goes on as it began.
+        known: Record of the run, if it resumes: it continues as it began.
     """
     share = _share(data, config) if known is None else _recorded_share(known)
     if share == 0:
