@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from musclejax.data.corrections import Choice, Chosen, choose_slices, muscle_numbers, read_choice
+from musclejax.data.corrections import Choice, Chosen, choose_slices, read_choice
 from musclejax.data.dataset import IGNORE, content_of, read_case, read_dataset
 from musclejax.errors import InputError
 from musclejax.files import file_sha256
@@ -138,7 +138,11 @@ def test_it_is_repeated_as_scans_are_corrected(cohort: Cohort, tmp_path: Path) -
 def test_a_cohort_of_both_regions_becomes_two_datasets(cohort: Cohort, tmp_path: Path) -> None:
     data = tmp_path / "data"
     cohort.add("thigh", "thigh")
-    cohort.edit("p2", 1, 103)  # labels with a value for each side
+    for kind in ("labels_original", "labels"):  # with a value for each side
+        image = nib.load(cohort.path("p2", kind))
+        sides = np.asarray(image.dataobj) + 100 * (np.asarray(image.dataobj) > 0)
+        nib.save(nib.Nifti1Image(sides.astype(np.uint8), image.affine), cohort.path("p2", kind))
+    cohort.edit("p2", 1, 103)
     made = call("dataset", "make", cohort.folder, "-o", data, "--slices", "thigh=1-2")
     assert made.exit_code == 0, made.stderr
     assert labeled(data / "thigh") == {"thigh": [1, 2]}
@@ -198,10 +202,3 @@ def test_choice_of_a_slice_that_is_not_there() -> None:
     choice = Choice(frozenset(), {"a": frozenset({4})})
     with pytest.raises(InputError, match="slice 4 of a; accepted: 0 to 3"):
         choose_slices(choice, "a", 4, (), {})
-
-
-def test_numbers_with_sides_are_those_of_muscles() -> None:
-    stored = np.array([[[0, 1, 106, 101.0]]], np.float32)
-    assert muscle_numbers(stored, "leg", Path("x")).tolist() == [[[0, 1, 6, 1]]]
-    with pytest.raises(InputError, match="label values 107"):
-        muscle_numbers(stored + 1, "leg", Path("x"))

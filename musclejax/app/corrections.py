@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import UInt8
-
 from musclejax import anatomy
 from musclejax.app import console
 from musclejax.app.process import check_output, usage, writing
@@ -21,15 +18,13 @@ from musclejax.data.corrections import (
     CorrectionsDataset,
     changed_slices,
     choose_slices,
-    muscle_numbers,
     read_choice,
+    read_muscles,
 )
-from musclejax.data.label_map import to_scan_order
 from musclejax.errors import InputError, did_you_mean
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.run_record import RECORD, checksums, read_record
-from musclejax.scan.nifti import load_nifti
 from musclejax.scan.source import is_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
@@ -181,13 +176,14 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
         found = f"labels of {record['settings']['muscles']} only"
         raise InputError(path, found, "labels of all muscles", "Segment it without --muscles.")
     volume = _load_scan(name, record)
-    labels = _read_labels(path, volume, record["region"])
+    region = anatomy.REGIONS[record["region"]]
+    labels = read_muscles(path, volume, region)
     changed: tuple[int, ...] = ()
     if edited:
         if not original.is_file():
             remedy = f"Say which slices are right: --slices {name}=3-8,12"
             raise InputError(original, "no such file", "the labels before", remedy)
-        old = _read_labels(original, volume, record["region"])
+        old = read_muscles(original, volume, region)
         changed = changed_slices(labels, old, volume.axial_axis)
     chosen = choose_slices(work.choice, name, volume.num_slices, changed, marks)
     if not chosen.slices:
@@ -213,11 +209,6 @@ def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
     if known and not is_source(source, known):
         raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
     return load(source)
-
-
-def _read_labels(path: Path, volume: Volume, region: str) -> UInt8[np.ndarray, "i j k"]:
-    stored = to_scan_order(load_nifti(path), volume, path)
-    return muscle_numbers(stored, region, path)
 
 
 def _read_marks(path: Path) -> dict[str, dict[int | None, str]]:

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Num, UInt8
+from jaxtyping import UInt8
 
 from musclejax import __version__, anatomy
 from musclejax.data.case_table import read_case_table
 from musclejax.data.dataset import TABLE
-from musclejax.data.label_map import whole_numbers
+from musclejax.data.label_map import to_scan_order, whole_numbers
 from musclejax.data.write import write_cases, write_index
-from musclejax.errors import InputError, listed
+from musclejax.errors import InputError
 from musclejax.files import file_sha256, read_json, staging_folder, write_json
-from musclejax.scan.nifti import save_labels, save_scan
+from musclejax.scan.nifti import load_nifti, save_labels, save_scan
+from musclejax.scan.numbering import find_numbering, from_written
 from musclejax.scan.volume import Volume
 
 MANIFEST = "corrections.json"
@@ -25,8 +26,6 @@ WORDS = ("changed", "reviewed", "all")
 """Values of `--slices` beside NAME=SLICES."""
 RIGHT, UNUSABLE = "right", "unusable"
 """Marks of a review that count here."""
-_OTHER_SIDE = 100
-"""The right muscles of label maps with a value for each side have numbers higher by this."""
 _INDEX = "dataset.json"
 
 
@@ -140,25 +139,19 @@ def changed_slices(
     return tuple(int(z) for z in np.flatnonzero((labels != original).any(others)))
 
 
-def muscle_numbers(
-    stored: Num[np.ndarray, "i j k"], region: str, path: Path
-) -> UInt8[np.ndarray, "i j k"]:
-    """Return the label numbers of a map on disk, without sides.
+def read_muscles(path: Path, scan: Volume, region: anatomy.Region) -> UInt8[np.ndarray, "i j k"]:
+    """Read a label map as `segment` writes it, in any numbering, and as viewers save it.
+
+    Returns:
+        Muscle numbers in the order of the scan's array.
 
     Raises:
-        InputError: If a value is no muscle's of the region.
+        InputError: If it lies on another grid, or a value is no muscle's of the region.
     """
-    whole = whole_numbers(stored, path)
-    muscles = [0, *(m.number for m in anatomy.REGIONS[region].muscles)]
-    table = {number + side: number for side in (_OTHER_SIDE, 0) for number in muscles}
-    values, places = np.unique(whole, return_inverse=True)
-    unknown = [value for value in values if value not in table]
-    if unknown:
-        found = f"label values {listed(f'{value:g}' for value in unknown)}"
-        remedy = "Give them a muscle's number, or 0."
-        raise InputError(path, found, f"the numbers of the {region} in labels.txt", remedy)
-    ours = np.array([table[value] for value in values], np.uint8)
-    return ours[places].reshape(whole.shape)
+    stored = load_nifti(path)
+    numbering = find_numbering(path, stored, region)
+    values = whole_numbers(to_scan_order(stored, scan, path), path)
+    return from_written(values, region, numbering, path, "Give them a muscle's, or 0.").labels
 
 
 @dataclass(frozen=True, eq=False)

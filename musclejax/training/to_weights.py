@@ -66,11 +66,11 @@ def read_start(run: Path, network: Network) -> Network | None:
     if begun["task"] != network.task or TASKS[network.task].is_classifier:
         return None
     weights = load_weights(begun["weights"])
-    start = weights.networks.get(network.task)
-    if start is None or start.checksum != begun["checksum"]:
+    header = weights.headers.get(network.task)
+    if header is None or header.checksum != begun["checksum"]:
         accepted = "the weights that the run began with"
         raise InputError(begun["weights"], "other weights", accepted, "Put them back.")
-    return start
+    return weights.networks[network.task]
 
 
 def read_network(run: Path, kind: str) -> tuple[Network, Provenance]:
