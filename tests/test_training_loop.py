@@ -493,7 +493,7 @@ def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -
     assert "no run" in call("weights", "export", tmp_path, "-o", tmp_path / "x").stderr
 
 
-def references(network: Any) -> Generator[forgetting.Reference]:
+def references(network: Any) -> Generator[forgetting.Reference, None, None]:
     """SOL everywhere, but for some pixels that nobody knows; and a scan without labels."""
     images = np.random.default_rng(0).random((2, 48, 96), np.float32)
     labels = np.full(images.shape, 1, np.uint8)

@@ -100,7 +100,9 @@ class _Work:
     failures: list[str] = field(default_factory=list)
 
 
-def _make_steps(work: _Work, records: Mapping[str, dict[str, Any]]) -> Generator[Advance]:
+def _make_steps(
+    work: _Work, records: Mapping[str, dict[str, Any]]
+) -> Generator[Advance, None, None]:
     for done, (name, record) in enumerate(records.items(), start=1):
         try:
             scan = _read_scan(work, name, record)
