@@ -24,7 +24,10 @@ def mix(data: Data, config: ConfigDict, known: Mapping[str, Any] | None = None) 
         config: Settings.
         known: Record of the run, if it resumes: it continues as it began.
     """
-    share = _share(data, config) if known is None else _recorded_share(known)
+    if known is not None:
+        share = _recorded_share(known)
+    else:
+        share = float(config.data.synthetic_share) if is_fine_tuned(data.record, config) else 0.0
     if share == 0:
         return data
     synthetic = phantom_samplers(config)["train"]
@@ -40,21 +43,14 @@ def mix(data: Data, config: ConfigDict, known: Mapping[str, Any] | None = None) 
 def is_fine_tuned(record: Mapping[str, Any], config: ConfigDict) -> bool:
     """Return whether a run on scans began with weights that were trained on synthetic slices.
 
+    Not if it takes intensities as stored: they have a scale that synthetic slices do not know.
+
     Args:
         record: The data of the run.
         config: Its settings.
     """
     learned = any(part.get("source") == "phantom" for part in record.get("earlier", []))
-    return learned and config.data.source == "dataset"
-
-
-def _share(data: Data, config: ConfigDict) -> float:
-    """Return the share that a new run has.
-
-    Intensities as stored have a scale of their own, which synthetic slices do not know.
-    """
-    fits = is_fine_tuned(data.record, config) and config.intensity.mode == "percentile"
-    return float(config.data.synthetic_share) if fits else 0.0
+    return learned and (config.data.source, config.intensity.mode) == ("dataset", "percentile")
 
 
 def _recorded_share(known: Mapping[str, Any]) -> float:
