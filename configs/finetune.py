@@ -7,7 +7,7 @@
 LEG: --set task=leg --set data.crop_px=192,336
 Data: a few corrected scans of two people or more, in nnU-Net's raw layout.
 Time: three minutes on one core of two.
-Result: see the table of docs/training.md.
+Result: see the table of docs/training.md. With few scans to validate, export --checkpoint last.
 
 As `phantom_bundled.py`, which trained these networks, but for the settings below.
 """
@@ -24,6 +24,6 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-4
     config.optim.ema_decay = 0.98
     config.optim.batch_norm_momentum = 0.99
-    config.train.epoch_slices = 50
+    config.train.epoch_slices = 100  # half of them synthetic
     config.train.epochs = 4
     return config
