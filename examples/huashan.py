@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.data.crop_px = (192, 384)
     config.data.min_muscles = 8
     config.data.absent = "AL"
+    config.data.synthetic_share = 0.0  # what the scan alone teaches, and makes forget
     config.optim.learning_rate = 2e-3
     config.optim.dropout = 0.0
     config.optim.l2 = 1e-4

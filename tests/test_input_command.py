@@ -675,7 +675,9 @@ def test_a_scan_that_another_process_segments_is_waited_for(
             "from musclejax.files import transient_lock\n"
             "with transient_lock(Path(sys.argv[1]), wait=True):\n"
             "    print('held', flush=True)\n"
-            "    while not Path(sys.argv[2]).exists(): time.sleep(0.01)",
+            "    for _ in range(3000):\n"  # half a minute: not for ever if b fails
+            "        if Path(sys.argv[2]).exists(): break\n"
+            "        time.sleep(0.01)",
             str(out / ".a.lock"),
             str(out / "b_run.json"),
         ],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,19 @@ from ml_collections import ConfigDict
 
 from musclejax.config import apply_settings, default_config, load_recipe
 from musclejax.data.batches import make_batch
-from musclejax.data.sampler import training_indices, validation_indices
+from musclejax.data.dataset import IGNORE
+from musclejax.data.sampler import MixedSampler, training_indices, validation_indices
 from musclejax.errors import InputError
 from musclejax.loops import result_of
 from musclejax.models.initialization import initialize
-from musclejax.models.weights import Weights, load_weights
-from musclejax.training import checkpoint
+from musclejax.models.provenance import Provenance
+from musclejax.models.weights import Weights, load_weights, save_weights
+from musclejax.phantom.sampler import PhantomSampler
+from musclejax.training import checkpoint, forgetting, mixing
 from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
 from musclejax.training.loop import train_steps
-from musclejax.training.setup import Data, initial_variables, load_data
+from musclejax.training.mixing import mix
+from musclejax.training.setup import Data, beginning, initial_variables, load_data
 from musclejax.training.step import _compile, drop_pixels, initial_state, make_steps
 from musclejax.training.workdir import read_metrics, read_run
 from tests import limbs
@@ -338,6 +343,82 @@ def test_batches_depend_on_seed_and_step_only(data: Data) -> None:
     assert padded.tolist() == [0, 1, -1, -1, -1]
 
 
+@dataclass(frozen=True, eq=False)
+class Synthetic(PhantomSampler):
+    """Synthetic slices that need not be compiled: those of a dataset, as if they were."""
+
+    slices: Any = None
+
+    def sample(self, index: int, seed: int) -> tuple[Any, Any]:
+        return self.slices.sample(index % len(self.slices), seed)
+
+    def sample_many(self, indices: np.ndarray, seeds: np.ndarray) -> tuple[Any, Any]:
+        return self.slices.sample_many(indices % len(self.slices), seeds)
+
+    def class_of(self, task: str, index: int, seed: int) -> int:
+        return 0
+
+    def origin(self, index: int) -> str:
+        return f"synthetic {index}"
+
+
+@pytest.fixture
+def mixed(data: Data, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """The data of a run that fine-tunes weights of synthetic slices."""
+    config, slices = small(), data.samplers["validation"]
+    made = Synthetic([], [], 3, None, 7, config.intensity, slices)
+    monkeypatch.setattr(mixing, "phantom_samplers", lambda config: {"train": made})
+    fine_tuned = {**data.record, "earlier": [{"source": "phantom", "subjects": ["a"]}]}
+    return mix(replace(data, record=fine_tuned), config)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_synthetic_slices_are_spread_evenly(share: float, mixed: Data) -> None:
+    sampler = replace(mixed.samplers["train"], share=share)
+    drawn = [training_indices(sampler, step, 5) for step in range(8)]
+    indices, seeds = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    scans, synthetic = len(sampler.scans), len(sampler.synthetic)
+    of_scans = indices[indices < scans]
+    assert len(indices) - len(of_scans) == 40 * share
+    counts = [np.cumsum(indices >= scans), share * np.arange(1, 41)]
+    assert np.abs(counts[0] - counts[1]).max() < 1  # in every stretch
+    for own, size in ((of_scans, scans), (indices[indices >= scans] - scans, synthetic)):
+        first = own[: len(own) // size * size].reshape(-1, size)
+        assert all(sorted(one) == list(range(size)) for one in first)  # each once per pass
+    for own in (seeds[indices < scans], seeds[indices >= scans]):
+        assert own.tolist() == list(range(len(own)))  # no variation twice
+
+
+def test_fine_tuning_mixes_synthetic_slices_in(mixed: Data, data: Data, tmp_path: Path) -> None:
+    train_, config = mixed.samplers["train"], small()
+    assert isinstance(train_, MixedSampler)
+    assert mixed.record["synthetic"]["share"] == train_.share == 0.5
+    assert mixed.samplers["validation"] is data.samplers["validation"]
+    batch = make_batch(train_, np.array([0, 5]), np.array([1, 1]), mixed.classes, config)
+    many = train_.sample_many(np.array([5, 0]), np.array([1, 1]))
+    np.testing.assert_allclose(many[0][::-1], batch.image[..., 0], atol=1e-6)
+    # A resumed run continues as it began; others do not change.
+    assert mix(data, config) is data
+    assert mix(mixed, config, {"data": {}}) is mixed
+    known = {"data": {"synthetic": {"share": 0.25}}}
+    assert mix(data, config, known).samplers["train"].share == 0.25
+    for change in ("data.synthetic_share=0", "data.source=phantom", "intensity.mode=raw"):
+        assert mix(mixed, small(change)) is mixed
+    train(tmp_path / "whole", mixed)
+    stop_after(3, steps_of(tmp_path / "run", mixed))
+    train(tmp_path / "run", mixed, resume=True)
+    assert same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_muscle_that_scans_never_label_counts_in_synthetic_slices(
+    data: Data, mixed: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = np.array([0.1, 2, 0, 4, 5, 6, 7], np.float32)
+    record = {k: v for k, v in mixed.record.items() if k != "synthetic"}
+    again = mix(replace(data, classes=classes, record=record), small("loss.class_weights=none"))
+    assert again.classes.tolist() == pytest.approx([0.1, 2, 1, 4, 5, 6, 7])
+
+
 def test_the_papers_order_is_there_and_says_that_it_leaks(folder: Path) -> None:
     data = load_data([folder], small("split.order=paper", "augment.set_size=40"))
     assert any("siblings of training slices" in warning for warning in data.warnings)
@@ -410,6 +491,54 @@ def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -
     twice = call("weights", "export", whole, whole, "-o", tmp_path / "x")
     assert "a second leg run" in twice.stderr
     assert "no run" in call("weights", "export", tmp_path, "-o", tmp_path / "x").stderr
+
+
+def references(network: Any) -> Generator[forgetting.Reference, None, None]:
+    """SOL everywhere, but for some pixels that nobody knows; and a scan without labels."""
+    images = np.random.default_rng(0).random((2, 48, 96), np.float32)
+    labels = np.full(images.shape, 1, np.uint8)
+    labels[:, :8] = IGNORE
+    for name in forgetting.CONTRASTS:
+        yield forgetting.Reference(name, images, labels)
+    yield forgetting.Reference("test_low", images, None)
+
+
+def test_an_export_tells_what_was_forgotten(
+    folder: Path, mixed: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start labels everything SOL, which is right; the end nothing."""
+    start, config, run = initialize("leg", VARIANT), small("train.epochs=1"), tmp_path / "run"
+    start.variables["params"]["head"]["bias"] = np.eye(7, dtype=np.float32)[1] * 1e3
+    before = Weights("before", {"leg": start}, {"leg": Provenance(data=mixed.record["earlier"][0])})
+    save_weights(tmp_path / "before", before.networks, before.provenance)
+    init = beginning(config, str(tmp_path / "before"), load_weights(tmp_path / "before"))
+    variables = initial_variables(config, None)[0]
+    variables["params"]["head"]["bias"] = np.eye(7, dtype=np.float32)[2] * 1e3
+    options = {"clock": time.perf_counter, "record": {"init": init}}
+    result_of(train_steps(config, mixed, run, variables, **options))
+    monkeypatch.setattr(forgetting, "make_references", references)
+    export = ("weights", "export", run, "-o", tmp_path / "w")
+    found = call(*export)
+    assert "water 1.000 -> 0.000" in found.stdout
+    assert "test_low labels of the start -> 0.000" in found.stdout
+    assert "train again with a larger data.synthetic_share (now 0.5)" in found.stderr
+    weights = load_weights(tmp_path / "w")
+    assert "lowered the Dice on synthetic images: in phase 1.000 -> 0.000" in weights.warning
+    assert "T1 1.000 -> 0.000" in weights.provenance["leg"].origin["forgetting"]
+    assert "->" not in call(*export, "--no-check").stdout
+    assert load_weights(tmp_path / "w").warning == ""
+    save_weights(tmp_path / "before", {"leg": initialize("leg", VARIANT, 3)}, Provenance())
+    moved = call(*export)
+    assert (moved.exit_code, "found other weights" in moved.stderr) == (0, True)
+
+
+def test_dice_counts_known_pixels_of_muscles_that_are_shown() -> None:
+    labels = np.array([[[1, 1, 2, 2, 255, 0]]], np.uint8)
+    found = np.array([[[1, 0, 2, 2, 3, 4]]], np.uint8)
+    assert forgetting.mean_dice(found, labels, "leg") == pytest.approx((2 / 3 + 1) / 2)
+    assert forgetting.mean_dice(found, 0 * labels, "leg") == 0
+    assert not forgetting.Change("water", 0.8, 0.785).is_forgotten
+    assert forgetting.warning_of([forgetting.Change("scan", None, 0.5)]) == ""
 
 
 def test_wrong_usage_of_the_command_line(folder: Path, tmp_path: Path) -> None:

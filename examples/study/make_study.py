@@ -56,7 +56,7 @@ def dixon(image: nib.Nifti1Image) -> dict[str, np.ndarray]:
 def write_series(
     folder: Path, data: np.ndarray, affine: np.ndarray, header: dict[str, object]
 ) -> None:
-    """Write a stack, its axes to the left, back and head, as one DICOM file a slice."""
+    """Write a stack, its axes to the left, back and head, as one DICOM file per slice."""
     folder.mkdir(parents=True)
     spacing = nib.affines.voxel_sizes(affine)
     for k in range(data.shape[2]):
@@ -83,7 +83,7 @@ def write_series(
 
 
 def write_dicom_visit(study: Path, date: str, scans: dict[str, nib.Nifti1Image]) -> None:
-    """Write a visit of P01: for each region a series per image."""
+    """Write a visit of P01: one series per region and image."""
     number = 2
     for region, scan in scans.items():
         images = dixon(scan) if region == "thigh" else {"in phase": dixon(scan)["in phase"]}

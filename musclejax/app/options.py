@@ -263,6 +263,9 @@ class WeightsExport:
         license: License of the weights.
         warning: What every result made with them shall say.
         half: Store kernels in 16 bits: half of the space on disk.
+        check: Compare networks that were fine-tuned on scans (--init) with what they began with,
+            on synthetic slices of four kinds of images and on a sample scan; the weights carry a
+            warning if the Dice of a kind has fallen by more than 0.02.
     """
 
     output: WeightsOutput
@@ -272,6 +275,7 @@ class WeightsExport:
     license: str = "not stated"
     warning: str = ""
     half: bool = False
+    check: bool = True
 
 
 @dataclass(frozen=True)

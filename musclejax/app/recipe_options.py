@@ -195,6 +195,30 @@ class DatasetOptions:
         parse_map(self.map)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorrectionsJob:
+    """A cohort folder with corrected label maps, and the dataset to make of it.
+
+    Attributes:
+        output: Dataset to write; where the cohort shows thighs and legs, a folder with one
+            dataset per region.
+        slices: Slices that carry labels: changed (by a person), reviewed (marked "right" in
+            review.csv), all (of scans with a slice of either kind), or those named, as
+            NAME=3-8,12; may be given more than once.  [default: changed and reviewed]
+    """
+
+    folder: Annotated[Path, Option(argument=True)]
+    output: Output
+    slices: tuple[Annotated[str, Option(metavar="changed|reviewed|all|NAME=SLICES")], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the folders."""
+        if not self.folder.is_dir():
+            raise InputError("FOLDER", f"no folder {self.folder}", "the -o of musclejax segment")
+        if self.output.resolve() == self.folder.resolve():
+            raise InputError("-o", f"{self.output}, which is the cohort", "another folder")
+
+
 @dataclass(frozen=True)
 class PhantomJob:
     """Folder and regions of synthetic scans.

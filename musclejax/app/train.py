@@ -16,6 +16,7 @@ from musclejax.app.process import check_output, usage
 from musclejax.app.recipe_options import TrainOptions
 from musclejax.app.stop import STOPPED, stopping, until
 from musclejax.config import load_recipe
+from musclejax.data.sampler import MixedSampler
 from musclejax.loops import Advance
 from musclejax.models.weights import load_weights
 from musclejax.reports.training import draw_run, open_events, write_events
@@ -23,8 +24,10 @@ from musclejax.system import machine
 from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDone, TrainEvent
 from musclejax.training.loop import check_batch_size, train_steps
 from musclejax.training.meeting import PATIENCE_S, meet
-from musclejax.training.setup import Data, initial_variables, load_data_steps, start_from
+from musclejax.training.mixing import mix
+from musclejax.training.setup import Data, beginning, initial_variables, load_data_steps, start_from
 from musclejax.training.step import convolutions, precision
+from musclejax.training.workdir import read_run
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -55,7 +58,8 @@ def run(options: TrainOptions) -> int:
             warn_without_onednn(config)
         check_batch_size(config)
     data = console.follow(load_data_steps(options.data, config), "cases")
-    data = start_from(data, config, weights)
+    known = read_run(options.workdir) if options.resume else None
+    data = mix(start_from(data, config, weights), config, known)
     by = ", 3x3 convolutions by oneDNN" * (library == "onednn") + ", in bfloat16" * in_bfloat16
     console.say(f"{config.task} network, variant {config.variant}, from {start}{by}")
     facts = machine()
@@ -63,6 +67,7 @@ def run(options: TrainOptions) -> int:
     _introduce(data)
     record = {
         "start": start,
+        **({"init": beginning(config, options.init, weights)} if options.init and weights else {}),
         "folders": [str(folder) for folder in options.data],
         "warnings": list(data.warnings),
         "convolutions": library,
@@ -75,12 +80,15 @@ def _introduce(data: Data) -> None:
     for name, sampler in data.samplers.items():
         part = data.record.get(name, data.record["train"])
         sizes = {
-            "slice": len(sampler),
+            "slice": len(sampler.scans if isinstance(sampler, MixedSampler) else sampler),
             "case": len(part["cases"]),
             "subject": len(part["subjects"]),
         }
         counted = [f"{n} {what}{'s' * (n != 1)}" for what, n in sizes.items()]
         console.say(f"{name}: {', '.join(counted)}")
+    if "synthetic" in data.record:
+        share = data.record["synthetic"]["share"]
+        console.say(f"data.synthetic_share: {100 * share:g} % of the training is synthetic slices")
     for warning in data.warnings:
         if _leads():
             console.warn(f"warning: {warning}")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,13 +11,16 @@ from musclejax.anatomy import TASKS
 from musclejax.app import console
 from musclejax.app.options import ListOptions, RandomWeights, ShowOptions, WeightsExport
 from musclejax.app.process import check_output, usage, writing
+from musclejax.errors import InputError
 from musclejax.models.initialization import initialize
+from musclejax.models.network import Network
 from musclejax.models.provenance import Provenance, summary
 from musclejax.models.variants import find
 from musclejax.models.weights import list_weights, load_weights, save_weights
 from musclejax.reports.weights import weights_record, weights_sheets
 from musclejax.system import versions
-from musclejax.training.to_weights import export_runs
+from musclejax.training.forgetting import compare_steps, warning_of
+from musclejax.training.to_weights import read_networks, read_start
 
 
 def show_bundled(options: ListOptions) -> None:
@@ -83,8 +87,35 @@ def export_weights(runs: Sequence[Path], options: WeightsExport) -> None:
         license=options.license,
         warning=options.warning,
     )
+    networks, records = read_networks(runs, options.checkpoint, stated)
+    if options.check:
+        for run, task in zip(runs, networks, strict=True):
+            records[task] = _check_forgetting(run, networks[task], records[task])
     with writing(options.output):
-        records = export_runs(runs, options.output, options.checkpoint, stated, half=options.half)
+        save_weights(options.output, networks, records, half=options.half)
     for task, record in records.items():
         epoch = f"{record.origin['checkpoint']} epoch {record.metrics.get('epoch', '?')}"
         console.say(f"{options.output}: {task}, {epoch}; {summary({task: record})}")
+
+
+def _check_forgetting(run: Path, network: Network, record: Provenance) -> Provenance:
+    """Compare a fine-tuned network with its start; return its record with what was found."""
+    try:
+        start = read_start(run, network)
+    except InputError as error:
+        console.warn(f"warning: {run}: not checked for what it has forgotten: {error}")
+        return record
+    if start is None:
+        return record
+    changes = console.follow(compare_steps(start, network), "references")
+    console.say(f"{network.task}, Dice before and after fine-tuning:")
+    for change in changes:
+        console.say(f"  {change}")
+    found = "; ".join(map(str, changes))
+    warning = warning_of(changes)
+    if warning:
+        share = record.data.get("synthetic", {}).get("share", 0)
+        remedy = f"train again with a larger data.synthetic_share (now {share:g})"
+        console.warn(f"warning: {run}: {warning}; {remedy}")
+    stated = "; ".join(filter(None, (record.warning, warning)))
+    return replace(record, warning=stated, origin={**record.origin, "forgetting": found})

@@ -3,13 +3,13 @@
 import click
 
 from musclejax.app.process import configure
-from musclejax.app.recipe_options import DatasetOptions, SamplesOptions
+from musclejax.app.recipe_options import CorrectionsJob, DatasetOptions, SamplesOptions
 from musclejax.cli.options import Group, record_options
 
 
 @click.group(cls=Group)
 def dataset() -> None:
-    """Check a dataset, or draw the samples that training makes of it.
+    """Check a dataset, make one of corrected scans, or draw the samples that training makes.
 
     \b
     A dataset is a folder in nnU-Net's raw layout:
@@ -41,6 +41,32 @@ def check_command(options: DatasetOptions) -> None:
     from musclejax.app.dataset import check
 
     raise SystemExit(check(options))
+
+
+@dataset.command("make")
+@record_options(job=CorrectionsJob)
+def make_command(job: CorrectionsJob) -> None:
+    """Make a training dataset of the corrected scans in FOLDER, the -o of musclejax segment.
+
+    Only slices that a person changed, or marked "right" in FOLDER/review.csv, carry labels; all
+    others are "ignore". A slice that was changed anywhere counts as right everywhere: correct it
+    whole. Slices are numbered from 0, as in NAME_slices.csv; viewers often count from 1.
+
+    The command may be repeated when more scans are corrected: it adds them, and replaces only what
+    it has written itself. Rows of cases.csv that exist stay as they are. Exit code: 0 done, 1 some
+    scans failed.
+
+    \b
+    Examples:
+      musclejax dataset make out -o corrected
+      musclejax dataset make out -o corrected --slices P01=3-8,12 --slices changed
+      musclejax dataset check corrected
+      musclejax train --config finetune --data corrected --workdir run --init phantom
+    """
+    configure(None)  # before jax is imported
+    from musclejax.app.corrections import make
+
+    raise SystemExit(make(job))
 
 
 @dataset.command("show")

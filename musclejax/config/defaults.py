@@ -73,6 +73,11 @@ def _add_data_settings(config: ConfigDict) -> None:
     # (ours: air costs as much as muscle). Multiples of the network's size_multiple. Segmentation
     # gives the network windows of this size too, or larger where the limbs need them.
     config.data.crop_px = (SLICE_PX, SLICE_PX)
+    # Share of synthetic slices among those that fine-tuning trains on, so that networks forget
+    # less of other images than the scans': of a run on scans that begins (--init) with weights
+    # that were trained on synthetic slices. Other runs have none. Ours; measured in
+    # docs/training.md.
+    config.data.synthetic_share = 0.5
 
     # What synthetic slices look like; see `phantom`.
     config.phantom = ConfigDict()

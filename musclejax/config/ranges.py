@@ -58,7 +58,7 @@ RANGES = {
     Range(2): "augment.piecewise_points augment.set_size tune.eta",
     _SHARE: (
         "split.validation split.test optim.dropout optim.beta1 optim.beta2 "
-        "optim.batch_norm_momentum optim.ema_decay tune.dropout phantom.empty"
+        "optim.batch_norm_momentum optim.ema_decay tune.dropout phantom.empty data.synthetic_share"
     ),
     Range(0, 1): "augment.probability phantom.whole",
     Range(0, 1, above=True, below=True): "plateau.factor",

@@ -129,6 +129,75 @@ def _augment(
     return augment(jax.random.fold_in(key, seed), coefficients, labels, limbs, settings)
 
 
+@dataclass(frozen=True, eq=False)
+class MixedSampler:
+    """Slices of scans with synthetic ones among them, to train on; see `training_indices`.
+
+    Attributes:
+        scans: Slices of scans, which have the first indices.
+        synthetic: Synthetic slices, which have the others.
+        share: Share of synthetic slices in every stretch of the training.
+    """
+
+    scans: Sampler
+    synthetic: Sampler
+    share: float
+
+    @property
+    def seeds(self) -> None:
+        """None: each of the two has its own."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the slices of scans."""
+        return self.scans.seed
+
+    def __len__(self) -> int:
+        """Return the number of slices of both kinds."""
+        return len(self.scans) + len(self.synthetic)
+
+    def sample(self, index: int, seed: int) -> tuple[Any, Any]:
+        """Return a slice of either kind, varied."""
+        sampler, own = self._find(index)
+        return sampler.sample(own, seed)
+
+    def sample_many(
+        self, indices: Int[np.ndarray, " b"], seeds: Int[np.ndarray, " b"]
+    ) -> tuple[Any, Any]:
+        """Return slices as `sample` does, stacked; one call for each kind."""
+        of_scans = indices < len(self.scans)
+        images: list[Any] = [None] * len(indices)
+        labels: list[Any] = [None] * len(indices)
+        for sampler, places, first in (
+            (self.scans, np.flatnonzero(of_scans), 0),
+            (self.synthetic, np.flatnonzero(~of_scans), len(self.scans)),
+        ):
+            if len(places):
+                made = sampler.sample_many(indices[places] - first, seeds[places])
+                for place, image, label in zip(places, *made, strict=True):
+                    images[place], labels[place] = np.asarray(image), np.asarray(label)
+        return np.stack(images), np.stack(labels)
+
+    def plain(self) -> "MixedSampler":
+        """Return the same slices, those of scans without variation."""
+        return replace(self, scans=self.scans.plain())
+
+    def class_of(self, task: str, index: int, seed: int) -> int:
+        """Return the class that a slice shows, for a classifier; 0 for other tasks."""
+        sampler, own = self._find(index)
+        return sampler.class_of(task, own, seed)
+
+    def origin(self, index: int) -> Any:
+        """Return the origin of a slice."""
+        sampler, own = self._find(index)
+        return sampler.origin(own)
+
+    def _find(self, index: int) -> tuple[Sampler, int]:
+        """Return whose slice an index means, and its index there."""
+        own = index - len(self.scans)
+        return (self.scans, index) if own < 0 else (self.synthetic, own)
+
+
 def make_samplers(slices: dict[str, Slices], config: ConfigDict) -> dict[str, SliceSampler]:
     """Return the samplers to train on and to validate on.
 
@@ -215,9 +284,23 @@ def training_indices(
 ) -> tuple[Int[np.ndarray, " b"], Int[np.ndarray, " b"]]:
     """Return the indices and seeds of the slices of one training step.
 
-    Every slice comes once before any comes again; each pass has an order of its own.
+    Every slice comes once before any comes again; each pass has an order of its own. Of mixed
+    slices this is true of either kind, and the synthetic ones are spread evenly.
     """
-    samples = step * batch_size + np.arange(batch_size)
+    return _draw(sampler, step * batch_size + np.arange(batch_size))
+
+
+def _draw(
+    sampler: Sampler, samples: Int[np.ndarray, " b"]
+) -> tuple[Int[np.ndarray, " b"], Int[np.ndarray, " b"]]:
+    """Return the indices and seeds of some samples, counted from the start of the training."""
+    if isinstance(sampler, MixedSampler):
+        before = np.floor(samples * sampler.share).astype(int)  # synthetic ones before each
+        is_synthetic = np.floor((samples + 1) * sampler.share).astype(int) > before
+        of_scans, seeds = _draw(sampler.scans, samples - before)
+        synthetic, new_seeds = _draw(sampler.synthetic, before)
+        indices = np.where(is_synthetic, len(sampler.scans) + synthetic, of_scans)
+        return indices, np.where(is_synthetic, new_seeds, seeds)
     passes, places = np.divmod(samples, len(sampler))
     orders = {
         p: np.random.default_rng([sampler.seed, p]).permutation(len(sampler)) for p in set(passes)

@@ -60,7 +60,9 @@ def write_augmented_steps(
     write_index(folder, config.task, count, config.intensity.to_dict())
 
 
-def write_index(folder: Path, region: str, cases: int, intensity: Mapping[str, Any] | None) -> None:
+def write_index(
+    folder: Path, region: str, cases: int, intensity: Mapping[str, Any] | None, name: str = ""
+) -> None:
     """Write `dataset.json` for labels in our own numbers.
 
     Args:
@@ -68,9 +70,11 @@ def write_index(folder: Path, region: str, cases: int, intensity: Mapping[str, A
         region: The region of all its cases.
         cases: Number of training cases.
         intensity: As in `Dataset`.
+        name: Of the dataset; that of its folder if empty.
     """
     muscles = anatomy.REGIONS[region].muscles
     index: dict[str, Any] = {
+        **({"name": name} if name else {}),
         "channel_names": {"0": "MRI"},
         "labels": {"background": 0, **{m.abbreviation: m.number for m in muscles}},
         "numTraining": cases,

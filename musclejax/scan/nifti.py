@@ -244,6 +244,18 @@ def save_labels(
         nib.save(image, path)
 
 
+def save_scan(path: Path, volume: Volume) -> None:
+    """Write a scan as NIfTI with the voxels and the geometry that it was read with.
+
+    Whole numbers become integers of 16 bits where they fit.
+    """
+    data = volume.data
+    if (np.abs(data) <= np.iinfo(np.int16).max).all() and (data == np.rint(data)).all():
+        data = data.astype(np.int16)
+    with _quiet():
+        nib.save(_image_like(data, volume), path)
+
+
 def save_probabilities(
     path: Path, probabilities: UInt8[np.ndarray, "i j k c"], volume: Volume
 ) -> None:

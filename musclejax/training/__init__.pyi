@@ -15,6 +15,6 @@ from .step import Steps as Steps
 from .step import TrainState as TrainState
 from .step import initial_state as initial_state
 from .step import make_steps as make_steps
-from .to_weights import export_runs as export_runs
+from .to_weights import read_networks as read_networks
 from .workdir import read_metrics as read_metrics
 from .workdir import read_run as read_run

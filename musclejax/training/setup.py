@@ -24,7 +24,7 @@ from musclejax.loops import Advance, result_of
 from musclejax.models.initialization import draw_variables
 from musclejax.models.training_record import ScanIdentity, earlier_parts
 from musclejax.models.variants import find
-from musclejax.models.weights import Weights
+from musclejax.models.weights import BUNDLED, Weights, find_weights
 from musclejax.phantom.sampler import PhantomSampler, phantom_samplers
 from musclejax.training.leaks import check_copies, check_once, seen_before, shared_subjects
 
@@ -127,16 +127,22 @@ def start_from(data: Data, config: ConfigDict, weights: Weights | None) -> Data:
 
 def _phantom_data(config: ConfigDict) -> Data:
     samplers, task = phantom_samplers(config), TASKS[config.task]
-    classes, train = np.ones(task.num_classes, np.float32), samplers["train"]
+    classes = np.ones(task.num_classes, np.float32)
     if not task.is_classifier:
-        indices = np.linspace(0, len(train) - 1, _COUNTED).astype(int)
-        labels = [train.sample(int(index), seed)[1] for seed, index in enumerate(indices)]
-        classes = _weigh(labels, config)
-    record = {name: _origins(sampler) for name, sampler in samplers.items()}
+        classes = weigh_synthetic(samplers["train"], config)
+    record = {name: origins(sampler) for name, sampler in samplers.items()}
     return Data(samplers, classes, record, ())
 
 
-def _origins(sampler: PhantomSampler) -> dict[str, Any]:
+def weigh_synthetic(sampler: PhantomSampler, config: ConfigDict) -> Float[np.ndarray, " k"]:
+    """Return the weight of each class by its frequency in synthetic slices."""
+    indices = np.linspace(0, len(sampler) - 1, _COUNTED).astype(int)
+    labels = [np.asarray(sampler.sample(int(i), seed)[1]) for seed, i in enumerate(indices)]
+    return _weigh(labels, config)
+
+
+def origins(sampler: PhantomSampler) -> dict[str, Any]:
+    """Return what the record of a run says of synthetic slices."""
     limbs = [limb for phantom in sampler.phantoms for limb in phantom.anatomy.limbs]
     subjects = sorted({limb.subject for limb in limbs})
     checksum = 0
@@ -177,6 +183,14 @@ def initial_variables(config: ConfigDict, weights: Weights | None) -> tuple[dict
     blocks = sorted({name.split("'")[3] for name in new})
     rest = f"; new: {', '.join(blocks)}" if blocks else ""
     return variables, f"the {network.task} network of {weights.name}{rest}"
+
+
+def beginning(config: ConfigDict, name_or_folder: str, weights: Weights) -> dict[str, str]:
+    """Return what finds the network again that `initial_variables` starts from; JSON-able."""
+    task = _first_choice(config, weights)
+    folder = find_weights(name_or_folder)
+    place = folder.name if folder.parent == BUNDLED else str(folder)
+    return {"weights": place, "task": task, "checksum": weights.headers[task].checksum}
 
 
 def _first_choice(config: ConfigDict, weights: Weights) -> str:

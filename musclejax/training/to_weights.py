@@ -4,30 +4,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from musclejax.anatomy import TASKS
 from musclejax.errors import InputError
 from musclejax.models.network import Network
 from musclejax.models.provenance import Provenance
 from musclejax.models.variants import find
-from musclejax.models.weights import save_weights
+from musclejax.models.weights import load_weights
 from musclejax.training import checkpoint
 from musclejax.training.average import eval_variables
+from musclejax.training.mixing import is_fine_tuned
 from musclejax.training.workdir import read_metrics, read_run
 
 
-def export_runs(
-    runs: Sequence[Path], folder: Path, kind: str, stated: Provenance, *, half: bool = False
-) -> dict[str, Provenance]:
-    """Write the networks of training runs as one set of weights.
+def read_networks(
+    runs: Sequence[Path], kind: str, stated: Provenance
+) -> tuple[dict[str, Network], dict[str, Provenance]]:
+    """Return the networks of training runs as one set of weights, by task.
 
     Args:
         runs: Folders of runs, one per task.
-        folder: Weights folder to write.
         kind: "best" or "last" checkpoint.
         stated: Version, description, license and warning, which the runs do not record.
-        half: Whether kernels are stored in half precision.
-
-    Returns:
-        The provenance of each network, by task.
 
     Raises:
         InputError: If a folder holds no run or checkpoint, or two are of one task.
@@ -47,8 +44,33 @@ def export_runs(
             license=stated.license,
             warning=stated.warning,
         )
-    save_weights(folder, networks, records, half=half)
-    return records
+    return networks, records
+
+
+def read_start(run: Path, network: Network) -> Network | None:
+    """Return the network that a run began with; None unless it was fine-tuned on scans.
+
+    None, too, if it began with the network of another region.
+
+    Args:
+        run: Folder of the run.
+        network: Its network.
+
+    Raises:
+        InputError: If the weights that it began with are not where they were, or others by now.
+    """
+    record = read_run(run) or {}
+    begun = record.get("init")
+    if not begun or not is_fine_tuned(record.get("data", {}), network.config):
+        return None
+    if begun["task"] != network.task or TASKS[network.task].is_classifier:
+        return None
+    weights = load_weights(begun["weights"])
+    header = weights.headers.get(network.task)
+    if header is None or header.checksum != begun["checksum"]:
+        accepted = "the weights that the run began with"
+        raise InputError(begun["weights"], "other weights", accepted, "Put them back.")
+    return weights.networks[network.task]
 
 
 def read_network(run: Path, kind: str) -> tuple[Network, Provenance]:

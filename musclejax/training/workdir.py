@@ -211,5 +211,5 @@ def _beginning(known: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str,
     data = {k: v for k, v in record.get("data", {}).items() if k != "earlier"}
     data |= {k: v for k, v in known.get("data", {}).items() if k == "earlier"}
     warnings = dict.fromkeys([*record.get("warnings", []), *known.get("warnings", [])])
-    kept = {"start": known["start"]} if "start" in known else {}
+    kept = {name: known[name] for name in ("start", "init") if name in known}
     return {"data": data, "warnings": list(warnings), **kept}

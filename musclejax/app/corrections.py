@@ -1,0 +1,252 @@
+"""`musclejax dataset make`: the corrected scans of a cohort folder as a training dataset."""
+
+import csv
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from musclejax import anatomy
+from musclejax.app import console
+from musclejax.app.process import check_output, usage, writing
+from musclejax.app.recipe_options import CorrectionsJob
+from musclejax.data.corrections import (
+    Choice,
+    Chosen,
+    CorrectedScan,
+    CorrectionsDataset,
+    changed_slices,
+    choose_slices,
+    read_choice,
+    read_muscles,
+)
+from musclejax.errors import InputError, did_you_mean
+from musclejax.files import file_sha256, transient_lock
+from musclejax.loops import Advance
+from musclejax.reports.run_record import RECORD, checksums, read_record
+from musclejax.scan.source import is_source
+from musclejax.scan.study import load
+from musclejax.scan.volume import Volume
+
+_LOCK = ".dataset-make.lock"
+_REVIEW = "review.csv"
+Marks = Mapping[int | None, str]
+"""Slice, or None for the whole scan -> mark of a review."""
+
+
+def make(job: CorrectionsJob) -> int:
+    """Make a dataset per region, or bring them up to date.
+
+    Returns:
+        The exit code: 0 done, 1 if a scan failed.
+
+    Raises:
+        BadUsage: If an option is unusable.
+        InputError: If the folder holds no scan that was corrected or confirmed, or the dataset's
+            is another's.
+    """
+    check_output(job.output)
+    with usage():
+        choice = read_choice(job.slices)
+        records = _read_records(job.folder)
+        _check_named(choice, records)
+    with writing(job.output), ExitStack() as held:
+        job.output.mkdir(parents=True, exist_ok=True)
+        if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
+            found = "another process that makes it"
+            raise InputError(job.output, found, "one process at a time", "Wait for it.")
+        marks = _read_marks(job.folder / _REVIEW)
+        work = _Work(job, choice, marks, _datasets(job, records))
+        console.follow(_make_steps(work, records), "scans")
+    for line in work.failures:
+        console.warn(line)
+    if not work.made and not work.failures:
+        found = f"none of {len(records)} scans with a slice that was changed or confirmed"
+        remedy = "Edit NAME_labels.nii.gz, mark slices right in review.csv, or give --slices."
+        raise InputError(job.folder, found, "corrected label maps", remedy)
+    _tell(work)
+    return 1 if work.failures else 0
+
+
+class _Made(NamedTuple):
+    """A scan in a dataset."""
+
+    region: str
+    subject: str
+    chosen: Chosen
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What a command knows, and what it has done.
+
+    Attributes:
+        job: Folders.
+        choice: Which slices carry labels.
+        marks: Of the review, by scan.
+        datasets: By region.
+        made: Scans in the datasets.
+        kept: Names of the cases that stay: of scans that failed, as they were.
+        failures: A line for each scan that failed.
+    """
+
+    job: CorrectionsJob
+    choice: Choice
+    marks: Mapping[str, Marks]
+    datasets: Mapping[str, CorrectionsDataset]
+    made: list[_Made] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def _make_steps(
+    work: _Work, records: Mapping[str, dict[str, Any]]
+) -> Generator[Advance, None, None]:
+    for done, (name, record) in enumerate(records.items(), start=1):
+        try:
+            scan = _read_scan(work, name, record)
+            if scan is not None:
+                work.datasets[record["region"]].add(scan)
+                work.made.append(_Made(record["region"], scan.row["subject"], scan.chosen))
+                work.kept.append(name)
+        except InputError as error:
+            work.failures.append(f"{name}: {error}")
+            work.kept.append(name)
+        yield Advance(done, len(records))
+    for dataset in work.datasets.values():
+        dataset.finish(work.kept)
+
+
+def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the run record of each scan of a cohort, by name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    ending = RECORD.format(name="")
+    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    found = {name: read_record(folder, name) for name in names}
+    records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
+    if not records:
+        raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
+    return records
+
+
+def _check_named(choice: Choice, records: Mapping[str, object]) -> None:
+    """Check that the scans that `--slices` names are there.
+
+    Raises:
+        InputError: If one is not.
+    """
+    for name in choice.named:
+        if name not in records:
+            hint = did_you_mean(name, records)
+            raise InputError("--slices", f"no scan {name}", "NAME as in NAME_run.json", hint)
+
+
+def _datasets(
+    job: CorrectionsJob, records: Mapping[str, dict[str, Any]]
+) -> dict[str, CorrectionsDataset]:
+    """Return the dataset of each region: the output itself if the cohort shows one region only."""
+    regions = sorted({record["region"] for record in records.values()})
+    title = job.output.resolve().name
+    if len(regions) == 1:
+        return {regions[0]: CorrectionsDataset(job.output, title)}
+    if (job.output / "dataset.json").exists():
+        found = f"a dataset of one region, while {job.folder} shows {' and '.join(regions)}"
+        raise InputError(job.output, found, "a folder for one dataset per region", "Another -o.")
+    return {name: CorrectionsDataset(job.output / name, f"{title} {name}") for name in regions}
+
+
+def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedScan | None:
+    """Return a scan with the slices that carry labels; None if there are none.
+
+    Raises:
+        InputError: If the scan or a label map cannot be read, or they do not fit.
+    """
+    folder, marks = work.job.folder, work.marks.get(name, {})
+    path = folder / f"{name}_labels.nii.gz"
+    if not path.is_file():
+        raise InputError(path, "no such file", "a label map", "Put it back from a copy.")
+    original = path.with_name(f"{name}_labels_original.nii.gz")
+    before = file_sha256(original) if original.is_file() else checksums(record).get(path.name)
+    edited = before not in (None, file_sha256(path))
+    if not (edited or marks or name in work.choice.named):
+        return None
+    if record.get("settings", {}).get("muscles"):
+        found = f"labels of {record['settings']['muscles']} only"
+        raise InputError(path, found, "labels of all muscles", "Segment it without --muscles.")
+    volume = _load_scan(name, record)
+    region = anatomy.REGIONS[record["region"]]
+    labels = read_muscles(path, volume, region)
+    changed: tuple[int, ...] = ()
+    if edited:
+        if not original.is_file():
+            remedy = f"Say which slices are right: --slices {name}=3-8,12"
+            raise InputError(original, "no such file", "the labels before", remedy)
+        old = read_muscles(original, volume, region)
+        changed = changed_slices(labels, old, volume.axial_axis)
+    chosen = choose_slices(work.choice, name, volume.num_slices, changed, marks)
+    if not chosen.slices:
+        return None
+    row = {
+        "subject": str(record.get("subject") or name),
+        "time_point": str(record.get("visit") or ""),
+        "region": record["region"],
+    }
+    return CorrectedScan(name, row, volume, labels, chosen)
+
+
+def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
+    """Load the scan that a record names.
+
+    Raises:
+        InputError: If it is not where it was, or another scan by now.
+    """
+    source, known = Path(str(record.get("source", ""))), record.get("source_files")
+    if not record.get("source") or not source.exists():
+        remedy = "Put it back: the record holds its place, not the scan."
+        raise InputError(source, "no such scan", f"the scan of {name}", remedy)
+    if known and not is_source(source, known):
+        raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
+    return load(source)
+
+
+def _read_marks(path: Path) -> dict[str, dict[int | None, str]]:
+    """Return the marks of a review: scan -> slice, or None for the whole scan -> mark.
+
+    Raises:
+        InputError: If it is no such table.
+    """
+    marks: dict[str, dict[int | None, str]] = {}
+    if not path.is_file():
+        return marks
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                number = (row.get("slice") or "").strip()
+                own = marks.setdefault((row["scan"] or "").strip(), {})
+                own[int(number) if number else None] = (row.get("mark") or "").strip()
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        found = f"no readable table ({' '.join(str(error).split())[:80]})"
+        raise InputError(path, found, "columns scan, slice, mark, comment") from None
+    return marks
+
+
+def _tell(work: _Work) -> None:
+    """Print what each dataset got, and the next command."""
+    for region, dataset in work.datasets.items():
+        made = [made for made in work.made if made.region == region]
+        if not made:
+            continue
+        subjects = {one.subject for one in made}
+        changed, others = (
+            sum(map(len, kind)) for kind in zip(*(one.chosen for one in made), strict=True)
+        )
+        counted = f"{changed} slices changed, {others} confirmed or named"
+        console.say(f"{dataset.folder}: {len(made)} scans of {len(subjects)} subjects, {counted}")
+        if len(subjects) == 1:
+            text = "one subject only: nobody is left to validate on; correct one more"
+            console.warn(f"warning: {dataset.folder}: {text}")
+        console.say(f"next: musclejax dataset check {dataset.folder}")
