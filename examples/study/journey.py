@@ -56,18 +56,20 @@ def join(out: Path) -> pd.DataFrame:
 
 def main(work: Path, slices: int = 31) -> None:
     """Walk the whole way."""
-    study, out, data, run = (work / name for name in ("study", "out", "corrected", "run"))
+    study, out, corrected, run = (work / name for name in ("study", "out", "corrected", "run"))
     make_study.main(study, slices)
     musclejax("scan", study)
     musclejax("segment", study, "-o", out)
 
     scans = pd.read_csv(out / "scans.csv", dtype=str)
-    thigh = scans[scans["region"] == "thigh"]["scan"].iloc[0]
-    labels = out / f"{thigh}_labels.nii.gz"
-    print(f"# corrected by hand: {correct(labels, number=1, slices=slice(2, 5))} voxels of {thigh}")
+    thighs = scans[scans["region"] == "thigh"].groupby("subject")["scan"].first()
+    for thigh in thighs:  # two people: one to learn from, one to validate on
+        changed = correct(out / f"{thigh}_labels.nii.gz", number=1, slices=slice(2, 5))
+        print(f"# corrected by hand: {changed} voxels of {thigh}")
     musclejax("measure", out)
 
-    musclejax("dataset", "make", out, "-o", data)
+    musclejax("dataset", "make", out, "-o", corrected)
+    data = corrected / "thigh"
     musclejax("dataset", "check", data)
     settings = [f"--set={setting}" for setting in SHORT]
     learn = ("--config", "finetune", "--data", data, "--init", "phantom")
