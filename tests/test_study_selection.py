@@ -16,10 +16,10 @@ from musclejax.scan.selection import (
     PREFERENCE,
     Choice,
     caution,
+    fat_images,
     matches,
     mixture,
     select,
-    water_and_fat,
 )
 from musclejax.scan.series import Kind, Series
 from tests.dicom_series import uid, write
@@ -135,14 +135,16 @@ def test_what_is_said() -> None:
     assert "(2 water, 1 in phase)" in line
 
 
-def test_water_and_fat_of_a_series() -> None:
-    """Of the same visit and grid; the pair of one acquisition where there are two."""
+def test_fat_images_of_a_series() -> None:
+    """Of the same visit and grid; the pair of one acquisition; a ready map goes first."""
     image = one("in phase", number=3)
     near = [one(kind, number=n, description=f"a_{kind}") for n, kind in ((5, "water"), (6, "fat"))]
     far = [one("water", number=8, description="b"), one("fat", shape=(9,), number=4)]
-    assert water_and_fat(image, [image, *far, *near]) == tuple(near)
-    assert water_and_fat(image, [image, near[0]]) is None
-    assert water_and_fat(image, [replace(s, visit="2") for s in near]) is None
+    assert fat_images(image, [image, *far, *near]) == tuple(near)
+    assert fat_images(image, [image, near[0]]) == ()
+    assert fat_images(image, [replace(s, visit="2") for s in near]) == ()
+    ready = one("fat fraction", number=7)
+    assert fat_images(image, [image, *near, ready]) == (ready,)
 
 
 # The commands ------------------------------------------------------------------------------------

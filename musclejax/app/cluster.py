@@ -87,8 +87,8 @@ def run_on(
 def _from_root(scan: Scan) -> Scan:
     """Return a scan whose paths any working folder understands."""
     own = scan.series and _at_root(scan.series)
-    pair = scan.water_fat and (_at_root(scan.water_fat[0]), _at_root(scan.water_fat[1]))
-    return scan._replace(path=scan.path.absolute(), series=own, water_fat=pair)
+    fat = tuple(map(_at_root, scan.fat_images))
+    return scan._replace(path=scan.path.absolute(), series=own, fat_images=fat)
 
 
 def _at_root(series: Series) -> Series:

@@ -13,7 +13,14 @@ from musclejax.options import named_paths
 from musclejax.prediction import dixon, fat_maps
 from musclejax.prediction.dixon import WaterFat
 from musclejax.prediction.fat_fraction import place_of
-from musclejax.prediction.maps import FAT_FRACTION, Found, find_map, is_single, unusable
+from musclejax.prediction.maps import (
+    FAT_FRACTION,
+    Found,
+    find_map,
+    is_single,
+    read_map,
+    unusable,
+)
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.segmentation import ScanMaps
 from musclejax.scan.series import Series
@@ -121,7 +128,7 @@ def find_maps(
     options: MapOptions,
     names: Sequence[str],
     volume: Volume,
-    water_fat: tuple[Series, Series] | None = None,
+    fat_images: Sequence[Series] = (),
 ) -> FoundMaps:
     """Read the maps of a scan.
 
@@ -129,7 +136,7 @@ def find_maps(
         options: Where they are.
         names: Names of the scan; in a folder of maps one map has one of them.
         volume: The scan.
-        water_fat: Its water and fat images by themselves, where the options name no fat.
+        fat_images: Its fat-fraction map, or its water and fat image, where the options name none.
 
     Raises:
         InputError: If a map that is no folder's is unusable.
@@ -143,8 +150,10 @@ def find_maps(
     try:
         if options.water and options.fat:
             pair = dixon.find_water_fat(options.water, options.fat, names, volume)
-        elif water_fat and not options.fat_fraction:
-            pair = dixon.from_series(*water_fat, volume)
+        elif len(fat_images) == 2 and not options.fat_fraction:
+            pair = dixon.from_series(fat_images[0], fat_images[1], volume)
+        elif fat_images and not options.fat_fraction:
+            fat = Found(read_map(fat_images[0], volume))
     except InputError as error:
         if options.water and is_single(options.water):
             raise

@@ -192,7 +192,7 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
     yield Stage("load")
     source = read_source(scan.path, scan.series)
     volume = _read(scan, job)
-    maps = find_maps(job, scan.map_names or [scan.name], volume, scan.water_fat)
+    maps = find_maps(job, scan.map_names or [scan.name], volume, scan.fat_images)
     volume = network_image(volume, maps)
     _check_room(volume, session.work)
     dicom, remarks = _plan_dicom(volume) if job.writes_dicom else (False, ())

@@ -66,7 +66,7 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
         console.say(line)
     scans, nameless = name_scans(study.taken, job.output)
     scans = [
-        scan._replace(notes=study.notes[scan.series], water_fat=study.water_fat.get(scan.series))
+        scan._replace(notes=study.notes[scan.series], fat_images=study.fat_images[scan.series])
         for scan in scans
         if scan.series
     ]

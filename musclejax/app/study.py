@@ -12,9 +12,9 @@ from musclejax.scan.selection import (
     Choice,
     Selection,
     caution,
+    fat_images,
     mixture,
     select,
-    water_and_fat,
 )
 from musclejax.scan.series import Series
 from musclejax.scan.source import absolute, place_of
@@ -28,14 +28,14 @@ class Study(NamedTuple):
         left_out: The others.
         missing: Number of paths, folders and images that cannot be read.
         notes: Warnings of a series to segment.
-        water_fat: Its water and fat image, if the study has them.
+        fat_images: What its fat fraction follows from, if the study has it.
     """
 
     taken: tuple[Series, ...]
     left_out: tuple[Series, ...]
     missing: int
     notes: dict[Series, tuple[str, ...]]
-    water_fat: dict[Series, tuple[Series, Series]]
+    fat_images: dict[Series, tuple[Series, ...]]
 
 
 def find_study(paths: Sequence[Path], choice: Choice) -> Study:
@@ -66,7 +66,7 @@ def find_study(paths: Sequence[Path], choice: Choice) -> Study:
         left_out |= {_key(series): series for series in selection.left_out}
     others = tuple(series for key, series in left_out.items() if key not in taken)
     own = tuple(taken.values())
-    return Study(own, others, missing, _notes(own), _pairs(own, others))
+    return Study(own, others, missing, _notes(own), _fat_images(own, others))
 
 
 def common_root(paths: Sequence[Path]) -> Path | None:
@@ -97,15 +97,14 @@ def _key(series: Series) -> str:
     return place_of(series.path, series)
 
 
-def _pairs(
+def _fat_images(
     taken: Sequence[Series], left_out: Sequence[Series]
-) -> dict[Series, tuple[Series, Series]]:
-    """Return the water and fat image of each series that has them."""
+) -> dict[Series, tuple[Series, ...]]:
+    """Return the fat-fraction map, or the water and fat image, of each series that has them."""
     visits: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for series in (*taken, *left_out):
         visits[series.subject, series.visit].append(series)
-    found = {one: water_and_fat(one, visits[one.subject, one.visit]) for one in taken}
-    return {series: pair for series, pair in found.items() if pair}
+    return {one: fat_images(one, visits[one.subject, one.visit]) for one in taken}
 
 
 def _notes(taken: Sequence[Series]) -> dict[Series, tuple[str, ...]]:

@@ -26,7 +26,7 @@ class Scan(NamedTuple):
         name: Start of the names of its results.
         series: What it is of a study; None if it was not listed.
         notes: Warnings that the study makes necessary.
-        water_fat: Its water and fat image, if a study has them.
+        fat_images: Its fat-fraction map, or its water and fat image, if a study has them.
         map_names: How its map may be named in a folder of maps.
     """
 
@@ -34,7 +34,7 @@ class Scan(NamedTuple):
     name: str
     series: Series | None = None
     notes: tuple[str, ...] = ()
-    water_fat: tuple[Series, Series] | None = None
+    fat_images: tuple[Series, ...] = ()
     map_names: tuple[str, ...] = ()
 
 

@@ -14,7 +14,8 @@ from musclejax.errors import InputError
 from musclejax.files import reading
 from musclejax.prediction.result import Segmentation
 from musclejax.scan.dicom_origin import differs_in
-from musclejax.scan.study import find_scans, read_volume
+from musclejax.scan.series import Series
+from musclejax.scan.study import find_scans, read_series, read_volume
 from musclejax.scan.volume import Volume, check_affine, grids_differ_voxels, scan_name
 
 FAT_FRACTION = "fat fraction"
@@ -101,20 +102,20 @@ def unusable(error: InputError, what: str) -> str:
     return f"no {what} is measured: {error}"
 
 
-def read_map(path: str | Path, volume: Volume, what: str = FAT_FRACTION) -> ScanMap:
+def read_map(source: str | Path | Series, volume: Volume, what: str = FAT_FRACTION) -> ScanMap:
     """Read a map and bring it onto a scan's grid.
 
     Args:
-        path: Anything that `scan.study.load` reads.
+        source: Anything that `scan.study.load` reads.
         volume: The scan.
         what: What it shows, for warnings.
 
     Raises:
         InputError: If the file is unusable, of another patient, or of another place.
     """
-    path = Path(path)
+    path = source.path if isinstance(source, Series) else Path(source)
     with reading(path, "map"):
-        image = read_volume(path)
+        image = read_series(source) if isinstance(source, Series) else read_volume(path)
     check_affine(image, path)
     values, inside = onto_grid(image, volume, _is_known(image))
     if not inside.any():

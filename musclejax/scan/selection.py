@@ -134,10 +134,12 @@ def mixture(taken: Iterable[Series]) -> tuple[Kind, str]:
     return counts.most_common(1)[0][0], line
 
 
-def water_and_fat(series: Series, study: Iterable[Series]) -> tuple[Series, Series] | None:
-    """Return the water and the fat image of a series: of its visit and place, on one grid.
+def fat_images(series: Series, study: Iterable[Series]) -> tuple[Series, ...]:
+    """Return what the fat fraction of a series follows from: images of its visit and place.
 
-    Of several pairs, the one whose descriptions and numbers are nearest to one another.
+    Returns:
+        Its fat-fraction map; without one its water and fat image, on one grid, of several pairs
+        the one whose descriptions and numbers are nearest to one another; else nothing.
     """
     beside = [
         one
@@ -146,13 +148,17 @@ def water_and_fat(series: Series, study: Iterable[Series]) -> tuple[Series, Seri
         and not one.problem
         and same_place(series, one)
     ]
-    images = {kind: [one for one in beside if one.kind == kind] for kind in ("water", "fat")}
+    kinds: tuple[Kind, ...] = ("fat fraction", "water", "fat")
+    images = {kind: [one for one in beside if one.kind == kind] for kind in kinds}
+    if images["fat fraction"] and series.kind != "fat fraction":
+        # The scanner's own knows more of the signal than two images tell.
+        return (min(images["fat fraction"], key=lambda one: (one.number or 0, str(one.path))),)
     pairs = [
         (water, fat)
         for water, fat in product(images["water"], images["fat"])
         if (water.shape, water.extent_mm) == (fat.shape, fat.extent_mm)
     ]
-    return min(pairs, key=_apart, default=None)
+    return min(pairs, key=_apart, default=())
 
 
 def _apart(pair: tuple[Series, Series]) -> tuple[bool, int, str]:

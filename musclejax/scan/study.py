@@ -76,7 +76,7 @@ def load(scan: str | Path | SpatialImage | Volume | Series) -> Volume:
         return volume
     if isinstance(scan, Series):
         with reading(scan.path, "scan"):
-            volume = replace(_read_series(scan), series=scan)
+            volume = replace(read_series(scan), series=scan)
         check(volume, scan.path)
         return volume
     path = Path(scan)
@@ -86,7 +86,12 @@ def load(scan: str | Path | SpatialImage | Volume | Series) -> Volume:
     return volume
 
 
-def _read_series(series: Series) -> Volume:
+def read_series(series: Series) -> Volume:
+    """Read a listed series; its voxels are not checked.
+
+    Raises:
+        InputError: As of `read_volume`.
+    """
     path, index = series.path, series.index
     if series.files or (index is not None and is_dicom_scan(path)):
         return load_dicom(path, series.files, index)
