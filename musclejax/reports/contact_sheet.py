@@ -88,6 +88,8 @@ def _remarks(result: Segmentation) -> list[str]:
 def _title(figure: Figure, result: Segmentation, lines: list[str]) -> None:
     probability = result.region_probability
     how = "given" if probability is None else f"probability {probability:.3f}"
+    if result.correction:
+        how = "corrected labels"
     title = f"{result.volume.name}: {result.anatomy.title.lower()} ({how})"
     height = figure.get_figheight()
     figure.text(
