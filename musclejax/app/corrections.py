@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from musclejax import anatomy
 from musclejax.app import console
+from musclejax.app.names import is_of
 from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import CorrectionsJob
 from musclejax.data.corrections import (
@@ -25,7 +26,7 @@ from musclejax.errors import InputError, did_you_mean
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.run_record import RECORD, checksums, read_record
-from musclejax.scan.source import is_source
+from musclejax.scan.catalog import list_series
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
@@ -204,13 +205,18 @@ def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
     Raises:
         InputError: If it is not where it was, or another scan by now.
     """
-    source, known = Path(str(record.get("source", ""))), record.get("source_files")
+    source = Path(str(record.get("source", "")))
     if not record.get("source") or not source.exists():
         remedy = "Put it back: the record holds its place, not the scan."
         raise InputError(source, "no such scan", f"the scan of {name}", remedy)
-    if known and not is_source(source, known):
+    if is_of(record, source):
+        return load(source)
+    # One of several in a folder or file.
+    own = (series for series in list_series(source).series if is_of(record, source, series))
+    series = next(own, None)
+    if series is None:
         raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
-    return load(source)
+    return load(series)
 
 
 def _read_marks(path: Path) -> dict[str, dict[int | None, str]]:
