@@ -12,6 +12,7 @@ from musclejax.data.corrections import Choice, Chosen, choose_slices, read_choic
 from musclejax.data.dataset import IGNORE, content_of, read_case, read_dataset
 from musclejax.errors import InputError
 from musclejax.files import file_sha256
+from musclejax.scan.catalog import list_series
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.source import read_source
 from tests import limbs
@@ -135,6 +136,21 @@ def test_it_is_repeated_as_scans_are_corrected(cohort: Cohort, tmp_path: Path) -
     assert (data / "labelsTr/p2.nii.gz").read_bytes() == cohort.path("p3").read_bytes()
 
 
+def test_one_volume_of_a_file_is_found_again(cohort: Cohort, tmp_path: Path) -> None:
+    scan = cohort.scans / "p2.nii.gz"
+    image = nib.load(scan)
+    echoes = np.stack([np.asarray(image.dataobj) + n for n in range(2)], 3)
+    nib.save(nib.Nifti1Image(echoes, image.affine), scan)
+    second = list_series(scan).series[1]
+    record = cohort.folder / "p2_run.json"
+    about = {**json.loads(record.read_text()), "source_files": read_source(scan, second)._asdict()}
+    record.write_text(json.dumps(about))
+    cohort.edit("p2", 1)
+    assert call("dataset", "make", cohort.folder, "-o", tmp_path / "data").exit_code == 0
+    made = load_nifti(tmp_path / "data/imagesTr/p2_0000.nii.gz").data
+    np.testing.assert_array_equal(made, echoes[..., 1])
+
+
 def test_a_cohort_of_both_regions_becomes_two_datasets(cohort: Cohort, tmp_path: Path) -> None:
     data = tmp_path / "data"
     cohort.add("thigh", "thigh")
@@ -157,6 +173,9 @@ def test_scans_that_cannot_be_used_are_told(cohort: Cohort, tmp_path: Path) -> N
     for name, z, value in (("p1_v1", 0, 2), ("p2", 0, 2), ("p3", 1, 9)):
         cohort.edit(name, z, value)
     (cohort.scans / "p2.nii.gz").unlink()
+    cohort.add("p5", seed=5)
+    cohort.edit("p5", 1)
+    (cohort.scans / "p5.nii.gz").write_bytes((cohort.scans / "p3.nii.gz").read_bytes())
     cohort.add("p4", seed=4)
     cohort.path("p4", "labels_original").unlink()
     cohort.edit("p4", 1)
@@ -166,7 +185,8 @@ def test_scans_that_cannot_be_used_are_told(cohort: Cohort, tmp_path: Path) -> N
     assert ["no such scan" in lines[0], "p2.nii.gz" in lines[0]] == [True, True]
     assert "label values 9" in lines[1]
     assert "--slices p4=3-8,12" in lines[2]
-    assert len(lines) == 3
+    assert "found another scan" in lines[3]
+    assert len(lines) == 4
     assert labeled(tmp_path / "data") == {"p1_v1": [0]}
 
 

@@ -1,6 +1,5 @@
 """`musclejax dataset make`: the corrected scans of a cohort folder as a training dataset."""
 
-import csv
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 from musclejax import anatomy
 from musclejax.app import console
+from musclejax.app.names import is_of
 from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import CorrectionsJob
 from musclejax.data.corrections import (
@@ -24,15 +24,13 @@ from musclejax.data.corrections import (
 from musclejax.errors import InputError, did_you_mean
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
+from musclejax.reports.review import REVIEW, Review, read_review
 from musclejax.reports.run_record import RECORD, checksums, read_record
-from musclejax.scan.source import is_source
+from musclejax.scan.catalog import list_series
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
 _LOCK = ".dataset-make.lock"
-_REVIEW = "review.csv"
-Marks = Mapping[int | None, str]
-"""Slice, or None for the whole scan -> mark of a review."""
 
 
 def make(job: CorrectionsJob) -> int:
@@ -56,7 +54,8 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        marks = _read_marks(job.folder / _REVIEW)
+        review = job.folder / REVIEW
+        marks = read_review(review) if review.is_file() else {}
         work = _Work(job, choice, marks, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
@@ -93,7 +92,7 @@ class _Work:
 
     job: CorrectionsJob
     choice: Choice
-    marks: Mapping[str, Marks]
+    marks: Review
     datasets: Mapping[str, CorrectionsDataset]
     made: list[_Made] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -204,34 +203,18 @@ def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
     Raises:
         InputError: If it is not where it was, or another scan by now.
     """
-    source, known = Path(str(record.get("source", ""))), record.get("source_files")
+    source = Path(str(record.get("source", "")))
     if not record.get("source") or not source.exists():
         remedy = "Put it back: the record holds its place, not the scan."
         raise InputError(source, "no such scan", f"the scan of {name}", remedy)
-    if known and not is_source(source, known):
+    if is_of(record, source):
+        return load(source)
+    # One of several in a folder or file.
+    own = (series for series in list_series(source).series if is_of(record, source, series))
+    series = next(own, None)
+    if series is None:
         raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
-    return load(source)
-
-
-def _read_marks(path: Path) -> dict[str, dict[int | None, str]]:
-    """Return the marks of a review: scan -> slice, or None for the whole scan -> mark.
-
-    Raises:
-        InputError: If it is no such table.
-    """
-    marks: dict[str, dict[int | None, str]] = {}
-    if not path.is_file():
-        return marks
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                number = (row.get("slice") or "").strip()
-                own = marks.setdefault((row["scan"] or "").strip(), {})
-                own[int(number) if number else None] = (row.get("mark") or "").strip()
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        found = f"no readable table ({' '.join(str(error).split())[:80]})"
-        raise InputError(path, found, "columns scan, slice, mark, comment") from None
-    return marks
+    return load(series)
 
 
 def _tell(work: _Work) -> None:
