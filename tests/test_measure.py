@@ -17,7 +17,8 @@ import pytest
 from click.testing import Result
 
 from musclejax import anatomy
-from musclejax.app import measure, measured_scan
+from musclejax.app import measured_scan
+from musclejax.app.recorded_scan import RecordedScans
 from musclejax.data.label_tables import find_table
 from musclejax.data.muscle_names import parse_name
 from musclejax.errors import InputError
@@ -227,9 +228,9 @@ def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
     second = list_series(path).series[1]
     # As of a command in another working folder.
     source = {"source": path.name, "source_files": read_source(path, second)._asdict()}
-    assert measure.Scans(None).find("x", source).series.index == 1
+    assert RecordedScans(None).find("x", source).series.index == 1
     path.parent.rename(tmp_path / "there")
-    found = measure.Scans(tmp_path / "there").find("x", source)
+    found = RecordedScans(tmp_path / "there").find("x", source)
     np.testing.assert_array_equal(load(found.series).data, data[..., 1])
 
 
@@ -454,7 +455,7 @@ def test_review(tmp_path: Path) -> None:
     path.write_text(
         'scan,slice,mark,comment\na,,right,"x, y"\na,3,to correct,\nb,0,unusable\n,,,\n'
     )
-    assert read_review(path) == {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
+    assert read_review(tmp_path) == {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
 
 
 @pytest.mark.parametrize(
@@ -474,7 +475,7 @@ def test_reviews_that_mean_nothing(content: str, message: str, tmp_path: Path) -
     path = tmp_path / "review.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_review(path)
+        read_review(tmp_path)
 
 
 def test_shares_of_a_new_and_of_a_removed_muscle(limbs: np.ndarray, tmp_path: Path) -> None:

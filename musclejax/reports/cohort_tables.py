@@ -18,7 +18,7 @@ from musclejax.anatomy import SIDES
 from musclejax.files import file_sha256, read_json, staging_folder, transient_lock, write_json
 from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
 from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
-from musclejax.reports.run_record import RECORD, read_record
+from musclejax.reports.run_record import RECORD, read_record, recorded_names
 from musclejax.reports.tables import plain
 from musclejax.scan.source import COHORT_TABLES
 
@@ -147,8 +147,7 @@ def _known(own: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
     """Yield the scans that are done or have failed, each once."""
     done = set()
-    for path in folder.glob(f"*{_RECORD_SUFFIX}"):
-        name = path.name.removesuffix(_RECORD_SUFFIX)
+    for name in recorded_names(folder):
         record = read_record(folder, name)
         failure = failed.get(name)
         reason = failure.reason if failure else None if record else _DAMAGED
