@@ -29,9 +29,11 @@ from musclejax.reports import measured, segmentation
 from musclejax.reports.review import read_review
 from musclejax.reports.run_record import read_record
 from musclejax.scan.catalog import list_series
+from musclejax.scan.series import Series
 from musclejax.scan.sides import find_sides
 from musclejax.scan.source import read_source
 from musclejax.scan.study import load
+from musclejax.scan.volume import scan_name
 from tests.pairs import AFFINE, thigh
 from tests.pairs import write as write_image
 from tests.pretend import pretend_picture
@@ -60,7 +62,7 @@ def both(out: Path, limbs: np.ndarray) -> Path:
     return out
 
 
-def save_result(scan: Path, labels: np.ndarray, folder: Path) -> None:
+def save_result(scan: Path | Series, labels: np.ndarray, folder: Path, **options: Any) -> None:
     volume, region = load(scan), anatomy.REGIONS["thigh"]
     ones = np.ones((volume.num_slices, 2, region.num_classes), np.float32)
     present = np.isin(np.arange(region.num_classes), labels[labels > 0])
@@ -80,8 +82,9 @@ def save_result(scan: Path, labels: np.ndarray, folder: Path) -> None:
         levels=Levels(level, level / 10, level > 0, ones > 0),
         warnings=("made up", "low estimated DSC, look at all"),
     )
-    source = {"source": str(scan), "source_files": read_source(scan)._asdict()}
-    segmentation.save(result, folder, record=lambda: source)
+    path = scan.path if isinstance(scan, Series) else scan
+    source = {"source": str(path), "source_files": read_source(path)._asdict()}
+    segmentation.save(result, folder, record=lambda: source, **options)
 
 
 def edit(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -218,6 +221,21 @@ def test_scans_that_have_moved_and_a_map_that_is_being_written(
     path.write_bytes(whole[:200])
     monkeypatch.setattr(time, "sleep", lambda seconds: path.write_bytes(whole))
     assert "1 muscle changed" in call("measure", out, "--scan", out.parent / "elsewhere").stdout
+
+
+def test_the_bids_copy_is_renewed_under_its_name(limbs: np.ndarray, tmp_path: Path) -> None:
+    write_image(tmp_path / "study/P01/2024/t1_in_phase.nii.gz", limbs)
+    [series] = list_series(tmp_path / "study").series
+    out = tmp_path / "out"
+    save_result(series, thigh(limbs), out, naming="bids")
+    [labels] = out.glob("*_labels.nii.gz")
+    before = sorted(path.relative_to(out) for path in (out / "bids").rglob("*"))
+    edit(labels, less_left_vl)
+    assert call("measure", out).exit_code == 0
+    assert sorted(path.relative_to(out) for path in (out / "bids").rglob("*")) == before
+    [copy] = (out / "bids").rglob("*_dseg.nii.gz")
+    assert copy.read_bytes() == labels.read_bytes()
+    assert json.loads(copy.with_name(f"{scan_name(copy)}.json").read_text())["Manual"] is True
 
 
 def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
