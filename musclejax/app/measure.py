@@ -23,6 +23,7 @@ from musclejax.app.stop import STOPPED
 from musclejax.data.label_tables import find_table
 from musclejax.errors import InputError, describe_error, printable
 from musclejax.loops import Advance
+from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.review import REVIEW, Review, is_reviewed, read_review
 from musclejax.reports.run_record import (
     LABELS,
@@ -74,7 +75,7 @@ def _measure_one(options: MeasureOptions) -> None:
     if not task.in_place:
         write_label_names(task.folder, numbering_of(task.folder, {}), change=False)
     _report(task.scan.name, measured)
-    CohortTables(task.folder).close()
+    CohortTables(task.folder, keep_failed=True).close()
 
 
 def _own_task(options: MeasureOptions) -> LabelledScan | None:
@@ -126,6 +127,7 @@ def _measure_edited(
     options: MeasureOptions, records: Mapping[str, Mapping[str, Any]], review: Review
 ) -> int:
     folder, scans = options.labels, RecordedScans(options.scan)
+    tables = CohortTables(folder, keep_failed=True)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(records), visible=len(records) > 1)
@@ -143,9 +145,11 @@ def _measure_edited(
             except Exception as error:
                 # One scan's surprise must not cost the others.
                 failed += 1
-                console.warn(f"failed: {name}: {describe_error(error)}")
+                reason = describe_error(error)
+                console.warn(f"failed: {name}: {reason}")
+                tables.add(Failure(name, reason))
             bar.show(Advance(number, len(records)))
-    CohortTables(folder).close()
+    tables.close()
     before = f", {corrected} corrected before" if corrected else ""
     total = f"{len(records)} scan{'s' if len(records) > 1 else ''}{before}"
     if failed:
