@@ -178,7 +178,7 @@ def test_edited_tables_and_earlier_corrections_are_kept(out: Path, limbs: np.nda
     assert (out / "P01_muscles.csv.bak").read_text() == "mine"
     corrected = (out / "P01_labels.nii.gz").read_bytes()
     other = write_image(out.parent / "other.nii.gz", np.where(thigh(limbs) == 7, thigh(limbs), 0))
-    options = ("--scan", out.parent / "scans/P01.nii.gz", "-o", out, "--names", "musclejax")
+    options = ("--scan", out.parent / "scans/P01.nii.gz", "-o", out, "--names", "muscles")
     for _ in range(2):  # a copy of the same file needs no .bak
         result = call("measure", other, *options)
         assert "2 muscles changed, VL left 100.0 %, VL right 100.0 %" in result.stdout
@@ -280,17 +280,17 @@ FOREIGN = [
     ("musclemap", {}, "2 muscles of the thigh measured"),
     ("sides", {"--names": "sides"}, "2 muscles of the thigh measured"),
     ("huashan", {"--names": "huashan"}, "2 muscles of the thigh measured"),
-    ("musclejax", {}, "numbers 1, 7 that nothing explains; accepted: --names with a file of names"),
-    ("musclejax", {"--names": "musclejax"}, "2 muscles of the thigh measured"),
-    ("musclejax", {"--names": "muscljax"}, "no file muscljax; .*Did you mean musclejax"),
-    ("musclejax", {"--names": "huashan"}, "2 muscles of the thigh"),  # SAR and GRA, as said
+    ("muscles", {}, "numbers 1, 7 that nothing explains; accepted: --names with a file of names"),
+    ("muscles", {"--names": "muscles"}, "2 muscles of the thigh measured"),
+    ("muscles", {"--names": "muscels"}, "no file muscels; .*Did you mean muscles"),
+    ("muscles", {"--names": "huashan"}, "2 muscles of the thigh"),  # SAR and GRA, as said
     (
         "sides",
-        {"--names": "musclejax"},
+        {"--names": "muscles"},
         r"label numbers 101 \(\d+ voxels\), 107 .*; accepted: 0-12",
     ),
     ("musclemap", {"--region": "leg"}, "muscles of the thigh only"),
-    ("musclejax", {"--names": "totalsegmentator"}, "1 muscle of the thigh"),
+    ("muscles", {"--names": "totalsegmentator"}, "1 muscle of the thigh"),
 ]
 
 
@@ -314,6 +314,14 @@ def test_labels_from_other_tools(
     assert rows.loc[("VL", "left"), "voxels"] == ((expected == 1) & left).sum()
     about = record(tmp_path / "out", "P1")
     assert (about["weights"], about["corrected"]["by"]) == ("none", str(labels))
+
+
+def test_results_are_measured_in_another_folder(out: Path) -> None:
+    """An editor has dropped the names in the header: the record beside the labels explains them."""
+    edit(out / "P01_labels.nii.gz", less_left_vl)
+    scan, other = out.parent / "scans/P01.nii.gz", out.parent / "other"
+    result = call("measure", out / "P01_labels.nii.gz", "--scan", scan, "-o", other)
+    assert "2 muscles of the thigh measured" in result.stdout, result.stderr
 
 
 def test_segment_never_erases_labels_from_elsewhere(
@@ -505,7 +513,7 @@ def test_shares_of_a_new_and_of_a_removed_muscle(limbs: np.ndarray, tmp_path: Pa
     found = measured_scan.decode(
         load(write_image(tmp_path / "l.nii.gz", labels)),
         scan,
-        find_table("musclejax"),
+        find_table("muscles"),
         None,
         tmp_path,
     )

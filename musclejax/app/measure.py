@@ -13,7 +13,6 @@ from musclejax.app.measured_scan import (
     LabelledScan,
     Measured,
     measure_scan,
-    numbering_of,
 )
 from musclejax.app.names import name_scans
 from musclejax.app.options import MeasureOptions
@@ -34,6 +33,7 @@ from musclejax.reports.run_record import (
     read_records,
 )
 from musclejax.scan.catalog import list_series
+from musclejax.scan.numbering import numbering_of
 from musclejax.scan.source import absolute
 
 _LABELS_END = LABELS.format(name="")
@@ -73,7 +73,7 @@ def _measure_one(options: MeasureOptions) -> None:
     how = _how(options, read_review(task.folder), task.scan.name)
     measured = measure_scan(task, how)
     if not task.in_place:
-        write_label_names(task.folder, numbering_of(task.folder, {}), change=False)
+        write_label_names(task.folder, numbering_of(task.folder, {}) or "muscles", change=False)
     _report(task.scan.name, measured)
     CohortTables(task.folder, keep_failed=True).close()
 
