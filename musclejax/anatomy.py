@@ -204,9 +204,12 @@ TASKS = {
 
 _MUSCLES = {m.abbreviation: m for region in REGIONS.values() for m in region.muscles}
 NAMES = {
-    name.casefold().replace(",", ""): (short,)
-    for short, muscle in _MUSCLES.items()
-    for name in (short, muscle.name)
+    **{group.name: group.muscles for groups in GROUPS.values() for group in groups},
+    **{
+        name.casefold().replace(",", ""): (short,)
+        for short, muscle in _MUSCLES.items()
+        for name in (short, muscle.name)
+    },
 }
 """Name in a list of muscles -> abbreviations of what it means; each belongs to one region only."""
 
@@ -215,10 +218,11 @@ def read_muscles(text: str) -> tuple[str, ...]:
     """Return the abbreviations of the muscles in a list such as "VL,VM", in the order of tables.
 
     Args:
-        text: Abbreviations or full names without their commas, in any case; empty for none.
+        text: Abbreviations, full names without their commas, or names of `GROUPS`, in any case;
+            empty for none.
 
     Raises:
-        InputError: If a name is no muscle's; the nearest one is named.
+        InputError: If a name is no muscle's or group's; the nearest one is named.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:

@@ -192,8 +192,18 @@ def test_tables_of_the_same_scans_are_not_written_again(tmp_path: Path) -> None:
     before = (tmp_path / "slices.csv").stat().st_ino
     write_cohort_tables(tmp_path, [Failure("x", "no scan")])
     assert (tmp_path / "slices.csv").stat().st_ino == before
+    scan(tmp_path, "b", reviewed=True)
+    os.utime(tmp_path / "b_run.json", (2**31, 2**31))
+    write_cohort_tables(tmp_path, [Failure("b", "edited")], keep_failed=True)
+    scans = read(tmp_path, "scans")
+    assert scans[["scan", "status", "reviewed", "reason"]].to_numpy().tolist() == [
+        ["a", "done", "False", ""], ["b", "failed", "True", "edited"],
+        ["x", "failed", "", "no scan"],
+    ]  # fmt: skip
+    write_cohort_tables(tmp_path, keep_failed=True)
+    assert read(tmp_path, "scans")["status"].tolist() == ["done", "done", "failed"]
     write_cohort_tables(tmp_path)
-    assert read(tmp_path, "scans")["scan"].tolist() == ["a"]
+    assert read(tmp_path, "scans")["scan"].tolist() == ["a", "b"]
 
 
 def test_tables_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,34 @@ def test_scans_that_cannot_be_used_are_told(cohort: Cohort, tmp_path: Path) -> N
     assert labeled(tmp_path / "data") == {"p1_v1": [0]}
 
 
+def test_scans_that_have_moved_and_volumes_of_a_file_are_found(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    """The second of two volumes, by a record of another working folder, after all have moved."""
+    image = nib.load(cohort.scans / "p2.nii.gz")
+    second = np.asarray(image.dataobj).copy()
+    both = np.stack([second * 2, second], axis=3)
+    (cohort.scans / "p2.nii.gz").unlink()
+    echoes = cohort.scans / "echoes.nii.gz"
+    nib.save(nib.Nifti1Image(both, image.affine), echoes)
+    record = json.loads((cohort.folder / "p2_run.json").read_text())
+    source = read_source(echoes, list_series(echoes).series[1])._asdict()
+    (cohort.folder / "p2_run.json").write_text(
+        json.dumps({**record, "source": echoes.name, "source_files": source})
+    )
+    for name in ("p1_v1", "p2"):
+        cohort.edit(name, 1)
+    make = "dataset", "make", cohort.folder, "-o", tmp_path / "data"
+    assert call(*make).exit_code == 0
+    stored = load_nifti(tmp_path / "data/imagesTr/p2_0000.nii.gz").data
+    np.testing.assert_array_equal(stored, second)
+    cohort.scans.rename(tmp_path / "moved")
+    gone = call(*make)
+    assert (gone.exit_code, gone.stderr.count("If it has moved")) == (1, 2)
+    found = call(*make, "--scan", tmp_path / "moved")
+    assert found.exit_code == 0, found.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,7 +17,8 @@ import pytest
 from click.testing import Result
 
 from musclejax import anatomy
-from musclejax.app import measure, measured_scan
+from musclejax.app import measured_scan
+from musclejax.app.recorded_scan import RecordedScans
 from musclejax.data.label_tables import find_table
 from musclejax.data.muscle_names import parse_name
 from musclejax.errors import InputError
@@ -28,9 +29,11 @@ from musclejax.reports import measured, segmentation
 from musclejax.reports.review import read_review
 from musclejax.reports.run_record import read_record
 from musclejax.scan.catalog import list_series
+from musclejax.scan.series import Series
 from musclejax.scan.sides import find_sides
 from musclejax.scan.source import read_source
 from musclejax.scan.study import load
+from musclejax.scan.volume import scan_name
 from tests.pairs import AFFINE, thigh
 from tests.pairs import write as write_image
 from tests.pretend import pretend_picture
@@ -59,7 +62,7 @@ def both(out: Path, limbs: np.ndarray) -> Path:
     return out
 
 
-def save_result(scan: Path, labels: np.ndarray, folder: Path) -> None:
+def save_result(scan: Path | Series, labels: np.ndarray, folder: Path, **options: Any) -> None:
     volume, region = load(scan), anatomy.REGIONS["thigh"]
     ones = np.ones((volume.num_slices, 2, region.num_classes), np.float32)
     present = np.isin(np.arange(region.num_classes), labels[labels > 0])
@@ -79,8 +82,9 @@ def save_result(scan: Path, labels: np.ndarray, folder: Path) -> None:
         levels=Levels(level, level / 10, level > 0, ones > 0),
         warnings=("made up", "low estimated DSC, look at all"),
     )
-    source = {"source": str(scan), "source_files": read_source(scan)._asdict()}
-    segmentation.save(result, folder, record=lambda: source)
+    path = scan.path if isinstance(scan, Series) else scan
+    source = {"source": str(path), "source_files": read_source(path)._asdict()}
+    segmentation.save(result, folder, record=lambda: source, **options)
 
 
 def edit(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -174,7 +178,7 @@ def test_edited_tables_and_earlier_corrections_are_kept(out: Path, limbs: np.nda
     assert (out / "P01_muscles.csv.bak").read_text() == "mine"
     corrected = (out / "P01_labels.nii.gz").read_bytes()
     other = write_image(out.parent / "other.nii.gz", np.where(thigh(limbs) == 7, thigh(limbs), 0))
-    options = ("--scan", out.parent / "scans/P01.nii.gz", "-o", out, "--names", "musclejax")
+    options = ("--scan", out.parent / "scans/P01.nii.gz", "-o", out, "--names", "muscles")
     for _ in range(2):  # a copy of the same file needs no .bak
         result = call("measure", other, *options)
         assert "2 muscles changed, VL left 100.0 %, VL right 100.0 %" in result.stdout
@@ -219,6 +223,21 @@ def test_scans_that_have_moved_and_a_map_that_is_being_written(
     assert "1 muscle changed" in call("measure", out, "--scan", out.parent / "elsewhere").stdout
 
 
+def test_the_bids_copy_is_renewed_under_its_name(limbs: np.ndarray, tmp_path: Path) -> None:
+    write_image(tmp_path / "study/P01/2024/t1_in_phase.nii.gz", limbs)
+    [series] = list_series(tmp_path / "study").series
+    out = tmp_path / "out"
+    save_result(series, thigh(limbs), out, naming="bids")
+    [labels] = out.glob("*_labels.nii.gz")
+    before = sorted(path.relative_to(out) for path in (out / "bids").rglob("*"))
+    edit(labels, less_left_vl)
+    assert call("measure", out).exit_code == 0
+    assert sorted(path.relative_to(out) for path in (out / "bids").rglob("*")) == before
+    [copy] = (out / "bids").rglob("*_dseg.nii.gz")
+    assert copy.read_bytes() == labels.read_bytes()
+    assert json.loads(copy.with_name(f"{scan_name(copy)}.json").read_text())["Manual"] is True
+
+
 def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "here/echoes.nii.gz"
     data = np.random.default_rng(0).integers(1, 99, (6, 6, 3, 2)).astype(np.int16)
@@ -227,9 +246,9 @@ def test_one_volume_of_a_file_is_found_again(tmp_path: Path) -> None:
     second = list_series(path).series[1]
     # As of a command in another working folder.
     source = {"source": path.name, "source_files": read_source(path, second)._asdict()}
-    assert measure.Scans(None).find("x", source).series.index == 1
+    assert RecordedScans(None).find("x", source).series.index == 1
     path.parent.rename(tmp_path / "there")
-    found = measure.Scans(tmp_path / "there").find("x", source)
+    found = RecordedScans(tmp_path / "there").find("x", source)
     np.testing.assert_array_equal(load(found.series).data, data[..., 1])
 
 
@@ -261,17 +280,17 @@ FOREIGN = [
     ("musclemap", {}, "2 muscles of the thigh measured"),
     ("sides", {"--names": "sides"}, "2 muscles of the thigh measured"),
     ("huashan", {"--names": "huashan"}, "2 muscles of the thigh measured"),
-    ("musclejax", {}, "numbers 1, 7 that nothing explains; accepted: --names with a file of names"),
-    ("musclejax", {"--names": "musclejax"}, "2 muscles of the thigh measured"),
-    ("musclejax", {"--names": "muscljax"}, "no file muscljax; .*Did you mean musclejax"),
-    ("musclejax", {"--names": "huashan"}, "2 muscles of the thigh"),  # SAR and GRA, as said
+    ("muscles", {}, "numbers 1, 7 that nothing explains; accepted: --names with a file of names"),
+    ("muscles", {"--names": "muscles"}, "2 muscles of the thigh measured"),
+    ("muscles", {"--names": "muscels"}, "no file muscels; .*Did you mean muscles"),
+    ("muscles", {"--names": "huashan"}, "2 muscles of the thigh"),  # SAR and GRA, as said
     (
         "sides",
-        {"--names": "musclejax"},
+        {"--names": "muscles"},
         r"label numbers 101 \(\d+ voxels\), 107 .*; accepted: 0-12",
     ),
     ("musclemap", {"--region": "leg"}, "muscles of the thigh only"),
-    ("musclejax", {"--names": "totalsegmentator"}, "1 muscle of the thigh"),
+    ("muscles", {"--names": "totalsegmentator"}, "1 muscle of the thigh"),
 ]
 
 
@@ -295,6 +314,14 @@ def test_labels_from_other_tools(
     assert rows.loc[("VL", "left"), "voxels"] == ((expected == 1) & left).sum()
     about = record(tmp_path / "out", "P1")
     assert (about["weights"], about["corrected"]["by"]) == ("none", str(labels))
+
+
+def test_results_are_measured_in_another_folder(out: Path) -> None:
+    """An editor has dropped the names in the header: the record beside the labels explains them."""
+    edit(out / "P01_labels.nii.gz", less_left_vl)
+    scan, other = out.parent / "scans/P01.nii.gz", out.parent / "other"
+    result = call("measure", out / "P01_labels.nii.gz", "--scan", scan, "-o", other)
+    assert "2 muscles of the thigh measured" in result.stdout, result.stderr
 
 
 def test_segment_never_erases_labels_from_elsewhere(
@@ -454,7 +481,7 @@ def test_review(tmp_path: Path) -> None:
     path.write_text(
         'scan,slice,mark,comment\na,,right,"x, y"\na,3,to correct,\nb,0,unusable\n,,,\n'
     )
-    assert read_review(path) == {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
+    assert read_review(tmp_path) == {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
 
 
 @pytest.mark.parametrize(
@@ -474,7 +501,7 @@ def test_reviews_that_mean_nothing(content: str, message: str, tmp_path: Path) -
     path = tmp_path / "review.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_review(path)
+        read_review(tmp_path)
 
 
 def test_shares_of_a_new_and_of_a_removed_muscle(limbs: np.ndarray, tmp_path: Path) -> None:
@@ -486,7 +513,7 @@ def test_shares_of_a_new_and_of_a_removed_muscle(limbs: np.ndarray, tmp_path: Pa
     found = measured_scan.decode(
         load(write_image(tmp_path / "l.nii.gz", labels)),
         scan,
-        find_table("musclejax"),
+        find_table("muscles"),
         None,
         tmp_path,
     )

@@ -144,14 +144,24 @@ def test_a_folder_has_one_numbering(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "muscles"),
-    [("", ()), ("vm, VL", ("VL", "VM")), ("Soleus,biceps femoris long head", ("BFL", "SOL"))],
+    [
+        ("", ()),
+        ("vm, VL", ("VL", "VM")),
+        ("Soleus,biceps femoris long head", ("BFL", "SOL")),
+        ("Adductors,GRA,triceps surae", ("GRA", "AM", "AL", "SOL", "GM", "GL")),
+    ],
 )
 def test_lists_of_muscles(text: str, muscles: tuple[str, ...]) -> None:
     assert read_muscles(text) == muscles
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("VLL", "Did you mean VL?"), ("VL,vastus latralis", "vastus lateralis?")]
+    ("text", "hint"),
+    [
+        ("VLL", "Did you mean VL?"),
+        ("VL,vastus latralis", "vastus lateralis?"),
+        ("quadricep", "quadriceps?"),
+    ],
 )
 def test_a_muscle_of_no_region(text: str, hint: str) -> None:
     with pytest.raises(InputError, match="muscles: found '") as caught:

@@ -16,11 +16,18 @@ class CohortTables:
 
     Args:
         folder: Where the results of its scans are.
+        keep_failed: Keep the rows of scans that failed in an earlier command and have no results.
         clock: Returns seconds.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._folder, self._clock = folder, clock
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep_failed: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._folder, self._keep_failed, self._clock = folder, keep_failed, clock
         self._failures: list[Failure] = []
         self._due = clock()
 
@@ -40,7 +47,9 @@ class CohortTables:
     def _write(self, *, wait: bool) -> list[Path]:
         before = self._clock()
         try:
-            return write_cohort_tables(self._folder, self._failures, wait=wait)
+            return write_cohort_tables(
+                self._folder, self._failures, keep_failed=self._keep_failed, wait=wait
+            )
         except OSError as error:
             console.warn(f"warning: the tables of the cohort are not written ({error.strerror})")
             return []

@@ -11,6 +11,8 @@ from musclejax.app import console
 from musclejax.app.names import is_of
 from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import CorrectionsJob
+from musclejax.app.recorded_scan import RecordedScans
+from musclejax.app.work import Scan
 from musclejax.data.corrections import (
     Choice,
     Chosen,
@@ -25,8 +27,7 @@ from musclejax.errors import InputError, did_you_mean
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.review import REVIEW, Review, read_review
-from musclejax.reports.run_record import RECORD, checksums, read_record
-from musclejax.scan.catalog import list_series
+from musclejax.reports.run_record import LABELS, ORIGINAL, checksums, read_records
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
@@ -54,15 +55,14 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        review = job.folder / REVIEW
-        marks = read_review(review) if review.is_file() else {}
-        work = _Work(job, choice, marks, _datasets(job, records))
+        scans, review = RecordedScans(job.scan), read_review(job.folder)
+        work = _Work(job, scans, choice, review, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
         console.warn(line)
     if not work.made and not work.failures:
         found = f"none of {len(records)} scans with a slice that was changed or confirmed"
-        remedy = "Edit NAME_labels.nii.gz, mark slices right in review.csv, or give --slices."
+        remedy = f"Edit NAME_labels.nii.gz, mark slices right in {REVIEW}, or give --slices."
         raise InputError(job.folder, found, "corrected label maps", remedy)
     _tell(work)
     return 1 if work.failures else 0
@@ -82,8 +82,9 @@ class _Work:
 
     Attributes:
         job: Folders.
+        scans: Where they are.
         choice: Which slices carry labels.
-        marks: Of the review, by scan.
+        review: Marks of scans and slices.
         datasets: By region.
         made: Scans in the datasets.
         kept: Names of the cases that stay: of scans that failed, as they were.
@@ -91,8 +92,9 @@ class _Work:
     """
 
     job: CorrectionsJob
+    scans: RecordedScans
     choice: Choice
-    marks: Review
+    review: Review
     datasets: Mapping[str, CorrectionsDataset]
     made: list[_Made] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -118,15 +120,13 @@ def _make_steps(
 
 
 def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the run record of each scan of a cohort, by name.
+    """Return the run record of each segmented scan of a cohort, by name.
 
     Raises:
         InputError: If there is none.
     """
-    ending = RECORD.format(name="")
-    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
-    found = {name: read_record(folder, name) for name in names}
-    records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
+    found = read_records(folder)
+    records = {n: record for n, record in found.items() if record.get("region") in anatomy.REGIONS}
     if not records:
         raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
     return records
@@ -164,11 +164,10 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
     Raises:
         InputError: If the scan or a label map cannot be read, or they do not fit.
     """
-    folder, marks = work.job.folder, work.marks.get(name, {})
-    path = folder / f"{name}_labels.nii.gz"
+    folder, marks = work.job.folder, work.review.get(name, {})
+    path, original = (folder / form.format(name=name) for form in (LABELS, ORIGINAL))
     if not path.is_file():
         raise InputError(path, "no such file", "a label map", "Put it back from a copy.")
-    original = path.with_name(f"{name}_labels_original.nii.gz")
     before = file_sha256(original) if original.is_file() else checksums(record).get(path.name)
     edited = before not in (None, file_sha256(path))
     if not (edited or marks or name in work.choice.named):
@@ -176,7 +175,7 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
     if record.get("settings", {}).get("muscles"):
         found = f"labels of {record['settings']['muscles']} only"
         raise InputError(path, found, "labels of all muscles", "Segment it without --muscles.")
-    volume = _load_scan(name, record)
+    volume = _load_scan(work.scans.find(name, record), record)
     region = anatomy.REGIONS[record["region"]]
     labels = read_muscles(path, volume, region)
     changed: tuple[int, ...] = ()
@@ -197,24 +196,16 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
     return CorrectedScan(name, row, volume, labels, chosen)
 
 
-def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
+def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
     """Load the scan that a record names.
 
     Raises:
-        InputError: If it is not where it was, or another scan by now.
+        InputError: If it is another scan by now.
     """
-    source = Path(str(record.get("source", "")))
-    if not record.get("source") or not source.exists():
-        remedy = "Put it back: the record holds its place, not the scan."
-        raise InputError(source, "no such scan", f"the scan of {name}", remedy)
-    if is_of(record, source):
-        return load(source)
-    # One of several in a folder or file.
-    own = (series for series in list_series(source).series if is_of(record, source, series))
-    series = next(own, None)
-    if series is None:
-        raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
-    return load(series)
+    if record.get("source_files") and not is_of(record, scan.path, scan.series):
+        found, accepted = "another scan", f"the scan of {scan.name}"
+        raise InputError(scan.path, found, accepted, "Segment it again.")
+    return load(scan.series or scan.path)
 
 
 def _tell(work: _Work) -> None:

@@ -1,7 +1,6 @@
 """`musclejax measure`: labels that a person has corrected, or any others, as results."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,29 @@ from musclejax.app.measured_scan import (
     LabelledScan,
     Measured,
     measure_scan,
-    numbering_of,
 )
-from musclejax.app.names import is_at, is_of, name_scans
+from musclejax.app.names import name_scans
 from musclejax.app.options import MeasureOptions
 from musclejax.app.process import BadUsage, check_output, usage
-from musclejax.app.work import Scan
+from musclejax.app.recorded_scan import RecordedScans
+from musclejax.app.stop import STOPPED
 from musclejax.data.label_tables import find_table
 from musclejax.errors import InputError, describe_error, printable
 from musclejax.loops import Advance
+from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.review import REVIEW, Review, is_reviewed, read_review
 from musclejax.reports.run_record import (
     LABELS,
-    RECORD,
     change_record,
     corrected_labels,
     labels_state,
     read_record,
+    read_records,
 )
 from musclejax.scan.catalog import list_series
-from musclejax.scan.series import Series
+from musclejax.scan.numbering import numbering_of
 from musclejax.scan.source import absolute
-from musclejax.scan.volume import scan_name
 
-_STOPPED = 130
 _LABELS_END = LABELS.format(name="")
 
 
@@ -60,7 +58,7 @@ def run(options: MeasureOptions) -> int:
         _measure_one(options)
     except KeyboardInterrupt:
         console.warn("stopped; what is measured is written: repeat the command")
-        return _STOPPED
+        return STOPPED
     return 0
 
 
@@ -72,12 +70,12 @@ def _measure_one(options: MeasureOptions) -> None:
         accepted = "a label map, or a folder that segment has written"
         raise InputError(labels, "no such file or folder", accepted)
     task = _own_task(options) or _foreign_task(options)
-    how = _how(options, _read_review(task.folder), task.scan.name)
+    how = _how(options, read_review(task.folder), task.scan.name)
     measured = measure_scan(task, how)
     if not task.in_place:
-        write_label_names(task.folder, numbering_of(task.folder, {}), change=False)
+        write_label_names(task.folder, numbering_of(task.folder, {}) or "muscles", change=False)
     _report(task.scan.name, measured)
-    CohortTables(task.folder).close()
+    CohortTables(task.folder, keep_failed=True).close()
 
 
 def _own_task(options: MeasureOptions) -> LabelledScan | None:
@@ -87,7 +85,7 @@ def _own_task(options: MeasureOptions) -> LabelledScan | None:
     record = read_record(folder, name) if name != labels.name else None
     if record is None or (options.output and absolute(options.output) != absolute(folder)):
         return None
-    return LabelledScan(Scans(options.scan).find(name, record), folder, labels)
+    return LabelledScan(RecordedScans(options.scan).find(name, record), folder, labels)
 
 
 def _foreign_task(options: MeasureOptions) -> LabelledScan:
@@ -114,14 +112,12 @@ def _measure_cohort(options: MeasureOptions) -> int:
         if value is not None:
             accepted = "it with a single label map; a folder keeps its own"
             raise BadUsage(f"{option}: found {value} with a folder; accepted: {accepted}.")
-    ending = RECORD.format(name="")
-    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
-    records = {name: record for name in names if (record := read_record(folder, name))}
+    records = read_records(folder)
     if not records:
         remedy = "Give a label map and its --scan, or run `musclejax segment` first."
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
     check_all_maps(options, len(records))
-    review = _read_review(folder)
+    review = read_review(folder)
     for scan in sorted(review.keys() - records.keys()):
         console.warn(f"{REVIEW}: no results of {scan!r}")
     return _measure_edited(options, records, review)
@@ -130,7 +126,8 @@ def _measure_cohort(options: MeasureOptions) -> int:
 def _measure_edited(
     options: MeasureOptions, records: Mapping[str, Mapping[str, Any]], review: Review
 ) -> int:
-    folder, scans = options.labels, Scans(options.scan)
+    folder, scans = options.labels, RecordedScans(options.scan)
+    tables = CohortTables(folder, keep_failed=True)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(records), visible=len(records) > 1)
@@ -148,9 +145,11 @@ def _measure_edited(
             except Exception as error:
                 # One scan's surprise must not cost the others.
                 failed += 1
-                console.warn(f"failed: {name}: {describe_error(error)}")
+                reason = describe_error(error)
+                console.warn(f"failed: {name}: {reason}")
+                tables.add(Failure(name, reason))
             bar.show(Advance(number, len(records)))
-    CohortTables(folder).close()
+    tables.close()
     before = f", {corrected} corrected before" if corrected else ""
     total = f"{len(records)} scan{'s' if len(records) > 1 else ''}{before}"
     if failed:
@@ -179,60 +178,9 @@ def _needs_measuring(
     return state == "edited" or restored or options.has_maps
 
 
-class Scans:
-    """The scans of records: where they were, or in a folder to which they have moved.
-
-    Args:
-        moved_to: That folder; None if they are where they were.
-    """
-
-    def __init__(self, moved_to: Path | None) -> None:
-        self._moved_to = moved_to
-        self._found: Sequence[Series] | None = None
-
-    def find(self, name: str, record: Mapping[str, Any]) -> Scan:
-        """Return the scan of a record.
-
-        Raises:
-            InputError: If it is gone.
-        """
-        path = _source_of(record, name)
-        if path.exists():
-            if is_at(record, path):
-                return Scan(path, name)
-            for one in list_series(path).series:  # of a folder or file with several
-                if is_at(record, one.path, one):
-                    return Scan(path, name, one)
-        if self._moved_to is None:
-            remedy = "If it has moved, give it or its folder: --scan."
-            raise InputError(path, "no such scan", f"the scan of {name}", remedy)
-        if self._found is None:
-            self._found = list_series(self._moved_to).series
-        exact = (one for one in self._found if is_of(record, one.path, one))
-        alike = (one for one in self._found if scan_name(one.path) in (name, scan_name(path)))
-        if found := next(exact, None) or next(alike, None):
-            return Scan(found.path, name, found)
-        raise InputError(self._moved_to, f"no scan {path.name}", f"the scan of {name}")
-
-
-def _source_of(record: Mapping[str, Any], name: str) -> Path:
-    """Return the file or folder of a scan, from the root if the record has it so."""
-    source, about = Path(str(record.get("source") or name)), record.get("source_files")
-    stated = about.get("path") if isinstance(about, dict) else None
-    if not isinstance(stated, str):
-        return source
-    place = Path(re.sub(r"\[\d+\]$", "", stated))  # one volume of a file with several
-    return place if place.name == source.name else place.parent  # of one series in a folder
-
-
 def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
     maps = options if options.has_maps else None
     return HowMeasured(options.names, options.region, maps, is_reviewed(review, name))
-
-
-def _read_review(folder: Path) -> Review:
-    path = folder / REVIEW
-    return read_review(path) if path.is_file() else {}
 
 
 def _report(name: str, measured: Measured) -> None:

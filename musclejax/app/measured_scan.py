@@ -29,13 +29,20 @@ from musclejax.data.label_tables import (
     table_in_header,
 )
 from musclejax.errors import InputError, listed
-from musclejax.files import file_sha256, read_json, reading, transient_lock
+from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.measured import Earlier, GivenLabels, read_earlier, save_measured
-from musclejax.reports.run_record import LABELS, ORIGINAL, checksums, corrected_labels, recover
+from musclejax.reports.run_record import (
+    LABELS,
+    ORIGINAL,
+    checksums,
+    corrected_labels,
+    read_record,
+    recover,
+)
 from musclejax.reports.segmentation import scan_sha256
-from musclejax.scan.numbering import LABEL_FILE, NUMBERING_KEY
+from musclejax.scan.numbering import numbering_of
 from musclejax.scan.source import absolute, read_source
 from musclejax.scan.study import load, read_volume
 from musclejax.scan.volume import Volume, scan_name
@@ -50,12 +57,6 @@ _FRESH_S = 30.0
 _AIR = 0.1
 """Share of labeled voxels without body above which there is a warning. Source: ours; in the sample
 scans it is 0.004; 0.54 with the labels of the thigh on the leg, 0.15 the other way."""
-_SCHEME_OF: dict[anatomy.Numbering, str] = {
-    "muscles": "musclejax",
-    "sides": "sides",
-    "musclemap": "musclemap",
-}
-"""Numbers of a folder of results -> their scheme."""
 _MUSCLEMAP_FROM = 1000
 """Lowest of MuscleMap's numbers, which no other scheme has. Source: its label table."""
 
@@ -126,7 +127,9 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     found = decode(stored, volume, table, region, task.labels)
     warnings = [*found.warnings, *_in_air(found.labels, volume)]
     in_place = task.in_place
-    if in_place and not _same_numbers(table, _own_table(task, earlier.record)):
+    if in_place and not _same_numbers(
+        table, _own_table(task.folder, task.scan.name, earlier.record)
+    ):
         in_place = False
         warnings.append(f"{task.labels.name} has numbers of {table.source}: kept as .bak")
     original = None
@@ -167,7 +170,7 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
         sha256,
         in_place,
         _earlier_copy(task, earlier.record),
-        numbering_of(task.folder, earlier.record),
+        numbering_of(task.folder, earlier.record) or "muscles",
     )
     saved = save_measured(result, task.folder, earlier, given, measures.maps, entries)
     known = earlier.record.get("warnings")
@@ -310,8 +313,11 @@ def _find_table(
     if table := table_in_header(stored, "its header"):
         return table
     if task.in_place and earlier.record:
-        return _own_table(task, earlier.record)
+        return _own_table(task.folder, task.scan.name, earlier.record)
     stem = scan_name(task.labels)
+    name = stem.removesuffix(scan_name(Path(LABELS.format(name=""))))
+    if name != stem and (record := read_record(task.labels.parent, name)):  # results elsewhere
+        return _own_table(task.labels.parent, name, record)
     beside = (
         *(task.labels.parent / "dataset.json", task.labels.with_name(f"{stem}.tsv")),
         *([task.labels.parents[1] / "dataset.json"] if "labels" in task.labels.parent.name else []),
@@ -325,7 +331,7 @@ def _find_table(
     if numbers.size and numbers.min() >= _MUSCLEMAP_FROM and {*numbers} & {*musclemap.muscles}:
         return musclemap
     shown = listed((f"{n:g}" for n in numbers), 8) or "only background"
-    remedy = "--names musclejax if they are those of labels.json."
+    remedy = "--names muscles if they are those of labels.json."
     raise InputError(
         task.labels,
         f"numbers {shown} that nothing explains",
@@ -334,26 +340,14 @@ def _find_table(
     )
 
 
-def _own_table(task: LabelledScan, record: Mapping[str, Any]) -> LabelTable:
+def _own_table(folder: Path, name: str, record: Mapping[str, Any]) -> LabelTable:
     """Return the numbers of a label map among results, by the header that no editor has touched.
 
     Editors drop what they do not know from the header of the map that they change.
     """
-    original = task.folder / ORIGINAL.format(name=task.scan.name)
+    original = folder / ORIGINAL.format(name=name)
     found = table_in_header(read_volume(original), "its header") if original.is_file() else None
-    return found or find_table(_SCHEME_OF[numbering_of(task.folder, record)])
-
-
-def numbering_of(folder: Path, record: Mapping[str, Any]) -> anatomy.Numbering:
-    """Return the numbers of the label maps in a folder of results, by its record or `labels.json`.
-
-    Those of before there were others are the default.
-    """
-    for stated in (record, read_json(folder / LABEL_FILE) or {}):
-        for numbering in anatomy.NUMBERINGS:
-            if stated.get(NUMBERING_KEY) == numbering:
-                return numbering
-    return "muscles"
+    return found or find_table(numbering_of(folder, record) or "muscles")
 
 
 def _same_numbers(table: LabelTable, own: LabelTable) -> bool:
@@ -385,7 +379,8 @@ def _read_original(
     stored = read_volume(path)
     if not stored.data.any():
         return np.zeros(volume.data.shape, np.uint8)
-    return decode(stored, volume, _own_table(task, record), region, path).labels
+    table = _own_table(task.folder, task.scan.name, record)
+    return decode(stored, volume, table, region, path).labels
 
 
 def _find_levels(earlier: Earlier, volume: Volume, region: str) -> Any:

@@ -7,12 +7,10 @@ from typing import Any
 
 from musclejax.app.work import Scan
 from musclejax.errors import InputError
-from musclejax.reports.run_record import RECORD, read_record
+from musclejax.reports.run_record import read_records
 from musclejax.scan.series import Series
 from musclejax.scan.source import absolute, is_source, place_of
 from musclejax.scan.volume import scan_name
-
-_RECORD_SUFFIX = RECORD.format(name="")
 
 
 def name_scans(series: Sequence[Series], folder: Path) -> tuple[list[Scan], list[InputError]]:
@@ -29,7 +27,7 @@ def name_scans(series: Sequence[Series], folder: Path) -> tuple[list[Scan], list
     Returns:
         The scans with their names, and an error for each scan that has none of its own.
     """
-    taken = {name: record for name in _recorded(folder) if (record := read_record(folder, name))}
+    taken = read_records(folder)
     known = {one: name for one in series if (name := _known_name(one, taken))}
     free = {one: _free_names(one, taken) for one in series}
     names = {one: known.get(one) or next(free[one], "") for one in series}
@@ -82,11 +80,6 @@ def _map_names(name: str, series: Series, files: Mapping[str, int]) -> tuple[str
     """Return the names that a map may have: also that of the file, if no other scan has it."""
     own = scan_name(series.path)
     return (name, own) if own != name and files[own] == 1 else (name,)
-
-
-def _recorded(folder: Path) -> set[str]:
-    paths = folder.glob(f"*{_RECORD_SUFFIX}") if folder.is_dir() else ()
-    return {path.name.removesuffix(_RECORD_SUFFIX) for path in paths}
 
 
 def _possible_names(series: Series) -> Iterator[str]:

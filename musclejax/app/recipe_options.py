@@ -205,11 +205,13 @@ class CorrectionsJob:
         slices: Slices that carry labels: changed (by a person), reviewed (marked "right" in
             review.csv), all (of scans with a slice of either kind), or those named, as
             NAME=3-8,12; may be given more than once.  [default: changed and reviewed]
+        scan: Where the scans have moved to.
     """
 
     folder: Annotated[Path, Option(argument=True)]
     output: Output
     slices: tuple[Annotated[str, Option(metavar="changed|reviewed|all|NAME=SLICES")], ...] = ()
+    scan: Annotated[Path | None, Option(metavar="DIR")] = None
 
     def __post_init__(self) -> None:
         """Check the folders."""

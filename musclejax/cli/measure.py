@@ -36,7 +36,7 @@ def measure(options: MeasureOptions) -> None:
     \b
       --names FILE           ITK-SNAP label description, 3D Slicer color table (.ctbl, .txt, .csv),
                              dataset.json, _dseg.tsv, or rows of number,name
-      --names musclejax      numbers of labels.json; left and right from the anatomy
+      --names muscles        the usual ones of `segment`; left and right from the anatomy
       --names sides          left as these, right 100 higher
       --names musclemap, huashan, totalsegmentator
 
@@ -44,7 +44,7 @@ def measure(options: MeasureOptions) -> None:
     understood. Structures that are no muscles of ours, and groups such as quadriceps_femoris, are
     left out with a warning; a number that nothing explains is an error.
 
-    Exit code: 0 all done, 1 some failed, 2 wrong usage.
+    Exit code: 0 all done, 1 some failed, 2 wrong usage, 130 stopped by Ctrl-C.
 
     \b
     Examples:

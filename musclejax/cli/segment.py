@@ -43,7 +43,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     labels.json; and the tables of all scans:
       muscles.csv, slices.csv   theirs, one below the other
       scans.csv, summary.csv    a row per scan; left against right, and visits
-    A name of --muscles is an abbreviation or a full name of docs/output.md.
+    A name of --muscles is an abbreviation, a full name or a group of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;
     one that another process is at work on is waited for. Files that were edited since, or that

@@ -83,13 +83,13 @@ def _named(names: Iterable[tuple[int, str]], source: str, *, open_: bool = False
 
 
 SCHEMES = {
-    "musclejax": lambda: _own("muscles"),
+    "muscles": lambda: _own("muscles"),
     "sides": lambda: _own("sides"),
     "musclemap": lambda: _own("musclemap"),
     "huashan": lambda: _named(anatomy.CROSSWALKS["huashan"].items(), ""),
     "totalsegmentator": lambda: _named(enumerate(TOTALSEGMENTATOR, 1), ""),
 }
-"""Numbers of tools: ours (both sides alike), ours with 100 added on the right, others'."""
+"""Numbers of tools: those of `anatomy.NUMBERINGS` under the same names, and others."""
 _OPEN = ("musclemap", "totalsegmentator")
 """Schemes with many more structures, which are no muscles of ours."""
 

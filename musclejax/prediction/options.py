@@ -31,8 +31,9 @@ class SegmentOptions:
         keep_outside: Keep labels at levels of the limb where the muscle never is, such as those in
             a foot or a pelvis.
         probabilities: Keep the probability of every class too.
-        muscles: Label and measure these muscles only, as VL,VM or SOL; those of the other region
-            are passed over. Where muscles touch, nothing else changes.  [default: all]
+        muscles: Label and measure these muscles or groups only, as VL,VM or quadriceps; those of
+            the other region are passed over. Where muscles touch, nothing else changes.
+            [default: all]
 
     Raises:
         InputError: If a field is none of its choices.

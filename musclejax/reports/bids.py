@@ -6,7 +6,7 @@ Source: BIDS 1.10, "Common data types and metadata" of derivatives, and "Imaging
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -154,6 +154,13 @@ def _is_free(folder: Path, stem: str, scan: str) -> bool:
     if sidecar.exists():
         return (read_json(sidecar) or {}).get(_SCAN) == scan
     return not (folder / f"{stem}{_DATA}").exists()
+
+
+def stem_of(files: Iterable[str], region: str) -> str:
+    """Return where the labels of a region are among files of a record, as `reserve`; else empty."""
+    maps = (n for n in files if n.startswith(f"{BIDS_TREE}/") and n.endswith(_DATA))
+    found = (name for name in maps if f"_seg-{region}_" in name)
+    return next(found, "").removesuffix(_DATA)
 
 
 def write(stage: Path, labels: Path, stem: str, result: Segmentation, numbering: Numbering) -> None:

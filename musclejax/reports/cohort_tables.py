@@ -18,15 +18,15 @@ from musclejax.anatomy import SIDES
 from musclejax.files import file_sha256, read_json, staging_folder, transient_lock, write_json
 from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
 from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
-from musclejax.reports.run_record import RECORD, read_record
+from musclejax.reports.run_record import RECORD, read_record, recorded_names
 from musclejax.reports.tables import plain
 from musclejax.scan.source import COHORT_TABLES
 
 _SCAN = ("subject", "visit", "scan", "region", "image_kind")
 _VERSIONS = ("musclejax", "weights")
 SCAN_COLUMNS = [
-    *("subject", "visit", "scan", "region", "status", "image_kind", "slices", "seconds"),
-    *("flagged", "warnings", "reason", "finished"),
+    *("subject", "visit", "scan", "region", "status", "reviewed", "image_kind", "slices"),
+    *("seconds", "flagged", "warnings", "reason", "finished"),
 ]
 SUMMARY_COLUMNS = [
     *_SCAN,
@@ -47,7 +47,7 @@ _FIGURES = {"volume": "volume_ml", "fat_fraction": "fat_fraction"}
 
 
 class Failure(NamedTuple):
-    """A scan that could not be segmented."""
+    """A scan that could not be segmented, or measured again."""
 
     name: str
     reason: str
@@ -65,13 +65,18 @@ class _Key(NamedTuple):
 
 
 def write_cohort_tables(
-    folder: Path, failures: Iterable[Failure] = (), *, wait: bool = True
+    folder: Path,
+    failures: Iterable[Failure] = (),
+    *,
+    keep_failed: bool = False,
+    wait: bool = True,
 ) -> list[Path]:
     """Write muscles.csv, slices.csv, scans.csv and summary.csv of the scans in a folder.
 
     Args:
         folder: Where their run records and tables are.
         failures: Scans that have failed; they have a row in scans.csv.
+        keep_failed: Keep the rows of other scans that failed before and have no results.
         wait: Wait while another process writes them; else leave it to that.
 
     Returns:
@@ -82,11 +87,29 @@ def write_cohort_tables(
     """
     failed = {failure.name: failure for failure in failures}
     with transient_lock(folder / _LOCK, wait=wait) as ours:
-        return _write(folder, failed) if ours else []
+        if not ours:
+            return []
+        own = read_json(folder / OWN) or {}
+        before = _failed_before(folder, own) if keep_failed else {}
+        return _write(folder, own, {**before, **failed})
 
 
-def _write(folder: Path, failed: Mapping[str, Failure]) -> list[Path]:
-    own = read_json(folder / OWN) or {}
+def _failed_before(folder: Path, own: Mapping[str, Any]) -> dict[str, Failure]:
+    """Return the scans that failed when the tables were last written and have no results."""
+    state = own.get("scans")
+    stated = state.get("failed") if isinstance(state, dict) else None
+    rows = stated.items() if isinstance(stated, dict) else ()
+    whole = len(Failure._fields) - 1
+    found = {
+        name: Failure(name, *map(str, row))
+        for name, row in rows
+        if isinstance(row, list) and len(row) == whole
+    }
+    done = {*recorded_names(folder)}
+    return {name: failure for name, failure in found.items() if name not in done}
+
+
+def _write(folder: Path, own: Mapping[str, Any], failed: Mapping[str, Failure]) -> list[Path]:
     foreign = [path for name in COHORT_TABLES if not _is_ours(path := folder / name, own)]
     state = _state(folder, failed)
     if own.get("scans") == state and all(
@@ -113,7 +136,7 @@ def _state(folder: Path, failed: Mapping[str, Failure]) -> dict[str, Any]:
     return {
         "records": len(times),
         "newest_ns": max(times, default=0),
-        "failed": {name: failure.reason for name, failure in sorted(failed.items())},
+        "failed": {name: list(failure[1:]) for name, failure in sorted(failed.items())},
     }
 
 
@@ -147,8 +170,7 @@ def _known(own: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
     """Yield the scans that are done or have failed, each once."""
     done = set()
-    for path in folder.glob(f"*{_RECORD_SUFFIX}"):
-        name = path.name.removesuffix(_RECORD_SUFFIX)
+    for name in recorded_names(folder):
         record = read_record(folder, name)
         failure = failed.get(name)
         reason = failure.reason if failure else None if record else _DAMAGED
@@ -299,6 +321,7 @@ def _scan_row(key: _Key, record: Mapping[str, Any]) -> list[object]:
     row = {
         **(_about(key, record) if record else {**key._asdict(), "scan": key.name}),
         "status": status if key.failure is None else "failed",
+        "reviewed": bool(record.get("reviewed")) if record else "",
         "slices": record.get("slices", ""),
         "seconds": seconds.get("total", "") if isinstance(seconds, dict) else "",
         "flagged": len(flagged) if isinstance(flagged, dict) else "",

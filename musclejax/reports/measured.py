@@ -136,7 +136,9 @@ def save_measured(
 
     known = checksums(earlier.record)
     files = _files_of(result, known, given.numbering)
-    stem = bids.reserve(folder, volume, result.region) if files.naming == "bids" else ""
+    stem = ""
+    if files.naming == "bids":  # under its name: the record has the series, the volume may not
+        stem = bids.stem_of(known, result.region) or bids.reserve(folder, volume, result.region)
     with staged_measurement(folder, name, about, given.replaces) as stage:
         result = write_dicom(result, stage, maps.fat_fraction, files)
         labels = given.path if given.in_place else _write_copy(result, stage, folder, known, files)

@@ -3,27 +3,30 @@
 import csv
 from pathlib import Path
 
+from musclejax.data.corrections import RIGHT, UNUSABLE
 from musclejax.errors import InputError, did_you_mean
 
 REVIEW = "review.csv"
 """Its name in the folder of results."""
-MARKS = ("right", "to correct", "unusable")
+MARKS = (RIGHT, "to correct", UNUSABLE)
 COLUMNS = ("scan", "slice", "mark", "comment")
 Review = dict[str, dict[int | None, str]]
 """Scan -> slice, or None of the whole scan -> mark."""
 
 
-def read_review(path: Path) -> Review:
-    """Return the mark of each scan and slice.
+def read_review(folder: Path) -> Review:
+    """Return the mark of each scan and slice of a folder of results; empty if it has no review.
 
-    Args:
-        path: A table with the columns scan, slice (empty: the whole scan), mark (right, to
-            correct, unusable) and comment; rows without a mark only comment.
+    Its columns are scan, slice (empty: the whole scan), mark (right, to correct, unusable) and
+    comment; rows without a mark only comment.
 
     Raises:
         InputError: If it is no such table, or marks one scan or slice in two ways.
     """
     marks: Review = {}
+    path = folder / REVIEW
+    if not path.is_file():
+        return marks
     for number, row in enumerate(_rows(path), 2):
         if not row["mark"]:
             continue
@@ -44,7 +47,7 @@ def read_review(path: Path) -> Review:
 
 def is_reviewed(review: Review, scan: str) -> bool:
     """Return whether a person says of a whole scan that its labels are right."""
-    return review.get(scan, {}).get(None) == MARKS[0]
+    return review.get(scan, {}).get(None) == RIGHT
 
 
 def _slice(text: str, where: str, path: Path) -> int | None:

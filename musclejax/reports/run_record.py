@@ -159,6 +159,17 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
     return record if record and "scan" in record else None
 
 
+def recorded_names(folder: Path) -> list[str]:
+    """Return the NAME of each run record in a folder, in order; none if there is no folder."""
+    ending = RECORD.format(name="")
+    return sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+
+
+def read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the run record of each scan of a folder that is done, by name."""
+    return {n: record for n in recorded_names(folder) if (record := read_record(folder, n))}
+
+
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with the checksum of its contents as its last entry."""
     written = json.loads(json.dumps(record))  # as it will be read

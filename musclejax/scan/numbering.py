@@ -1,9 +1,9 @@
 """Label numbers on disk <-> muscle numbers and sides in memory; see `anatomy.NUMBERINGS`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import nibabel as nib
@@ -152,25 +152,35 @@ def find_numbering(path: Path, stored: Volume, region: Region) -> Numbering:
         stored: Its contents.
         region: The region of its muscles.
     """
-    for stated in _statements(path, stored):
-        for numbering in NUMBERINGS:
-            if stated == numbering:
-                return numbering
+    record = read_json(path.with_name(f"{scan_name(path).removesuffix('_labels')}_run.json"))
+    if found := _known(_notes(stored)) or numbering_of(path.parent, record or {}):
+        return found
     present = set(np.unique(stored.data).tolist()) - {0}
     fitting = (n for n in NUMBERINGS if present <= {label.number for label in labels_of(region, n)})
     return next(fitting, "muscles")
 
 
-def _statements(path: Path, stored: Volume) -> Iterator[str]:
-    """Yield what files state about the numbers of a label map, the surest first; unchecked."""
+def numbering_of(folder: Path, record: Mapping[str, Any]) -> Numbering | None:
+    """Return the numbering that a run record states, else `LABEL_FILE`; None if neither does.
+
+    Args:
+        folder: Of the label maps.
+        record: Of one of them; empty if it has none.
+    """
+    tables = record, read_json(folder / LABEL_FILE) or {}
+    return _known(table.get(NUMBERING_KEY) for table in tables)
+
+
+def _known(statements: Iterable[object]) -> Numbering | None:
+    """Return the first of some statements that is a numbering."""
+    return next((n for stated in statements for n in NUMBERINGS if n == stated), None)
+
+
+def _notes(stored: Volume) -> Iterator[str]:
+    """Yield what the header of a label map states about its numbers; unchecked."""
     extensions = stored.header.extensions if stored.header is not None else ()
     for extension in extensions:
         yield _noted(extension)
-    name = scan_name(path).removesuffix("_labels")
-    for beside in (f"{name}_run.json", LABEL_FILE):
-        stated = (read_json(path.with_name(beside)) or {}).get(NUMBERING_KEY)
-        if isinstance(stated, str):
-            yield stated
 
 
 def add_note(information: ElementTree.Element, numbering: Numbering) -> None:
