@@ -12,6 +12,7 @@ from musclejax.data.corrections import Choice, Chosen, choose_slices, read_choic
 from musclejax.data.dataset import IGNORE, content_of, read_case, read_dataset
 from musclejax.errors import InputError
 from musclejax.files import file_sha256
+from musclejax.scan.catalog import list_series
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.source import read_source
 from tests import limbs
@@ -168,6 +169,36 @@ def test_scans_that_cannot_be_used_are_told(cohort: Cohort, tmp_path: Path) -> N
     assert "--slices p4=3-8,12" in lines[2]
     assert len(lines) == 3
     assert labeled(tmp_path / "data") == {"p1_v1": [0]}
+
+
+def test_records_and_reviews_that_are_wrong_are_told(cohort: Cohort, tmp_path: Path) -> None:
+    make = ("dataset", "make", cohort.folder, "-o", tmp_path / "data")
+    cohort.add("p4", seed=3, settings="edited", source_files=3)
+    cohort.add("p5", seed=4, slices=SLICES)
+    for name in ("p2", "p4"):
+        cohort.edit(name, 1)
+    (cohort.folder / "p3_run.json").write_text("{")
+    cohort.review("p5,4,right,", "p9,,right,")
+    made = call(*make)
+    assert made.exit_code == 1
+    for text in ("p4: ", "p3_run.json is damaged", "p5 has no slice 4", "no results of 'p9'"):
+        assert text in made.stderr
+    assert labeled(tmp_path / "data") == {"p2": [1]}
+    cohort.review("p2,1,Right,")
+    assert "mark 'Right'; accepted: right" in call(*make).stderr
+
+
+def test_a_volume_of_a_file_with_several_is_found(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.edit("p2", 1)
+    scan, path = cohort.scans / "p2.nii.gz", cohort.folder / "p2_run.json"
+    image = nib.load(scan)
+    both = np.stack([np.zeros(image.shape), np.asarray(image.dataobj)], -1)
+    nib.save(nib.Nifti1Image(both, image.affine), scan)
+    second = list_series(scan).series[1]
+    about = {**json.loads(path.read_text()), "source_files": read_source(scan, second)._asdict()}
+    path.write_text(json.dumps(about))
+    made = call("dataset", "make", cohort.folder, "-o", tmp_path / "data")
+    assert (made.exit_code, labeled(tmp_path / "data")) == (0, {"p2": [1]}), made.stderr
 
 
 @pytest.mark.parametrize(

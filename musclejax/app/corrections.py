@@ -1,6 +1,5 @@
 """`musclejax dataset make`: the corrected scans of a cohort folder as a training dataset."""
 
-import csv
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from typing import Any, NamedTuple
 
 from musclejax import anatomy
 from musclejax.app import console
+from musclejax.app.measure import Scans
+from musclejax.app.names import is_of
 from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import CorrectionsJob
 from musclejax.data.corrections import (
@@ -21,18 +22,15 @@ from musclejax.data.corrections import (
     read_choice,
     read_muscles,
 )
-from musclejax.errors import InputError, did_you_mean
+from musclejax.errors import InputError, did_you_mean, one_line, printable
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
+from musclejax.reports.review import REVIEW, Review, find_strays, read_review
 from musclejax.reports.run_record import RECORD, checksums, read_record
-from musclejax.scan.source import is_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
 _LOCK = ".dataset-make.lock"
-_REVIEW = "review.csv"
-Marks = Mapping[int | None, str]
-"""Slice, or None for the whole scan -> mark of a review."""
 
 
 def make(job: CorrectionsJob) -> int:
@@ -56,7 +54,7 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        marks = _read_marks(job.folder / _REVIEW)
+        marks = _read_marks(job.folder, records)
         work = _Work(job, choice, marks, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
@@ -93,7 +91,7 @@ class _Work:
 
     job: CorrectionsJob
     choice: Choice
-    marks: Mapping[str, Marks]
+    marks: Review
     datasets: Mapping[str, CorrectionsDataset]
     made: list[_Made] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -105,7 +103,7 @@ def _make_steps(
 ) -> Generator[Advance, None, None]:
     for done, (name, record) in enumerate(records.items(), start=1):
         try:
-            scan = _read_scan(work, name, record)
+            scan = _try_to_read(work, name, record)
             if scan is not None:
                 work.datasets[record["region"]].add(scan)
                 work.made.append(_Made(record["region"], scan.row["subject"], scan.chosen))
@@ -118,6 +116,17 @@ def _make_steps(
         dataset.finish(work.kept)
 
 
+def _try_to_read(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedScan | None:
+    """Return a scan as of `_read_scan`; its surprises must not cost the others."""
+    try:
+        return _read_scan(work, name, record)
+    except InputError:
+        raise
+    except Exception as error:
+        found = f"unusable ({one_line(error)})"
+        raise InputError(name, found, "a scan, its labels and its record") from error
+
+
 def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the run record of each scan of a cohort, by name.
 
@@ -127,6 +136,9 @@ def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
     ending = RECORD.format(name="")
     names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
     found = {name: read_record(folder, name) for name in names}
+    for name in (name for name, record in found.items() if record is None):
+        damaged = f"{RECORD.format(name=name)} is damaged: its scan is passed over"
+        console.warn(printable(f"warning: {damaged}"))
     records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
     if not records:
         raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
@@ -174,8 +186,9 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
     edited = before not in (None, file_sha256(path))
     if not (edited or marks or name in work.choice.named):
         return None
-    if record.get("settings", {}).get("muscles"):
-        found = f"labels of {record['settings']['muscles']} only"
+    settings = record.get("settings")
+    if isinstance(settings, dict) and settings.get("muscles"):
+        found = f"labels of {settings['muscles']} only"
         raise InputError(path, found, "labels of all muscles", "Segment it without --muscles.")
     volume = _load_scan(name, record)
     region = anatomy.REGIONS[record["region"]]
@@ -204,34 +217,23 @@ def _load_scan(name: str, record: Mapping[str, Any]) -> Volume:
     Raises:
         InputError: If it is not where it was, or another scan by now.
     """
-    source, known = Path(str(record.get("source", ""))), record.get("source_files")
-    if not record.get("source") or not source.exists():
-        remedy = "Put it back: the record holds its place, not the scan."
-        raise InputError(source, "no such scan", f"the scan of {name}", remedy)
-    if known and not is_source(source, known):
-        raise InputError(source, "another scan", f"the scan of {name}", "Segment it again.")
-    return load(source)
+    scan = Scans(None).find(name, record)
+    if not is_of(record, scan.path, scan.series):
+        raise InputError(scan.path, "another scan", f"the scan of {name}", "Segment it again.")
+    return load(scan.series or scan.path)
 
 
-def _read_marks(path: Path) -> dict[str, dict[int | None, str]]:
-    """Return the marks of a review: scan -> slice, or None for the whole scan -> mark.
+def _read_marks(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Review:
+    """Return the marks of a review; report those of scans or slices that are not there.
 
     Raises:
         InputError: If it is no such table.
     """
-    marks: dict[str, dict[int | None, str]] = {}
-    if not path.is_file():
-        return marks
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                number = (row.get("slice") or "").strip()
-                own = marks.setdefault((row["scan"] or "").strip(), {})
-                own[int(number) if number else None] = (row.get("mark") or "").strip()
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        found = f"no readable table ({' '.join(str(error).split())[:80]})"
-        raise InputError(path, found, "columns scan, slice, mark, comment") from None
-    return marks
+    path = folder / REVIEW
+    review = read_review(path) if path.is_file() else {}
+    for line in find_strays(review, {name: r.get("slices") for name, r in records.items()}):
+        console.warn(printable(line))
+    return review
 
 
 def _tell(work: _Work) -> None:
