@@ -56,6 +56,23 @@ def test_persons_and_scans_never_share_a_name(tmp_path: Path) -> None:
     assert reserve(tmp_path, volume("a_1"), "leg") == stems[0].replace("seg-leg", "seg-leg_desc-2")
 
 
+def test_what_a_person_adds_to_participants_stays(tmp_path: Path) -> None:
+    table = tmp_path / "bids/participants.tsv"
+    table.parent.mkdir()
+    table.write_text("\ufeffparticipant_id\tage\tsource_name\r\nsub-a1\t50\ta_1\r\n")
+    stems = [reserve(tmp_path, volume(name), "leg") for name in ("a-1", "a_1", "b\tc", "b\tc")]
+    assert [stem.split("/")[1] for stem in stems] == ["sub-a1x2", "sub-a1", "sub-bc", "sub-bc"]
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert rows[1:] == [
+        ["sub-a1", "50", "a_1"],
+        ["sub-a1x2", "n/a", "a-1"],
+        ["sub-bc", "n/a", "b c"],
+    ]
+    table.write_bytes(b"participant_id\tnom\xe9\n")
+    with pytest.raises(InputError, match="no readable table"):
+        reserve(tmp_path, volume("d"), "leg")
+
+
 def test_a_tree_and_its_protection(tmp_path: Path) -> None:
     result = replace(example(), warnings=("look",))
     files = save(result, tmp_path, labels="sides", naming="bids")

@@ -218,6 +218,23 @@ def test_scans_that_have_moved_and_volumes_of_a_file_are_found(
     assert found.exit_code == 0, found.stderr
 
 
+def test_records_and_reviews_that_are_wrong_are_told(cohort: Cohort, tmp_path: Path) -> None:
+    make = ("dataset", "make", cohort.folder, "-o", tmp_path / "data")
+    cohort.add("p4", seed=3, settings="edited", source_files=3)
+    cohort.add("p5", seed=4, slices=SLICES)
+    for name in ("p2", "p4"):
+        cohort.edit(name, 1)
+    (cohort.folder / "p3_run.json").write_text("{")
+    cohort.review("p5,4,right,", "p9,,right,")
+    made = call(*make)
+    assert made.exit_code == 1
+    for text in ("p4: ", "p3_run.json is damaged", "p5 has no slice 4", "no results of 'p9'"):
+        assert text in made.stderr
+    assert labeled(tmp_path / "data") == {"p2": [1]}
+    cohort.review("p2,1,Right,")
+    assert "mark 'Right'; accepted: right" in call(*make).stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

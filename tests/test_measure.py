@@ -22,12 +22,13 @@ from musclejax.app.recorded_scan import RecordedScans
 from musclejax.data.label_tables import find_table
 from musclejax.data.muscle_names import parse_name
 from musclejax.errors import InputError
+from musclejax.files import file_sha256
 from musclejax.prediction.correction import changed_shares, levels_in
 from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.result import Levels, Segmentation
 from musclejax.reports import measured, segmentation
-from musclejax.reports.review import read_review
-from musclejax.reports.run_record import read_record
+from musclejax.reports.review import find_strays, read_review
+from musclejax.reports.run_record import read_record, seal
 from musclejax.scan.catalog import list_series
 from musclejax.scan.series import Series
 from musclejax.scan.sides import find_sides
@@ -206,6 +207,36 @@ def test_maps_for_all_scans_and_what_review_says(both: Path, limbs: np.ndarray) 
     edit(out / "P01_labels.nii.gz", less_left_vl)
     call("measure", out)  # the map of the record is taken again
     assert table(out, "muscles")["fat_fraction"].notna().sum() == 4
+
+
+def test_maps_of_the_record_stay_beside_those_of_the_command(
+    out: Path, limbs: np.ndarray, tmp_path: Path
+) -> None:
+    """Also where `segment` has left a fat fraction of water and fat, which another map replaces."""
+    labels, ones = out / "P01_labels.nii.gz", np.ones_like(limbs)
+    left = write_image(out / "P01_fat_fraction.nii.gz", ones * np.float32(0.1))
+    about = json.loads((out / "P01_run.json").read_text())
+    about["files"][left.name] = file_sha256(left)
+    (out / "P01_run.json").write_text(json.dumps(seal(about)))
+    fat = write_image(tmp_path / "ff.nii.gz", np.where(limbs > 0, np.float32(0.3), 0))
+    t2 = write_image(tmp_path / "t2.nii.gz", ones * 40)
+    for options in (("--map", f"T2={t2}"), ("--fat-fraction", fat), ()):
+        assert call("measure", labels, *options).exit_code == 0
+    found = table(out, "muscles").query("voxels > 0")
+    assert found["T2_mean"].eq(40).all()
+    np.testing.assert_allclose(found["fat_fraction"], 0.3, atol=1e-4)
+
+
+def test_label_maps_without_a_record_are_told(both: Path) -> None:
+    record = both / "P01_run.json"
+    record.write_text(record.read_text()[:200])
+    damaged = call("measure", both)
+    assert (damaged.exit_code, "P01_run.json: found a damaged record" in damaged.stderr) == (
+        1,
+        True,
+    )
+    record.unlink()
+    assert "P01_labels.nii.gz: not measured, without P01_run.json" in call("measure", both).stderr
 
 
 def test_scans_that_have_moved_and_a_map_that_is_being_written(
@@ -481,13 +512,20 @@ def test_review(tmp_path: Path) -> None:
     path.write_text(
         'scan,slice,mark,comment\na,,right,"x, y"\na,3,to correct,\nb,0,unusable\n,,,\n'
     )
-    assert read_review(tmp_path) == {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
+    expected = {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
+    assert read_review(tmp_path) == expected
+    strays = "\n".join(find_strays(expected, {"a": 3, "c": 1}))
+    assert re.search("no results of 'b'\n.*a has no slice 3, only 0 to 2", strays)
+    path.write_text(
+        "\ufeffscan;slice;mark;comment\r\na;;right;x, y\r\na;3;to correct\r\nb;0;unusable\r\n"
+    )
+    assert read_review(tmp_path) == expected  # as Excel saves it where commas are decimal
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("scan;slice;mark;comment\n", "Separate columns by commas"),
+        ("scan|slice|mark|comment\n", "columns scan|slice|mark|comment; accepted"),
         ("scan,mark\n", "columns scan, mark; accepted: scan, slice, mark, comment"),
         ("scan,slice,mark\na,,wrong\n", "row 2, mark 'wrong'; accepted: right, to correct"),
         ("scan,slice,mark\na,x,right\n", "row 2, slice 'x'"),

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from musclejax.app import console
+from musclejax.errors import listed, printable
 from musclejax.reports.cohort_tables import Failure, write_cohort_tables
+from musclejax.scan.source import COHORT_TABLES
 
 _SHARE = 0.1
 """Of the time that writing the tables may take until the last scan is done."""
@@ -40,9 +42,17 @@ class CohortTables:
 
     def close(self) -> None:
         """Write the tables of all scans; say which files stay as they are."""
+        edited = []
         for path in self._write(wait=True):
+            if path.name not in COHORT_TABLES:
+                edited.append(path.name)
+                continue
             remedy = "rename or remove it, and repeat the command"
             console.warn(f"warning: {path} was edited, or is not ours; it stays: {remedy}")
+        if edited:
+            text = "edited since, and taken as they are, without rows that cannot be read"
+            remedy = "`musclejax measure` of their label maps writes them again"
+            console.warn(printable(f"warning: tables {text}: {listed(edited, 3)}; {remedy}"))
 
     def _write(self, *, wait: bool) -> list[Path]:
         before = self._clock()

@@ -23,11 +23,18 @@ from musclejax.data.corrections import (
     read_choice,
     read_muscles,
 )
-from musclejax.errors import InputError, did_you_mean
+from musclejax.errors import InputError, did_you_mean, one_line, printable
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
-from musclejax.reports.review import REVIEW, Review, read_review
-from musclejax.reports.run_record import LABELS, ORIGINAL, checksums, read_records
+from musclejax.reports.review import REVIEW, Review, find_strays, read_review
+from musclejax.reports.run_record import (
+    LABELS,
+    ORIGINAL,
+    RECORD,
+    checksums,
+    read_record,
+    recorded_names,
+)
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
@@ -55,7 +62,7 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        scans, review = RecordedScans(job.scan), read_review(job.folder)
+        scans, review = RecordedScans(job.scan), _read_review(job.folder, records)
         work = _Work(job, scans, choice, review, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
@@ -106,7 +113,7 @@ def _make_steps(
 ) -> Generator[Advance, None, None]:
     for done, (name, record) in enumerate(records.items(), start=1):
         try:
-            scan = _read_scan(work, name, record)
+            scan = _try_to_read(work, name, record)
             if scan is not None:
                 work.datasets[record["region"]].add(scan)
                 work.made.append(_Made(record["region"], scan.row["subject"], scan.chosen))
@@ -119,14 +126,28 @@ def _make_steps(
         dataset.finish(work.kept)
 
 
+def _try_to_read(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedScan | None:
+    """Return a scan as of `_read_scan`; its surprises must not cost the others."""
+    try:
+        return _read_scan(work, name, record)
+    except InputError:
+        raise
+    except Exception as error:
+        found = f"unusable ({one_line(error)})"
+        raise InputError(name, found, "a scan, its labels and its record") from error
+
+
 def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the run record of each segmented scan of a cohort, by name.
 
     Raises:
         InputError: If there is none.
     """
-    found = read_records(folder)
-    records = {n: record for n, record in found.items() if record.get("region") in anatomy.REGIONS}
+    found = {name: read_record(folder, name) for name in recorded_names(folder)}
+    for name in (name for name, record in found.items() if record is None):
+        damaged = f"{RECORD.format(name=name)} is damaged: its scan is passed over"
+        console.warn(printable(f"warning: {damaged}"))
+    records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
     if not records:
         raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
     return records
@@ -172,8 +193,9 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
     edited = before not in (None, file_sha256(path))
     if not (edited or marks or name in work.choice.named):
         return None
-    if record.get("settings", {}).get("muscles"):
-        found = f"labels of {record['settings']['muscles']} only"
+    settings = record.get("settings")
+    if isinstance(settings, dict) and settings.get("muscles"):
+        found = f"labels of {settings['muscles']} only"
         raise InputError(path, found, "labels of all muscles", "Segment it without --muscles.")
     volume = _load_scan(work.scans.find(name, record), record)
     region = anatomy.REGIONS[record["region"]]
@@ -206,6 +228,18 @@ def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
         found, accepted = "another scan", f"the scan of {scan.name}"
         raise InputError(scan.path, found, accepted, "Segment it again.")
     return load(scan.series or scan.path)
+
+
+def _read_review(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Review:
+    """Return the marks of a review; report those of scans or slices that are not there.
+
+    Raises:
+        InputError: If it is no such table.
+    """
+    review = read_review(folder)
+    for line in find_strays(review, {name: r.get("slices") for name, r in records.items()}):
+        console.warn(printable(line))
+    return review
 
 
 def _tell(work: _Work) -> None:

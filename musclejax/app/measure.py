@@ -1,6 +1,6 @@
 """`musclejax measure`: labels that a person has corrected, or any others, as results."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,21 @@ from musclejax.app.options import MeasureOptions
 from musclejax.app.process import BadUsage, check_output, usage
 from musclejax.app.recorded_scan import RecordedScans
 from musclejax.app.stop import STOPPED
+from musclejax.app.work import Scan, lock_file
 from musclejax.data.label_tables import find_table
 from musclejax.errors import InputError, describe_error, printable
+from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import Failure
-from musclejax.reports.review import REVIEW, Review, is_reviewed, read_review
+from musclejax.reports.review import Review, find_strays, is_reviewed, read_review
 from musclejax.reports.run_record import (
     LABELS,
+    RECORD,
     change_record,
     corrected_labels,
     labels_state,
     read_record,
-    read_records,
+    recorded_names,
 )
 from musclejax.scan.catalog import list_series
 from musclejax.scan.numbering import numbering_of
@@ -112,28 +115,42 @@ def _measure_cohort(options: MeasureOptions) -> int:
         if value is not None:
             accepted = "it with a single label map; a folder keeps its own"
             raise BadUsage(f"{option}: found {value} with a folder; accepted: {accepted}.")
-    records = read_records(folder)
-    if not records:
+    names = recorded_names(folder)
+    if not names:
         remedy = "Give a label map and its --scan, or run `musclejax segment` first."
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
-    check_all_maps(options, len(records))
+    check_all_maps(options, len(names))
     review = read_review(folder)
-    for scan in sorted(review.keys() - records.keys()):
-        console.warn(f"{REVIEW}: no results of {scan!r}")
-    return _measure_edited(options, records, review)
+    marked = {name: read_record(folder, name) or {} for name in names if name in review}
+    strays = find_strays(
+        review, dict.fromkeys(names) | {n: r.get("slices") for n, r in marked.items()}
+    )
+    for line in (*strays, *_find_nameless(folder, names)):
+        console.warn(printable(line))
+    return _measure_edited(options, names, review)
 
 
-def _measure_edited(
-    options: MeasureOptions, records: Mapping[str, Mapping[str, Any]], review: Review
-) -> int:
+def _find_nameless(folder: Path, names: Collection[str]) -> list[str]:
+    """Return a line for each label map of a folder that has no record."""
+    found = sorted(path.name.removesuffix(_LABELS_END) for path in folder.glob(f"*{_LABELS_END}"))
+    return [
+        f"{LABELS.format(name=name)}: not measured, without {RECORD.format(name=name)}: "
+        "measure it by itself, with its --scan and -o"
+        for name in found
+        if name not in names
+    ]
+
+
+def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Review) -> int:
     folder, scans = options.labels, RecordedScans(options.scan)
     tables = CohortTables(folder, keep_failed=True)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
-        bar = console.Bar(bars, "scans", len(records), visible=len(records) > 1)
-        for number, (name, record) in enumerate(records.items(), 1):
+        bar = console.Bar(bars, "scans", len(names), visible=len(names) > 1)
+        for number, name in enumerate(names, 1):
             how = _how(options, review, name)
             try:
+                record = _read_whole(folder, name)
                 if _needs_measuring(folder, name, record, options):
                     labels = folder / LABELS.format(name=name)
                     task = LabelledScan(scans.find(name, record), folder, labels)
@@ -141,24 +158,45 @@ def _measure_edited(
                     measured += 1
                 else:
                     corrected += bool(corrected_labels(record))
-                    change_record(folder, name, reviewed=how.reviewed)
+                    _mark(folder, name, record, reviewed=how.reviewed)
             except Exception as error:
                 # One scan's surprise must not cost the others.
                 failed += 1
                 reason = describe_error(error)
                 console.warn(f"failed: {name}: {reason}")
                 tables.add(Failure(name, reason))
-            bar.show(Advance(number, len(records)))
+            bar.show(Advance(number, len(names)))
     tables.close()
     before = f", {corrected} corrected before" if corrected else ""
-    total = f"{len(records)} scan{'s' if len(records) > 1 else ''}{before}"
+    total = f"{len(names)} scan{'s' if len(names) > 1 else ''}{before}"
     if failed:
-        console.warn(f"{failed} of {len(records)} failed; {measured} measured again")
+        console.warn(f"{failed} of {len(names)} failed; {measured} measured again")
     elif measured:
         console.say(printable(f"{folder}: {measured} measured again, of {total}"))
     else:
         console.say(printable(f"{folder}: no label map was edited ({total})"))
     return 1 if failed else 0
+
+
+def _read_whole(folder: Path, name: str) -> Mapping[str, Any]:
+    """Return the record of a scan.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    record = read_record(folder, name)
+    if record is None:
+        remedy = "Put it back from a copy; or measure the label map by itself, with --scan and -o."
+        path = folder / RECORD.format(name=name)
+        raise InputError(path, "a damaged record", "a record as segment writes it", remedy)
+    return record
+
+
+def _mark(folder: Path, name: str, record: Mapping[str, Any], *, reviewed: bool) -> None:
+    """Write into a record whether a person has confirmed the labels, if it is new."""
+    if record.get("reviewed", False) != reviewed:
+        with transient_lock(lock_file(folder, Scan(folder, name)), wait=True):
+            change_record(folder, name, reviewed=reviewed)
 
 
 def _needs_measuring(

@@ -30,6 +30,7 @@ from musclejax.data.label_tables import (
 )
 from musclejax.errors import InputError, listed
 from musclejax.files import file_sha256, reading, transient_lock
+from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.measured import Earlier, GivenLabels, read_earlier, save_measured
@@ -42,7 +43,7 @@ from musclejax.reports.run_record import (
     recover,
 )
 from musclejax.reports.segmentation import scan_sha256
-from musclejax.scan.numbering import numbering_of
+from musclejax.scan.numbering import LABEL_FILE, numbering_of
 from musclejax.scan.source import absolute, read_source
 from musclejax.scan.study import load, read_volume
 from musclejax.scan.volume import Volume, scan_name
@@ -87,7 +88,7 @@ class HowMeasured(NamedTuple):
     Attributes:
         names: Scheme or file of names; None if the labels tell.
         region: "thigh" or "leg"; None if the labels or the record tell.
-        maps: Options that name maps; None for the maps of the record.
+        maps: Options that name maps, before those of the record; None for the record's alone.
         reviewed: Whether a person says that the labels are right.
     """
 
@@ -212,7 +213,7 @@ class _ScanMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class _RecordedMaps:
-    """The maps that a record names, as options name them."""
+    """The maps of a record and a command, as options name them."""
 
     fat_fraction: Path | None = None
     water: Path | None = None
@@ -245,26 +246,31 @@ def _load_scan(
 def _find_maps(
     task: LabelledScan, how: HowMeasured, record: Mapping[str, Any], volume: Volume
 ) -> _ScanMaps:
-    """Read the maps of the command, or those of the record if they are still there."""
+    """Read the maps of the command, and those of the record that it leaves and that are there."""
     names = list(dict.fromkeys((task.scan.name, scan_name(task.scan.path))))
-    if how.maps is not None:
-        return _ScanMaps(find_maps(how.maps, names, volume))
     about, others = record.get("fat_fraction"), record.get("maps")
+    given = {} if how.maps is None else named_paths(how.maps.map)
+    gives_fat = how.maps is not None and bool(how.maps.fat_fraction or how.maps.water)
     paths = {
         key: Path(str(about[key]))
         for key in ("map", "water", "fat")
-        if isinstance(about, dict) and about.get(key)
+        if isinstance(about, dict) and about.get(key) and not gives_fat
     }
-    named = {str(k): str(v) for k, v in others.items()} if isinstance(others, dict) else {}
+    named = {str(k): Path(str(v)) for k, v in others.items()} if isinstance(others, dict) else {}
+    named = {name: path for name, path in named.items() if name not in given}
     computed = task.folder / f"{task.scan.name}_fat_fraction.nii.gz"
     kept = checksums(record).get(computed.name)
-    if kept and computed.is_file() and file_sha256(computed) == kept:
+    if "water" in paths and kept and computed.is_file() and file_sha256(computed) == kept:
         paths = {"map": computed}  # of water and fat, wherever they are by now
-    gone = [str(p) for p in (*paths.values(), *map(Path, named.values())) if not p.exists()]
+    gone = [path for path in (*paths.values(), *named.values()) if not path.exists()]
     lost = tuple(f"the map {path} of the segmentation is gone" for path in gone)
-    paths = {} if any(not path.exists() for path in paths.values()) else paths
-    there = tuple(f"{name}={path}" for name, path in named.items() if path not in gone)
-    options = _RecordedMaps(paths.get("map"), paths.get("water"), paths.get("fat"), there)
+    paths = {} if {*gone} & {*paths.values()} else paths
+    there = {name: path for name, path in named.items() if path not in gone}
+    if gives_fat and how.maps is not None:
+        fat = how.maps.fat_fraction, how.maps.water, how.maps.fat
+    else:
+        fat = paths.get("map"), paths.get("water"), paths.get("fat")
+    options = _RecordedMaps(*fat, tuple(f"{n}={p}" for n, p in {**there, **given}.items()))
     found = find_maps(options, names, volume)
     found = replace(found, warnings=(*found.warnings, *lost))
     return _ScanMaps(found, {"fat_fraction": about} if paths.get("map") == computed else {})
@@ -312,7 +318,7 @@ def _find_table(
         return find_table(how.names)
     if table := table_in_header(stored, "its header"):
         return table
-    if task.in_place and earlier.record:
+    if task.in_place and (earlier.record or (task.folder / LABEL_FILE).is_file()):
         return _own_table(task.folder, task.scan.name, earlier.record)
     stem = scan_name(task.labels)
     name = stem.removesuffix(scan_name(Path(LABELS.format(name=""))))

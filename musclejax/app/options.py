@@ -207,7 +207,7 @@ class MeasureOptions:
 
     @property
     def has_maps(self) -> bool:
-        """Whether maps are given: those of the record are then passed over."""
+        """Whether maps are given: all scans are then measured."""
         return bool(self.fat_fraction or self.water or self.map)
 
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 import musclejax
 from musclejax.anatomy import Numbering, Region
-from musclejax.files import read_json, sha256, transient_lock, write_json, write_text
+from musclejax.errors import InputError
+from musclejax.files import read_json, reading, sha256, transient_lock, write_json, write_text
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.run_record import BIDS_TREE
 from musclejax.scan.numbering import NUMBERING_KEY, labels_of
@@ -30,6 +31,7 @@ _ORDER = (
     *("recording", "space", "chunk", "seg", "res", "den", "label", "desc"),
 )
 _PEOPLE = "participants.tsv"
+_PEOPLE_COLUMNS = ("participant_id", "source_name")
 _SCAN = "Scan"
 """Key of a sidecar: NAME of the results that it belongs to."""
 _SOFT_TISSUE = 5
@@ -108,30 +110,35 @@ def reserve(folder: Path, volume: Volume, region: str) -> str:
 
 
 def _subject(table: Path, name: BidsName) -> str:
-    """Return the label of a person; write it into the table of participants if it is new."""
-    people = _read_people(table)
-    if name.person in people:
-        return people[name.person]
+    """Return the label of a person; add it to the table of participants if it is new.
+
+    Rows and columns that a person has added stay.
+
+    Raises:
+        InputError: If there is another table.
+    """
+    lines = _read_lines(table) or ["\t".join(_PEOPLE_COLUMNS)]
+    header, person = lines[0].split("\t"), re.sub(r"\s", " ", name.person)
+    if not {*_PEOPLE_COLUMNS} <= {*header}:
+        raise InputError(table, f"columns {', '.join(header)}", ", ".join(_PEOPLE_COLUMNS))
+    rows = [dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:]]
+    ids, names = ([row.get(column, "") for row in rows] for column in _PEOPLE_COLUMNS)
+    taken = [text.removeprefix("sub-") for text in ids]
+    if person in names:
+        return taken[names.index(person)]
     labels = (f"{name.subject}{'' if n == 1 else f'x{n}'}" for n in count(1))
-    label = next(label for label in labels if label not in people.values())
-    rows = [
-        f"sub-{label}\t{_one_cell(person)}"
-        for person, label in {**people, name.person: label}.items()
-    ]
-    write_text(table, "\n".join(["participant_id\tsource_name", *rows]) + "\n")
+    label = next(label for label in labels if label not in taken)
+    own = dict(zip(_PEOPLE_COLUMNS, (f"sub-{label}", person), strict=True))
+    new = "\t".join(own.get(column, "n/a") for column in header)
+    write_text(table, "\n".join([*lines, new]) + "\n")
     return label
 
 
-def _read_people(table: Path) -> dict[str, str]:
-    """Return person -> label; rows of another form are passed over."""
+def _read_lines(table: Path) -> list[str]:
     if not table.is_file():
-        return {}
-    rows = (line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:])
-    return {row[1]: row[0].removeprefix("sub-") for row in rows if len(row) > 1}
-
-
-def _one_cell(text: str) -> str:
-    return re.sub(r"\s", " ", text)
+        return []
+    with reading(table, "table", "Save it as text in UTF-8, tabs between its columns."):
+        return [line for line in table.read_text(encoding="utf-8-sig").splitlines() if line]
 
 
 def _numbered(entities: dict[str, str]) -> Iterator[dict[str, str]]:

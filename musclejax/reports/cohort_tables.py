@@ -9,16 +9,24 @@ import io
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from musclejax.anatomy import SIDES
-from musclejax.files import file_sha256, read_json, staging_folder, transient_lock, write_json
+from musclejax.files import (
+    file_sha256,
+    read_json,
+    sha256,
+    staging_folder,
+    transient_lock,
+    write_json,
+)
 from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
 from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
-from musclejax.reports.run_record import RECORD, read_record, recorded_names
+from musclejax.reports.run_record import RECORD, checksums, read_record, recorded_names
 from musclejax.reports.tables import plain
 from musclejax.scan.source import COHORT_TABLES
 
@@ -62,6 +70,8 @@ class _Key(NamedTuple):
     visit: str
     name: str
     failure: str | None
+    region: str = ""
+    series: str = ""
 
 
 def write_cohort_tables(
@@ -80,7 +90,8 @@ def write_cohort_tables(
         wait: Wait while another process writes them; else leave it to that.
 
     Returns:
-        Files of these names that were edited, or that are not ours: they stay.
+        Files of these names that were edited, or that are not ours: they stay. Also the tables of
+        scans that were edited, if ours were written: we have what is left of their rows.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -118,15 +129,15 @@ def _write(folder: Path, own: Mapping[str, Any], failed: Mapping[str, Failure]) 
         if folder / name not in foreign
     ):
         return foreign
-    keys = sorted(_keys(folder, failed), key=lambda key: [_natural(part) for part in key[:3]])
+    keys = sorted(_keys(folder, failed), key=lambda k: [(_natural(p), p) for p in k[:3]])
     names = [name for name in COHORT_TABLES if folder / name not in foreign]
     with staging_folder(folder, _STAGE) as stage:
-        written = _write_tables(folder, stage, keys, names)
+        written, edited = _write_tables(folder, stage, keys, names)
         # Before they move out: whichever of both a killed process leaves, it is known as ours.
         before = _known(own)
         files = {name: [*before.get(name, [])[-1:], entry] for name, entry in written.items()}
         write_json(folder / OWN, {"scans": state, "files": {**before, **files}})
-    return foreign
+    return foreign + edited
 
 
 def _state(folder: Path, failed: Mapping[str, Failure]) -> dict[str, Any]:
@@ -175,7 +186,7 @@ def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
         failure = failed.get(name)
         reason = failure.reason if failure else None if record else _DAMAGED
         done.add(name)
-        yield _Key(*_whom(record or {}, name), name, reason)
+        yield _Key(*_whom(record or {}, name), name, reason, *_what(record or {}))
     for name in failed.keys() - done:
         failure = failed[name]
         yield _Key(failure.subject or name, failure.visit, name, failure.reason)
@@ -183,6 +194,13 @@ def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
 
 def _whom(record: Mapping[str, Any], name: str) -> tuple[str, str]:
     return str(record.get("subject") or name), str(record.get("visit") or "")
+
+
+def _what(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return region and series of a scan; without its visit, which names of BIDS have."""
+    series = record.get("series")
+    described = series.get("description") if isinstance(series, dict) else ""
+    return str(record.get("region") or ""), re.sub(r"ses-[^_]*", "", str(described or ""))
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
@@ -220,8 +238,12 @@ class _Output:
 
 def _write_tables(
     folder: Path, stage: Path, keys: Sequence[_Key], names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Write the tables of these names; return what tells each file from others."""
+) -> tuple[dict[str, dict[str, Any]], list[Path]]:
+    """Write the tables of these names.
+
+    Returns:
+        What tells each file from others; and the scans' tables that were edited.
+    """
     columns = {
         "muscles": _columns(folder, keys, "muscles", MUSCLE_COLUMNS),
         "slices": _columns(folder, keys, "slices", SLICE_COLUMNS),
@@ -236,7 +258,7 @@ def _write_tables(
             name: _Output(stage / name if name in names else None, header, stack)
             for name, header in headers.items()
         }
-        summary = _Summary()
+        summary, edited = _Summary(keys), []
         for key in keys:
             record = read_record(folder, key.name) or {}
             out["scans.csv"].write(_line(_scan_row(key, record)))
@@ -247,13 +269,16 @@ def _write_tables(
             version = versions.get("musclejax", "") if isinstance(versions, dict) else ""
             ends = _line(about.values())[:-1], _line([version, record.get("weights", "")])
             for kind, own in columns.items():
-                text = _read(folder / f"{key.name}_{kind}.csv")
+                path = folder / f"{key.name}_{kind}.csv"
+                text, same = _read(path, checksums(record).get(path.name))
+                if not same and read_record(folder, key.name) == record:  # not by us just now
+                    edited.append(path)
                 if text:
                     out[f"{kind}.csv"].write(_framed(text, own, *ends))
                 if kind == "muscles":
                     rows = summary.rows(key, about, csv.DictReader(io.StringIO(text, newline="")))
                     out["summary.csv"].write("".join(map(_line, rows)))
-        return {name: out[name].describe() for name in names}
+        return {name: out[name].describe() for name in names}, edited
 
 
 def _columns(folder: Path, keys: Sequence[_Key], kind: str, known: Sequence[str]) -> list[str]:
@@ -265,17 +290,29 @@ def _columns(folder: Path, keys: Sequence[_Key], kind: str, known: Sequence[str]
                 headers[file.readline().rstrip("\n")] = None
         except (OSError, ValueError):
             continue
-    names = (name for header in headers for row in csv.reader([header]) for name in row)
+    usable = filter(_is_usable, headers)
+    names = (name for header in usable for row in csv.reader([header]) for name in row)
     *first, last = known
     return list(dict.fromkeys([*first, *(name for name in names if name != last), last]))
 
 
-def _read(path: Path) -> str:
-    """Return the text of a scan's table; empty if it is gone or damaged."""
+def _read(path: Path, stated: str | None) -> tuple[str, bool]:
+    """Return the text of a scan's table, and whether it has the stated checksum, if any.
+
+    The text is empty if the table is gone or damaged, or has other columns or separators.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, ValueError):
-        return ""
+        return "", stated is None
+    same = stated is None or sha256(content) == stated
+    return text if _is_usable(text.partition("\n")[0]) else "", same
+
+
+def _is_usable(header: str) -> bool:
+    """Return whether the first line of a scan's table says which muscle a row is of."""
+    return {"muscle", "side"} <= {*next(csv.reader([header]), [])}
 
 
 def _framed(text: str, columns: Sequence[str], before: str, after: str) -> str:
@@ -335,10 +372,13 @@ def _scan_row(key: _Key, record: Mapping[str, Any]) -> list[object]:
 class _Summary:
     """Rows of summary.csv; keeps the first visit of one subject."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[_Key]) -> None:
         self._subject = ""
-        self._first: dict[str, tuple[str, dict[str, dict[str, float]]]] = {}
-        """Region -> first visit with it, and its figures by muscle."""
+        self._first: dict[str, tuple[str, dict[str, dict[str, dict[str, float]]]]] = {}
+        """Region -> first visit with it, and its figures by series and muscle."""
+        counted = [(key.subject, key.visit, key.region, key.series) for key in keys]
+        self._alike = Counter(counted)
+        self._scans = Counter(about[:3] for about in counted)
 
     def rows(
         self, key: _Key, about: Mapping[str, object], table: Iterable[Mapping[str, str]]
@@ -350,12 +390,29 @@ class _Summary:
         for row in table:
             muscles.setdefault(row.get("muscle") or "", {})[row.get("side") or ""] = row
         figures = {name: _figures(sides) for name, sides in muscles.items()}
-        visit, first = self._first.setdefault(str(about["region"]), (key.visit, figures))
+        visit, known = self._first.setdefault(key.region, (key.visit, {}))
+        if visit == key.visit:
+            known[key.series] = figures
+        first = self._same_place(key, visit, known)
         for name, sides in muscles.items():
             values = {**about, **_which(sides), **figures[name], **_compare(figures[name])}
             if visit != key.visit:
                 values |= {"first_visit": visit, **_changes(figures[name], first.get(name, {}))}
             yield [_shown(values.get(column, "")) for column in SUMMARY_COLUMNS]
+
+    def _same_place(
+        self, key: _Key, visit: str, known: Mapping[str, dict[str, dict[str, float]]]
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return the figures of a scan's place at the first visit; none if it is not known which.
+
+        Several scans of a region at a visit are stations: only those of one series are compared.
+        """
+        visits = [(key.subject, which, key.region) for which in (visit, key.visit)]
+        if all(self._scans[one] == 1 for one in visits):
+            return next(iter(known.values()), {})
+        if all(self._alike[*one, key.series] == 1 for one in visits):
+            return known.get(key.series, {})
+        return {}
 
 
 def _which(sides: Mapping[str, Mapping[str, str]]) -> dict[str, object]:

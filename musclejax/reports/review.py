@@ -1,6 +1,8 @@
 """`review.csv`: what a person says about the results of a cohort, by scan or by slice."""
 
 import csv
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from musclejax.data.corrections import RIGHT, UNUSABLE
@@ -50,6 +52,24 @@ def is_reviewed(review: Review, scan: str) -> bool:
     return review.get(scan, {}).get(None) == RIGHT
 
 
+def find_strays(review: Review, slices: Mapping[str, object]) -> list[str]:
+    """Return a line for each scan of a review that a folder does not have, or slice of a scan.
+
+    Args:
+        review: As of `read_review`.
+        slices: Scan -> number of its slices, if its record tells.
+    """
+    lines = [f"{REVIEW}: no results of {scan!r}" for scan in sorted(review.keys() - slices.keys())]
+    for scan in sorted(review.keys() & slices.keys()):
+        count = slices[scan]
+        if not isinstance(count, int):
+            continue
+        if beyond := [z for z in review[scan] if z is not None and z >= count]:
+            first = f"{scan} has no slice {min(beyond)}, only 0 to {count - 1}"
+            lines.append(f"{REVIEW}: {first}: is it counted from 0, as in {scan}_slices.csv?")
+    return lines
+
+
 def _slice(text: str, where: str, path: Path) -> int | None:
     if not text:
         return None
@@ -62,19 +82,22 @@ def _slice(text: str, where: str, path: Path) -> int | None:
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            table = [[c.strip() for c in row] for row in csv.reader(file, strict=True)]
+            text = file.read()
+        separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's own in many countries
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+        table = [[c.strip() for c in row] for row in lines]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         found = f"no readable table ({' '.join(str(error).split())[:100]})"
         remedy = "Save it as CSV, UTF-8."
         raise InputError(path, found, "comma-separated text in UTF-8", remedy) from None
     titles = [title.casefold() for title in table[0]] if table else []
     if sorted(titles) not in (sorted(COLUMNS), sorted(COLUMNS[:-1])):
-        remedy = "Separate columns by commas." if ";" in "".join(titles) else ""
         found = f"columns {', '.join(titles)}"[:200]
-        raise InputError(path, found, ", ".join(COLUMNS), remedy)
+        raise InputError(path, found, ", ".join(COLUMNS))
     for number, row in enumerate(table[1:], 2):
         if len(row) > len(titles):
             found = f"row {number} with {len(row)} cells"
-            raise InputError(path, found, f"{len(titles)}", "Put a comment with commas in quotes.")
+            remedy = f"Put a comment with {separator!r} in quotes."
+            raise InputError(path, found, f"{len(titles)}", remedy)
     filled = ([*row, *[""] * (len(titles) - len(row))] for row in table[1:])
     return [dict(zip(titles, row, strict=True)) for row in filled]
