@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
@@ -82,12 +83,13 @@ def tune(work: Path, scans: int, share: float) -> Path:
     return tune_on(data, work, name, share)
 
 
-def tune_on(data: Path, work: Path, name: str, share: float) -> Path:
+def tune_on(data: Path, work: Path, name: str, share: float, absent: str = "") -> Path:
     """Fine-tune the bundled weights on a dataset; return the weights."""
     run, weights = work / f"run_{name}", work / f"weights_{name}"
     if not weights.is_dir():
         slices = round(OF_SCANS / (1 - share))
         sets = ("--set", f"data.synthetic_share={share:g}", "--set", f"train.epoch_slices={slices}")
+        sets = (*sets, "--set", f"data.absent={absent}")
         recipe = ("--config", "finetune", "--init", "phantom", *sets, "--threads", 1)
         musclejax("train", *recipe, "--data", data, "--workdir", run, "--resume")
         # Not the best epoch: one validating person chooses it by chance.
@@ -117,9 +119,13 @@ def read_real(real: Path) -> pd.DataFrame:
     return pd.concat(tables)[["set", "case", "subject"]]
 
 
-def write_real(folder: Path, scans: pd.DataFrame, validating: str) -> None:
-    """Write scans with drawn slices as a dataset; one person validates."""
-    rows = []
+def write_real(folder: Path, scans: pd.DataFrame, validating: str) -> str:
+    """Write scans with drawn slices as a dataset; one person validates.
+
+    Returns:
+        The muscles that none of the others shows.
+    """
+    rows, shown = [], set()
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for scan in scans.itertuples():
@@ -129,8 +135,12 @@ def write_real(folder: Path, scans: pd.DataFrame, validating: str) -> None:
         for kind, ending in (("images", "_0000.nii.gz"), ("labels", ".nii.gz")):
             source = scan.set / f"{kind}Ts" / f"{scan.case}{ending}"
             shutil.copyfile(source, folder / f"{kind}Tr" / f"{case}{ending}")
+        if split == "train":
+            shown |= set(np.unique(nib.load(source).dataobj).tolist())
     write_cases(folder, rows)
     write_index(folder, "thigh", len(rows), None)
+    muscles = REGIONS["thigh"].muscles
+    return ",".join(m.abbreviation for m in muscles if m.number not in shown)
 
 
 def real_table(work: Path, real: Path) -> None:
@@ -139,10 +149,10 @@ def real_table(work: Path, real: Path) -> None:
     people, rows = sorted(scans["subject"].unique()), []
     for number, person in enumerate(people):
         test, others = scans["subject"] == person, work / f"without_{person}"
-        write_real(others, scans[~test], people[number - 1])
+        absent = write_real(others, scans[~test], people[number - 1])
         write_real(work / person, scans[test], person)
         before = dice("phantom", work / person, work / f"scores_{person}_none")
-        weights = tune_on(others, work, f"without_{person}", SHARES[-1])
+        weights = tune_on(others, work, f"without_{person}", SHARES[-1], absent)
         after = dice(weights, work / person, work / f"scores_{person}")
         rows.append((person, f"{before:.3f}", f"{after:.3f}"))
         print(rows[-1], flush=True)
