@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
-from PIL import Image, WebPImagePlugin
+from PIL import Image
+from PIL import WebPImagePlugin as WebPImagePlugin  # else saving as WebP imports all formats
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import Region
@@ -29,8 +30,6 @@ _DEEPEST = 0.9
 _AROUND = 2
 """Pixels from the inner part of a muscle to its neighbors."""
 _MARGIN_PX = 6
-
-assert WebPImagePlugin.SUPPORTED  # imported here, lest saving import all of Pillow's formats
 
 
 class Frame(NamedTuple):
@@ -166,7 +165,7 @@ def _find_room(part: Bool[np.ndarray, "r c"], text: tuple[float, float]) -> tupl
     depth = ndi.distance_transform_edt(part, (1 / text[0], 1 / text[1]))
     depth[inside < inside.max() - _ROUNDING] = 0
     deepest = np.argwhere(depth > _DEEPEST * depth.max())
-    row, column = deepest[np.linalg.norm(deepest - deepest.mean(0), axis=1).argmin()]
+    row, column = deepest[((deepest - deepest.mean(0)) ** 2).sum(1).argmin()]
     return int(row), int(column)
 
 
