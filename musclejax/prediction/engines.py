@@ -204,7 +204,7 @@ def _openvino_function(network: Network, precision: str, probabilities: bool) ->
 
 ENGINES: dict[str, Facts] = {
     "jax": Facts(_jax_function, PRECISIONS),
-    "onednn": Facts(_onednn_function),  # JAX, its 3x3 convolutions by oneDNN: a library, no package
+    "onednn": Facts(_onednn_function, PRECISIONS),  # JAX, its 3x3 convolutions by oneDNN: a library, no package
     "onnxruntime": Facts(_onnxruntime_function, packages=("onnx", "onnxruntime")),
     "openvino": Facts(_openvino_function, PRECISIONS, ("onnx", "openvino")),
 }
