@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musclejax.reports.pages.table import show
-
 WIDTH, LABELS, TOP, BOTTOM, END = 460, 98, 8, 34, 16
 """Pixels of a plot: its width, the names at the left, and the space around."""
 ROW = 24
@@ -149,7 +147,7 @@ def draw_boxes(
     scale = Scale(low - margin * (low < 0), high + margin, LABELS, WIDTH - END)
     drawn = tuple(_row(n, name, series, scale, unit) for n, (name, series) in enumerate(filled))
     height = TOP + ROW * len(drawn) + BOTTOM
-    return BoxPlot(id_, title, caption, drawn, scale.ticks(), scale.at(0), height)
+    return BoxPlot(id_, title, caption, drawn, scale.ticks(), scale.at(0.0), height)
 
 
 def draw_lines(
@@ -208,9 +206,9 @@ def _box(name: str, series: Series, y: float, scale: Scale, unit: str) -> Box:
     return Box(series.look, y, tuple(boxed), tuple(dots), f"{text}, n = {values.size}")
 
 
-def words(quantiles: Sequence[float] | np.ndarray) -> str:
+def words(quantiles: Sequence[float] | np.ndarray, decimals: int = 1) -> str:
     """Return a median with its quartiles, from the quantiles of `QUANTILES`."""
-    _, first, median, third, _ = (show(float(q)) for q in quantiles)
+    _, first, median, third, _ = (f"{q:.{decimals}f}" for q in quantiles)
     return f"{median} ({first} to {third})"
 
 

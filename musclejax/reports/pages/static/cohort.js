@@ -124,7 +124,7 @@
       table.createCaption().textContent = `${which.value} in ${own.length} scans`;
       const head = table.createTHead().insertRow();
       for (const title of texts) head.append(element("th", { scope: "col", textContent: title }));
-      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n] }));
+      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n][0] }));
       const body = table.createTBody();
       for (const [, , subject, visit, scan, truncated, ...values] of own) {
         const row = body.insertRow();
@@ -132,7 +132,7 @@
         for (const n of shown) {
           const cell = row.insertCell();
           cell.className = "number";
-          cell.textContent = values[n] ?? "";
+          cell.textContent = values[n]?.toFixed(figures[n][1]) ?? "";
         }
       }
       const frame = element("div", { className: "table", tabIndex: 0, role: "region" });
