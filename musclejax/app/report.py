@@ -1,12 +1,12 @@
 """`musclejax report`: the pages of a folder of results."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from musclejax.app import console
 from musclejax.app.cohort import say_page
 from musclejax.app.options import ReportOptions
-from musclejax.app.process import writing
 from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
 from musclejax.errors import InputError, describe_error, printable
@@ -26,8 +26,8 @@ def run(options: ReportOptions) -> int:
         The exit code: 0 if all are written, 1 if some failed, 130 if stopped by Ctrl-C.
 
     Raises:
-        BadUsage: If nothing can be written there.
-        InputError: If it is no folder of results, or its page is not ours.
+        InputError: If it is no folder of results, cannot be written, or its page is not ours.
+        OSError: If the disk is full or fails.
     """
     folder = options.folder
     if not folder.is_dir():
@@ -36,12 +36,14 @@ def run(options: ReportOptions) -> int:
     if not names and not failures:
         remedy = "Run `musclejax segment` first."
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = "Copy it, and make the report of the copy."
+        raise InputError(folder, "a folder that cannot be written", "one that can", remedy)
     try:
-        with writing(folder):
-            due = [name for name in names if options.scans and _is_due(folder, name)]
-            failed = _write_scan_pages(folder, due)
-            write_cohort_tables(folder, failures.values())
-            say_page(write_cohort_page(folder))
+        due = [name for name in names if options.scans and _is_due(folder, name)]
+        failed = _write_scan_pages(folder, due)
+        write_cohort_tables(folder, failures.values())
+        say_page(write_cohort_page(folder))
     except KeyboardInterrupt:
         console.warn("stopped; pages that are written stay: repeat the command")
         return STOPPED

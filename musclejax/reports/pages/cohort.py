@@ -56,7 +56,9 @@ _COLUMNS = {
     "comment": Column("comment", "a person's"),
     "flagged": Column("flagged", "muscles with a low estimated DSC", number=True),
     "lowest": Column("low DSC", "lowest estimated DSC of the flagged muscles", number=True),
-    "warnings": Column("warnings", "number of its warnings; its page has them", number=True),
+    "warnings": Column(
+        "warnings", "its own, beside those of all scans; its page has them", number=True
+    ),
     "region": Column("region"),
     "image_kind": Column("image", "what the network was given"),
     "slices": Column("slices", number=True),
@@ -94,7 +96,9 @@ def _values(folder: Path) -> dict[str, Any]:
     if summary is None and overview.regions:
         problems.append("summary.csv is gone, or another table: no plots, and no rows of muscles")
     shown = _shown_columns(overview)
-    rows = _rows(folder, read_results(folder, keys, review), remarks, shown)
+    common = {*overview.shared_warnings}
+    results = (result.without(common) for result in read_results(folder, keys, review))
+    rows = _rows(folder, results, remarks, shown)
     caption = "Scans: a title sorts, words filter"
     return {
         "title": f"Muscles of {printable(folder.resolve().name)}",
@@ -205,7 +209,9 @@ def _how_made(overview: Overview) -> list[tuple[str, str]]:
         "Engine": counted(overview.engines),
         "Settings": show_settings(overview),
         "Images": counted(overview.kinds),
-        "Finished (UTC)": " to ".join(dict.fromkeys(t for t in overview.finished if t)),
+        "Finished (UTC)": " to ".join(
+            dict.fromkeys(t[:16].replace("T", " ") for t in overview.finished if t)
+        ),
     }
     return [(name, text) for name, text in lines.items() if text]
 

@@ -120,7 +120,7 @@ def muscle_table(frame: pd.DataFrame) -> Table:
     rows = (
         [
             *(region, muscle, str(rows["name"].iloc[0]), str(len(rows))),
-            *(_median(rows[name], _DECIMALS[name]) for name in shown),
+            *(words(rows[name].dropna().to_numpy(float), _DECIMALS[name]) for name in shown),
         ]
         for (region, muscle), rows in _by_muscle(frame)
     )
@@ -201,11 +201,6 @@ def _title(column: str) -> str:
 
 FIGURE_TITLES = tuple((_title(name), decimals) for name, decimals in _DECIMALS.items())
 """Title and decimals of each figure, for the page."""
-
-
-def _median(values: pd.Series, decimals: int) -> str:
-    found = values.dropna().to_numpy(float)
-    return words(np.quantile(found, QUANTILES), decimals) if found.size else ""
 
 
 def _draw(region: str, kind: _Kind, frame: pd.DataFrame) -> BoxPlot | None:

@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,10 @@ class ScanResult(NamedTuple):
     flagged: Flagged
     warnings: tuple[str, ...]
     mark: str
+
+    def without(self, warnings: Collection[str]) -> "ScanResult":
+        """Return the same without some warnings."""
+        return self._replace(warnings=tuple(t for t in self.warnings if t not in warnings))
 
 
 def read_results(folder: Path, keys: Iterable[ScanKey], review: Review) -> Iterator[ScanResult]:

@@ -200,15 +200,17 @@ def _row(number: int, name: str, series: Sequence[Series], scale: Scale, unit: s
 def _box(name: str, series: Series, y: float, scale: Scale, unit: str) -> Box:
     values = series.values
     quantiles = np.quantile(values, QUANTILES)
-    text = f"{name}{'' if series.look == 'both' else f' {series.look}'}: {words(quantiles)}{unit}"
+    text = f"{name}{'' if series.look == 'both' else f' {series.look}'}: {words(values)}{unit}"
     boxed = map(scale.at, quantiles) if values.size >= FEWEST_OF_A_BOX else ()
     dots = map(scale.at, np.sort(values)) if values.size <= MOST_DOTS else ()
     return Box(series.look, y, tuple(boxed), tuple(dots), f"{text}, n = {values.size}")
 
 
-def words(quantiles: Sequence[float] | np.ndarray, decimals: int = 1) -> str:
-    """Return a median with its quartiles, from the quantiles of `QUANTILES`."""
-    _, first, median, third, _ = (f"{q:.{decimals}f}" for q in quantiles)
+def words(values: np.ndarray, decimals: int = 1) -> str:
+    """Return a median with its quartiles; one value alone, and nothing without values."""
+    if values.size < 2:
+        return "".join(f"{value:.{decimals}f}" for value in values)
+    first, median, third = (f"{q:.{decimals}f}" for q in np.quantile(values, QUANTILES[1:4]))
     return f"{median} ({first} to {third})"
 
 

@@ -113,22 +113,25 @@
     const { figures, rows } = data("summary-data");
     if (!rows.length || !at("one-muscle")) return;
     const which = at("which-muscle"), place = at("one-muscle-table");
-    const names = new Map(rows.map(([region, muscle]) => [`${region}: ${muscle}`, 0]));
-    which.append(...Array.from(names.keys(), (name) => element("option", { value: name, textContent: name })));
+    for (const { cells } of at("muscle-summary").tBodies[0].rows) {
+      const name = `${cells[0].textContent}: ${cells[1].textContent}`;
+      which.append(element("option", { value: name, textContent: name }));
+    }
 
     function show() {
       const own = rows.filter(([region, muscle]) => `${region}: ${muscle}` === which.value);
       const shown = figures.map((_, n) => n).filter((n) => own.some((row) => row[n + 6] !== null));
-      const texts = ["subject", "visit", "scan", "truncated"];
+      const texts = ["subject", "visit", "scan", "truncated"].map((title, n) => [title, n]).filter(
+        ([, n]) => n > 1 || rows.some((row) => row[n + 2] && row[n + 2] !== row[4]));
       const table = element("table", { id: `scans-${which.value.replace(/\W+/g, "-")}`, className: "sortable" });
-      table.createCaption().textContent = `${which.value} in ${own.length} scans`;
+      table.createCaption().textContent = `${which.value}, scan by scan`;
       const head = table.createTHead().insertRow();
-      for (const title of texts) head.append(element("th", { scope: "col", textContent: title }));
+      for (const [title] of texts) head.append(element("th", { scope: "col", textContent: title }));
       for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n][0] }));
       const body = table.createTBody();
       for (const [, , subject, visit, scan, truncated, ...values] of own) {
-        const row = body.insertRow();
-        for (const text of [subject, visit, scan, truncated ? "yes" : ""]) row.insertCell().textContent = text;
+        const row = body.insertRow(), words = [subject, visit, scan, truncated ? "yes" : ""];
+        for (const [, n] of texts) row.insertCell().textContent = words[n];
         for (const n of shown) {
           const cell = row.insertCell();
           cell.className = "number";
