@@ -310,7 +310,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(str(tmp_path / "empty"))[1].startswith("Error: ")
     assert "no results of segment" in call(str(tmp_path / "empty"))[1]
     assert "no such folder" in call(str(tmp_path / "nowhere"))[1]
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
     assert "cannot be written" in call(str(tmp_path))[1]
 
 

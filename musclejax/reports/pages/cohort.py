@@ -149,12 +149,12 @@ def _rows(
     folder: Path, results: Iterable[ScanResult], remarks: Iterable[Remark], shown: Sequence[str]
 ) -> Iterator[list[str | Cell]]:
     """Yield the cells of each scan."""
-    comments: dict[str, list[str]] = {}
+    comments: dict[str, dict[str, None]] = {}
     for remark in remarks:
         if remark.slice is None and remark.comment:
-            comments.setdefault(remark.scan, []).append(remark.comment)
+            comments.setdefault(remark.scan, {})[remark.comment] = None
     for result in results:
-        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, []))}
+        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, {}))}
         yield [cells[name] for name in shown]
 
 
