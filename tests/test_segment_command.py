@@ -125,7 +125,7 @@ def test_quiet_and_verbose(scan: Path, weights_folder: Path, tmp_path: Path) -> 
     assert quiet.stderr.startswith("warning: random weights")
     normal = call(*arguments, "--overwrite")
     assert normal.stdout.splitlines()[0] == "weights random4: random, not trained"
-    assert len(normal.stdout.splitlines()) == 2
+    assert len(normal.stdout.splitlines()) == 3
     verbose = call(*arguments, "--overwrite", "-v")
     stages = re.findall(r"(\w+) \d+\.\d\d s", verbose.stdout.splitlines()[-1])
     assert stages == ["load", "resample", "classify", "network", "restore", "save", "total"]

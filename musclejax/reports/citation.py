@@ -3,7 +3,8 @@
 import musclejax
 
 SOFTWARE = (
-    "The musclejax developers. musclejax: thigh and leg muscles from MRI on a CPU, in JAX and Flax. "
+    "The musclejax developers. "
+    "musclejax: thigh and leg muscles from MRI on a CPU, in JAX and Flax. "
     f"Version {musclejax.__version__}. Apache-2.0."
 )
 PAPER = (

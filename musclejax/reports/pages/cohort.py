@@ -16,7 +16,7 @@ from musclejax.models.weights import BUNDLED, load_weights
 from musclejax.reports import citation
 from musclejax.reports.cohort_tables import list_scans, read_failures
 from musclejax.reports.pages.muscle_summary import (
-    FIGURES,
+    FIGURE_TITLES,
     draw_levels,
     draw_plots,
     embedded,
@@ -51,15 +51,17 @@ _COLUMNS = {
     "visit": Column("visit"),
     "scan": Column("scan", "opens its page"),
     "picture": Column("picture", "opens its contact sheet"),
-    "region": Column("region"),
-    "image_kind": Column("image", "what the network was given"),
-    "slices": Column("slices", number=True),
-    "flagged": Column("flagged", "muscles with a low estimated DSC", number=True),
-    "lowest": Column("lowest DSC", "lowest estimated DSC of the flagged muscles", number=True),
-    "warnings": Column("warnings", "number of its warnings; its page has them", number=True),
     "status": Column("status", "corrected: by a person, and measured again"),
     "mark": Column("mark", "what a person says of the whole scan"),
     "comment": Column("comment", "a person's"),
+    "flagged": Column("flagged", "muscles with a low estimated DSC", number=True),
+    "lowest": Column("low DSC", "lowest estimated DSC of the flagged muscles", number=True),
+    "warnings": Column(
+        "warnings", "its own, beside those of all scans; its page has them", number=True
+    ),
+    "region": Column("region"),
+    "image_kind": Column("image", "what the network was given"),
+    "slices": Column("slices", number=True),
     "seconds": Column("seconds", "time of the segmentation", number=True),
 }
 
@@ -94,7 +96,9 @@ def _values(folder: Path) -> dict[str, Any]:
     if summary is None and overview.regions:
         problems.append("summary.csv is gone, or another table: no plots, and no rows of muscles")
     shown = _shown_columns(overview)
-    rows = _rows(folder, read_results(folder, keys, review), remarks, shown)
+    common = {*overview.shared_warnings}
+    results = (result.without(common) for result in read_results(folder, keys, review))
+    rows = _rows(folder, results, remarks, shown)
     caption = "Scans: a title sorts, words filter"
     return {
         "title": f"Muscles of {printable(folder.resolve().name)}",
@@ -115,12 +119,12 @@ def _values(folder: Path) -> dict[str, Any]:
 
 def _muscles(folder: Path, overview: Overview, summary: pd.DataFrame | None) -> dict[str, Any]:
     """Return what the template shows of muscles."""
-    known = summary is not None and not summary.empty
+    known = None if summary is None or summary.empty else summary
     return {
-        "muscles": muscle_table(summary) if known else None,
-        "figures": FIGURES,
-        "summary_rows": embedded_rows(summary) if known else (),
-        "plots": draw_plots(summary) if known else [],
+        "muscles": None if known is None else muscle_table(known),
+        "figures": FIGURE_TITLES,
+        "summary_rows": () if known is None else embedded_rows(known),
+        "plots": [] if known is None else draw_plots(known),
         "levels": draw_levels(folder, overview.with_fat),
     }
 
@@ -136,8 +140,7 @@ def _read_review(folder: Path) -> tuple[list[Remark], Review, list[str]]:
 
 def _shown_columns(overview: Overview) -> list[str]:
     """Return the columns of the table of scans, without those that would say nothing."""
-    named = overview.visits or overview.subjects < overview.scans
-    unused = set() if named else {"subject"}
+    unused = set() if overview.named else {"subject"}
     unused |= set() if overview.visits else {"visit"}
     return [name for name in _COLUMNS if name not in unused]
 
@@ -146,12 +149,12 @@ def _rows(
     folder: Path, results: Iterable[ScanResult], remarks: Iterable[Remark], shown: Sequence[str]
 ) -> Iterator[list[str | Cell]]:
     """Yield the cells of each scan."""
-    comments: dict[str, list[str]] = {}
+    comments: dict[str, dict[str, None]] = {}
     for remark in remarks:
         if remark.slice is None and remark.comment:
-            comments.setdefault(remark.scan, []).append(remark.comment)
+            comments.setdefault(remark.scan, {})[remark.comment] = None
     for result in results:
-        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, []))}
+        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, {}))}
         yield [cells[name] for name in shown]
 
 
@@ -206,7 +209,9 @@ def _how_made(overview: Overview) -> list[tuple[str, str]]:
         "Engine": counted(overview.engines),
         "Settings": show_settings(overview),
         "Images": counted(overview.kinds),
-        "Finished (UTC)": " to ".join(dict.fromkeys(t for t in overview.finished if t)),
+        "Finished (UTC)": " to ".join(
+            dict.fromkeys(t[:16].replace("T", " ") for t in overview.finished if t)
+        ),
     }
     return [(name, text) for name, text in lines.items() if text]
 

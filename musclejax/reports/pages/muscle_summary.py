@@ -1,8 +1,9 @@
 """Muscles and groups over the scans of a cohort, from summary.csv and NAME_slices.csv."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +22,16 @@ from musclejax.reports.pages.plots import (
 from musclejax.reports.pages.table import Column, Table
 
 _TEXTS = ("subject", "visit", "scan", "region", "muscle", "name", "kind", "truncated")
+_VOLUME = ("volume_left_ml", "volume_right_ml")
+_FAT = ("fat_fraction_left", "fat_fraction_right")
 FIGURES = (
-    *("volume_left_ml", "volume_right_ml", "volume_asymmetry_pct"),
-    *("fat_fraction_left", "fat_fraction_right", "fat_fraction_asymmetry_pct"),
+    *(*_VOLUME, "volume_asymmetry_pct"),
+    *(*_FAT, "fat_fraction_asymmetry_pct"),
     *("volume_left_change_pct", "volume_right_change_pct"),
     *("fat_fraction_left_change_pp", "fat_fraction_right_change_pp"),
 )
 """Columns of summary.csv with numbers."""
+_DECIMALS = {name: 3 if name in _FAT else 1 for name in FIGURES}
 _ORDER = {
     key: number
     for number, key in enumerate(
@@ -66,8 +70,6 @@ class _Kind(NamedTuple):
     kinds: tuple[str, ...] = ("muscle", "group")
 
 
-_FAT = ("fat_fraction_left", "fat_fraction_right")
-_VOLUME = ("volume_left_ml", "volume_right_ml")
 _PLOTS = (
     _Kind("volume", "volume of muscles", " ml", _VOLUME, kinds=("muscle",)),
     _Kind("group-volume", "volume of muscle groups", " ml", _VOLUME, kinds=("group",)),
@@ -90,14 +92,16 @@ def read_summary(folder: Path) -> pd.DataFrame | None:
         frame = pd.read_csv(
             folder / "summary.csv",
             usecols=lambda name: name in known,
-            dtype=dict.fromkeys(_TEXTS, "category"),
+            converters=dict.fromkeys(_TEXTS, intern),  # 001 stays what it is
             keep_default_na=False,
-            na_values=dict.fromkeys(FIGURES, [""]),
+            na_values=dict.fromkeys(FIGURES, ""),
         )
     except (OSError, ValueError):  # of pandas too
         return None
     if known - {*frame.columns}:
         return None
+    for name in _TEXTS:
+        frame[name] = frame[name].astype("category")
     for name in FIGURES:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
     for name in _VOLUME:
@@ -111,12 +115,12 @@ def muscle_table(frame: pd.DataFrame) -> Table:
     columns = (
         *(Column("region"), Column("muscle"), Column("name")),
         Column("scans", "in which it is in view", number=True),
-        *(Column(*_titles(name), number=True) for name in shown),
+        *(Column(_title(name), f"{name} of summary.csv", number=True) for name in shown),
     )
     rows = (
         [
             *(region, muscle, str(rows["name"].iloc[0]), str(len(rows))),
-            *(_median(rows[name]) for name in shown),
+            *(words(rows[name].dropna().to_numpy(float), _DECIMALS[name]) for name in shown),
         ]
         for (region, muscle), rows in _by_muscle(frame)
     )
@@ -142,8 +146,8 @@ def draw_levels(folder: Path, scans: Sequence[tuple[str, str]]) -> LinePlot | No
         folder: Of the results.
         scans: Name and region of those with a fat fraction; some, evenly spread, stand for many.
     """
-    chosen = np.unique(np.linspace(0, len(scans) - 1, _MOST_SCANS).astype(int)) if scans else []
-    tables = [_read_levels(folder, *scans[n]) for n in chosen]
+    chosen = np.unique(np.linspace(0, len(scans) - 1, _MOST_SCANS).astype(int))
+    tables = [_read_levels(folder, *scans[n]) for n in chosen if scans]
     filled = [table for table in tables if len(table)]
     if not filled:
         return None
@@ -164,11 +168,10 @@ def embedded_rows(frame: pd.DataFrame) -> Iterator[str]:
     """Yield the rows of a summary as lines of JSON for the page; none if they are too many."""
     if len(frame) > _MOST_ROWS:
         return
-    decimals = [1 if "_ml" in name or "_pct" in name or "_pp" in name else 3 for name in FIGURES]
     texts = frame[["region", "muscle", "subject", "visit", "scan", "truncated"]]
     figures = frame[list(FIGURES)].to_numpy()
     for row, values in zip(texts.itertuples(index=False), figures, strict=True):
-        numbers = (_shorter(v, d) for v, d in zip(values, decimals, strict=True))
+        numbers = (_shorter(v, d) for v, d in zip(values.tolist(), _DECIMALS.values(), strict=True))
         yield embedded([*row[:-1], row[-1] == "True", *numbers])
 
 
@@ -179,26 +182,25 @@ def embedded(value: Any) -> str:
 
 
 def _shorter(value: float, decimals: int) -> float | None:
-    return None if np.isnan(value) else round(float(value), decimals)
+    return None if np.isnan(value) else round(value, decimals)
 
 
-def _by_muscle(frame: pd.DataFrame) -> Iterable[tuple[tuple[str, str], pd.DataFrame]]:
-    groups = frame.groupby(["region", "muscle"], observed=True, sort=False)
+def _by_muscle(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    groups: Any = frame.groupby(["region", "muscle"], observed=True, sort=False)
     return sorted(groups, key=lambda pair: _ORDER.get(pair[0], len(_ORDER)))
 
 
-def _titles(column: str) -> tuple[str, str]:
-    """Return a title and its meaning for a column of summary.csv."""
+def _title(column: str) -> str:
+    """Return the title of a column of summary.csv, with its unit."""
     text = column.replace("fat_fraction", "FF").replace("_", " ")
     text = text.removesuffix(" ml").removesuffix(" pct").removesuffix(" pp")
     units = {"_ml": ", ml", "_pct": ", %", "_pp": ", points"}
     unit = next((unit for end, unit in units.items() if column.endswith(end)), "")
-    return f"{text}{unit}", f"{column} of summary.csv"
+    return f"{text}{unit}"
 
 
-def _median(values: pd.Series) -> str:
-    found = values.dropna().to_numpy(float)
-    return words(np.quantile(found, QUANTILES)) if found.size else ""
+FIGURE_TITLES = tuple((_title(name), decimals) for name, decimals in _DECIMALS.items())
+"""Title and decimals of each figure, for the page."""
 
 
 def _draw(region: str, kind: _Kind, frame: pd.DataFrame) -> BoxPlot | None:
@@ -249,5 +251,5 @@ def _read_levels(folder: Path, name: str, region: str) -> pd.DataFrame:
 
 def _quartiles(frame: pd.DataFrame) -> np.ndarray:
     """Return level, first quartile, median, third quartile in rows."""
-    found = frame.groupby("bin")["fat"].quantile([0.25, 0.5, 0.75]).unstack()
+    found = frame.groupby("bin")["fat"].quantile(np.array(QUANTILES[1:4])).unstack()
     return np.column_stack([found.index.to_numpy(float), found.to_numpy(float)])

@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from musclejax.data.corrections import RIGHT, UNUSABLE
 from musclejax.errors import printable
 from musclejax.prediction.estimate import LOW, show_flagged
 from musclejax.prediction.options import DEFAULTS
+from musclejax.prediction.quality import OUTSIDE
 from musclejax.reports.cohort import Flagged, read_flagged
 from musclejax.reports.cohort_tables import ScanKey, scan_row
 from musclejax.reports.review import Review
@@ -42,10 +43,12 @@ class ScanResult(NamedTuple):
     warnings: tuple[str, ...]
     mark: str
 
+    def without(self, warnings: Collection[str]) -> "ScanResult":
+        """Return the same without some warnings."""
+        return self._replace(warnings=tuple(t for t in self.warnings if t not in warnings))
 
-def read_results(
-    folder: Path, keys: Iterable[ScanKey], review: Review
-) -> Iterator[ScanResult]:
+
+def read_results(folder: Path, keys: Iterable[ScanKey], review: Review) -> Iterator[ScanResult]:
     """Yield what is known of each scan, in the order of the keys; records are read one by one."""
     for key in keys:
         record = read_record(folder, key.name) or {}
@@ -66,7 +69,8 @@ class Need(NamedTuple):
     """Why a scan should be looked at; the smallest comes first.
 
     Attributes:
-        rank: 0 failed, 1 to be corrected, 2 flagged, 3 warnings only.
+        rank: 0 failed, 1 to be corrected, 2 perhaps out of distribution, 3 flagged, 4 other
+            warnings only.
         flags: Minus the number of flagged muscles.
         lowest: Their lowest estimated DSC.
         name: Of the scan.
@@ -89,6 +93,8 @@ class Overview:
     scans: int = 0
     subjects: int = 0
     visits: int = 0
+    named: bool = False
+    """Whether a subject has another name than its scan."""
     regions: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
@@ -144,6 +150,7 @@ def survey(results: Iterable[ScanResult]) -> Overview:
         found.scans += 1
         found.checksums.append((key.name, str(result.record.get("scan_sha256", ""))))
         found.subjects += key.subject != before[0] or found.scans == 1
+        found.named |= key.subject != key.name
         found.visits += bool(key.visit) and key[:2] != before
         before = key[:2]
         found.statuses[row["status"]] += 1
@@ -197,7 +204,8 @@ def _need(result: ScanResult) -> Need | None:
     if result.mark:
         return Need(1, *order, f"marked {result.mark}", result.warnings)
     if low or result.warnings:
-        return Need(2 if low else 3, *order, low, result.warnings)
+        outside = any(text.startswith(OUTSIDE) for text in result.warnings)
+        return Need(2 if outside else 3 if low else 4, *order, low, result.warnings)
     return None
 
 

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musclejax.reports.pages.table import show
-
 WIDTH, LABELS, TOP, BOTTOM, END = 460, 98, 8, 34, 16
 """Pixels of a plot: its width, the names at the left, and the space around."""
 ROW = 24
@@ -149,7 +147,7 @@ def draw_boxes(
     scale = Scale(low - margin * (low < 0), high + margin, LABELS, WIDTH - END)
     drawn = tuple(_row(n, name, series, scale, unit) for n, (name, series) in enumerate(filled))
     height = TOP + ROW * len(drawn) + BOTTOM
-    return BoxPlot(id_, title, caption, drawn, scale.ticks(), scale.at(0), height)
+    return BoxPlot(id_, title, caption, drawn, scale.ticks(), scale.at(0.0), height)
 
 
 def draw_lines(
@@ -202,15 +200,17 @@ def _row(number: int, name: str, series: Sequence[Series], scale: Scale, unit: s
 def _box(name: str, series: Series, y: float, scale: Scale, unit: str) -> Box:
     values = series.values
     quantiles = np.quantile(values, QUANTILES)
-    text = f"{name}{'' if series.look == 'both' else f' {series.look}'}: {words(quantiles)}{unit}"
+    text = f"{name}{'' if series.look == 'both' else f' {series.look}'}: {words(values)}{unit}"
     boxed = map(scale.at, quantiles) if values.size >= FEWEST_OF_A_BOX else ()
     dots = map(scale.at, np.sort(values)) if values.size <= MOST_DOTS else ()
     return Box(series.look, y, tuple(boxed), tuple(dots), f"{text}, n = {values.size}")
 
 
-def words(quantiles: Sequence[float] | np.ndarray) -> str:
-    """Return a median with its quartiles, from the quantiles of `QUANTILES`."""
-    _, first, median, third, _ = (show(float(q)) for q in quantiles)
+def words(values: np.ndarray, decimals: int = 1) -> str:
+    """Return a median with its quartiles; one value alone, and nothing without values."""
+    if values.size < 2:
+        return "".join(f"{value:.{decimals}f}" for value in values)
+    first, median, third = (f"{q:.{decimals}f}" for q in np.quantile(values, QUANTILES[1:4]))
     return f"{median} ({first} to {third})"
 
 

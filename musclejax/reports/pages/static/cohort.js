@@ -19,25 +19,28 @@
       if (file !== "review.csv") files.set(scan, file);
       const own = known.get(scan), index = slice === null ? "" : String(slice);
       const before = own.get(index) ?? { mark: "", comment: "" };
-      const comments = [before.comment, comment].filter(Boolean);
-      own.set(index, { mark: before.mark || mark, comment: comments.join("; ") });
+      const comments = new Set([...before.comment.split("; "), comment].filter(Boolean));
+      own.set(index, { mark: before.mark || mark, comment: [...comments].join("; ") });
     }
     for (const [n, [name]] of scans.entries()) {
       const mark = rows[n].cells[markAt].textContent.trim(); // of a record, if its review is gone
       if (mark && !known.get(name).has("")) known.get(name).set("", { mark, comment: "" });
     }
-    const edited = new Map(scans.map(([name, checksum]) => [name, review.edits(name, checksum)]));
-
-    const remark = (name, index) =>
-      edited.get(name)?.[index] ?? known.get(name).get(index) ?? { mark: "", comment: "" };
     const same = (a, b) => a.mark === b.mark && a.comment === b.comment;
+    const before = (name, index) => known.get(name).get(index) ?? { mark: "", comment: "" };
+    const edited = new Map(scans.map(([name, checksum]) => {
+      const own = Object.entries(review.edits(name, checksum));
+      return [name, Object.fromEntries(own.filter(([index, edit]) => !same(edit, before(name, index))))];
+    }));
+
+    const remark = (name, index) => edited.get(name)?.[index] ?? before(name, index);
     const slices = (name) =>
       [...new Set([...known.get(name).keys(), ...Object.keys(edited.get(name) ?? {})])].filter(Boolean);
 
     function change(name, part) {
       const own = edited.get(name), now = { ...remark(name, ""), ...part };
       delete now.saved;
-      if (same(now, known.get(name).get("") ?? { mark: "", comment: "" })) delete own[""];
+      if (same(now, before(name, ""))) delete own[""];
       else own[""] = now;
       const kept = review.keep(name, scans[number.get(name)][1], own);
       show(name);
@@ -90,7 +93,7 @@
           const { mark, comment } = remark(name, index);
           if (mark || comment) all.push([name, index, mark, comment]);
           const entry = edited.get(name)?.[index];
-          if (entry && known.get(name).get(index)?.mark && files.has(name)) old.add(files.get(name));
+          if (entry && before(name, index).mark && files.has(name)) old.add(files.get(name));
           if (entry) entry.saved = true;
         }
         if (number.has(name)) review.keep(name, scans[number.get(name)][1], edited.get(name));
@@ -113,26 +116,29 @@
     const { figures, rows } = data("summary-data");
     if (!rows.length || !at("one-muscle")) return;
     const which = at("which-muscle"), place = at("one-muscle-table");
-    const names = new Map(rows.map(([region, muscle]) => [`${region}: ${muscle}`, 0]));
-    which.append(...Array.from(names.keys(), (name) => element("option", { value: name, textContent: name })));
+    for (const { cells } of at("muscle-summary").tBodies[0].rows) {
+      const name = `${cells[0].textContent}: ${cells[1].textContent}`;
+      which.append(element("option", { value: name, textContent: name }));
+    }
 
     function show() {
       const own = rows.filter(([region, muscle]) => `${region}: ${muscle}` === which.value);
       const shown = figures.map((_, n) => n).filter((n) => own.some((row) => row[n + 6] !== null));
-      const texts = ["subject", "visit", "scan", "truncated"];
+      const texts = ["subject", "visit", "scan", "truncated"].map((title, n) => [title, n]).filter(
+        ([, n]) => n > 1 || rows.some((row) => row[n + 2] && row[n + 2] !== row[4]));
       const table = element("table", { id: `scans-${which.value.replace(/\W+/g, "-")}`, className: "sortable" });
-      table.createCaption().textContent = `${which.value} in ${own.length} scans`;
+      table.createCaption().textContent = `${which.value}, scan by scan`;
       const head = table.createTHead().insertRow();
-      for (const title of texts) head.append(element("th", { scope: "col", textContent: title }));
-      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n] }));
+      for (const [title] of texts) head.append(element("th", { scope: "col", textContent: title }));
+      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n][0] }));
       const body = table.createTBody();
       for (const [, , subject, visit, scan, truncated, ...values] of own) {
-        const row = body.insertRow();
-        for (const text of [subject, visit, scan, truncated ? "yes" : ""]) row.insertCell().textContent = text;
+        const row = body.insertRow(), words = [subject, visit, scan, truncated ? "yes" : ""];
+        for (const [, n] of texts) row.insertCell().textContent = words[n];
         for (const n of shown) {
           const cell = row.insertCell();
           cell.className = "number";
-          cell.textContent = values[n] ?? "";
+          cell.textContent = values[n]?.toFixed(figures[n][1]) ?? "";
         }
       }
       const frame = element("div", { className: "table", tabIndex: 0, role: "region" });
