@@ -16,6 +16,7 @@ from musclejax.app.fat_map import Measures, find_maps, measure_maps, network_ima
 from musclejax.app.names import about_series, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
+from musclejax.app.scan_page import write_page_of
 from musclejax.app.stop import raise_if_interrupted
 from musclejax.app.work import Outcome, Scan, Work, failure, lock_file
 from musclejax.errors import InputError
@@ -214,7 +215,10 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
             record=lambda: _record(scan, source, result, measures, session, clock),
         ),
     )
-    return saved.result
+    if not job.report:
+        return saved.result
+    remarks = write_page_of(saved.result, job.output)
+    return replace(saved.result, warnings=(*saved.result.warnings, *remarks))
 
 
 def _plan_dicom(volume: Volume) -> tuple[bool, tuple[str, ...]]:

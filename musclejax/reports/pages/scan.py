@@ -4,6 +4,7 @@ import base64
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from musclejax.reports.pages.scan_tables import (
     slice_facts,
     volumes_ml,
 )
-from musclejax.reports.pages.viewer_commands import commands
+from musclejax.reports.pages.viewer_commands import Opened, commands
 from musclejax.reports.review import MARKS, Remark, read_remarks
 from musclejax.reports.run_record import LABELS, RECORD, read_record, recorded_names
 from musclejax.reports.slice_picture import Frame, draw_slices, frame_of, to_webp
@@ -42,6 +43,8 @@ _TEXTS = 1_500_000
 """Bytes of a page beside pictures and volume; tables of 200 slices take a million."""
 _PICTURES = 6_000_000
 """Bytes of all pictures; they are made smaller until they fit."""
+_ENCODERS = 2
+"""Pictures that are encoded at once, beside the one that is drawn."""
 
 
 def write_scan_page(
@@ -84,7 +87,7 @@ def _values(
     tables, gone = read_tables(folder, name)
     remarks, unread = _read_remarks(folder, name)
     facts = slice_facts(tables.get("slices"))
-    view = _show(shown, REGIONS[record["region"]], facts) if shown else NO_VIEW
+    view = _show(shown, record, facts)
     warnings = record.get("warnings")
     volumes = volumes_ml(tables.get("muscles"))
     return {
@@ -104,7 +107,7 @@ def _values(
             "marks": MARKS,
             "review": remarks,
             "right": RIGHT,
-            **(_viewer_data(shown, view, facts) if shown and view.packed else {}),
+            **view.data,
         },
         "tables": show_tables(tables, name),
         "made": how_made(record),
@@ -118,45 +121,54 @@ class Slice(NamedTuple):
     """A slice as the page shows it.
 
     Attributes:
-        index: In the file.
+        number: Its index in the file.
         level: As in "level 0.42"; empty if it is not known.
         remarks: To be read before looking.
         picture: WebP, base64.
     """
 
-    index: int
+    number: int
     level: str
     remarks: list[str]
     picture: str
 
 
 class View(NamedTuple):
-    """What the page shows of voxels: pictures from feet to head, and the volume if it fits."""
+    """What the page shows of voxels.
+
+    Attributes:
+        slices: From feet to head.
+        packed: Scan and labels, if they fit into the page.
+        data: What the viewer knows beside them.
+        lines: What is left out.
+    """
 
     slices: list[Slice]
     packed: Packed | None
-    frame: Frame | None
+    data: dict[str, Any]
     lines: list[str]
 
 
-NO_VIEW = View([], None, None, [])
-
-
-def _show(shown: Shown, region: Region, facts: Mapping[int, SliceFacts]) -> View:
-    frame = frame_of(shown.volume, shown.labels)
-    pictures = _draw(shown, region, frame)
-    indices = [int(shown.volume.lps.file_index(z)) for z in range(len(pictures))]
+def _show(shown: Shown | None, record: Mapping[str, Any], facts: Mapping[int, SliceFacts]) -> View:
+    if shown is None:
+        return View([], None, {}, [])
+    frame, packed = frame_of(shown.volume, shown.labels), pack(shown)
+    pictures = _draw(shown, REGIONS[record["region"]], frame)
     slices = [
         Slice(z, _level(facts.get(z, NOTHING)), facts.get(z, NOTHING).remarks, picture)
-        for z, picture in zip(indices, pictures, strict=True)
+        for z, picture in zip(_slice_numbers(shown.volume), pictures, strict=True)
     ]
-    packed = pack(shown)
     size = sum(map(len, (*pictures, packed.image, packed.labels, _library()))) + _TEXTS
     if size <= LARGEST:
-        return View(slices, packed, frame, [])
+        return View(slices, packed, _viewer_data(shown.volume, frame, packed.step, facts), [])
     line = f"no viewer: with its {shown.volume.data.size / 1e6:.0f} million voxels the page would "
     line += f"have {size / 1e6:.0f} MB, more than {LARGEST / 1e6:.0f}; pictures show every slice"
-    return View(slices, None, frame, [line])
+    return View(slices, None, {}, [line])
+
+
+def _slice_numbers(volume: Volume) -> list[int]:
+    """Return the indices of slices in the file, from feet to head."""
+    return [int(volume.lps.file_index(z)) for z in range(volume.num_slices)]
 
 
 def _draw(shown: Shown, region: Region, frame: Frame) -> list[str]:
@@ -165,7 +177,8 @@ def _draw(shown: Shown, region: Region, frame: Frame) -> list[str]:
     while True:
         sized = frame if scale == 1 else frame.fit(max(64, round(frame.size[0] * scale)))
         drawn = draw_slices(shown.volume, shown.labels, region, sized)
-        pictures = [base64.b64encode(to_webp(picture)).decode() for picture in drawn]
+        with ThreadPoolExecutor(_ENCODERS) as pool:  # Pillow encodes without Python's lock
+            pictures = [base64.b64encode(data).decode() for data in pool.map(to_webp, drawn)]
         total = sum(map(len, pictures))
         if total <= _PICTURES or sized.size[0] <= 64:
             return pictures
@@ -183,17 +196,17 @@ def _library() -> str:
     return base64.b64encode((STATIC / "niivue.umd.js.gz").read_bytes()).decode()
 
 
-def _viewer_data(shown: Shown, view: View, facts: Mapping[int, SliceFacts]) -> dict[str, Any]:
-    """Return what the viewer knows beside the voxels."""
-    volume, packed = shown.volume, view.packed
-    assert packed is not None and view.frame is not None
-    middle, size_mm = _framed(volume, view.frame)
+def _viewer_data(
+    volume: Volume, frame: Frame, step: float, facts: Mapping[int, SliceFacts]
+) -> dict[str, Any]:
+    """Return what the viewer knows beside the voxels; `step` is the intensity of a gray."""
+    middle, size_mm = _framed(volume, frame)
     return {
         "to_mm": volume.affine.tolist(),
         "to_voxel": np.linalg.inv(volume.affine).tolist(),
         "axis": volume.axial_axis,
-        "step": packed.step,
-        "slices": [one.index for one in view.slices],
+        "step": step,
+        "slices": _slice_numbers(volume),
         "middle": middle,
         "size_mm": size_mm,
         "levels": {z: {s: round(v, 2) for s, v in f.level.items()} for z, f in facts.items()},
@@ -207,8 +220,8 @@ def _framed(volume: Volume, frame: Frame) -> tuple[list[float], list[float]]:
     parts = [part.indices(n) for part, n in zip(frame.box, view.data.shape[:2], strict=True)]
     middle = [(start + stop - 1) / 2 for start, stop, _ in parts]
     place = np.linalg.solve(volume.affine, view.affine @ [*middle, view.data.shape[2] // 2, 1])
-    size = [(stop - start) * mm for (start, stop, _), mm in zip(parts, view.spacing_mm[:2], strict=True)]
-    return place[:3].tolist(), size
+    sizes = (stop - start for start, stop, _ in parts)
+    return place[:3].tolist(), [n * mm for n, mm in zip(sizes, view.spacing_mm, strict=False)]
 
 
 def _muscles(
@@ -250,16 +263,16 @@ def _by_slice(remarks: Sequence[Remark]) -> Iterator[tuple[str, dict[str, str]]]
         yield "" if place is None else str(place), about
 
 
-def _commands(folder: Path, name: str, record: Mapping[str, Any]) -> list[Any]:
+def _commands(folder: Path, name: str, record: Mapping[str, Any]) -> list[Opened]:
     labels = folder / LABELS.format(name=name)
     if record.get("region") not in REGIONS or not labels.is_file():
         return []
-    paths = (absolute(path) for path in (recorded_path(record, name), labels))
-    return list(commands(*paths, record["region"], absolute(folder)))
+    scan = absolute(recorded_path(record, name))
+    return list(commands(scan, absolute(labels), record["region"], absolute(folder)))
 
 
 def _links(folder: Path, name: str) -> list[tuple[str, str]]:
-    """Return the pages of the cohort, and of the scans before and after, as titles and addresses."""
+    """Return title and address of the page of all scans, and of the scans before and after."""
     names = recorded_names(folder)
     here = names.index(name) if name in names else len(names)
     links = [("All scans", PAGES[0])]

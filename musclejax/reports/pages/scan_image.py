@@ -152,8 +152,8 @@ def pack(shown: Shown) -> Packed:
     grays = np.clip(view.data * np.float32(1 / step) + np.float32(0.5), 0, 255).astype(np.uint8)
     right = (shown.labels > 0) & (shown.sides == 2)
     codes = shown.labels + right * np.uint8(RIGHT)
-    images = (_nifti(array, volume.affine) for array in (view.to_file(grays), codes))
-    return Packed(*images, step)
+    image, labels = (_nifti(array, volume.affine) for array in (view.to_file(grays), codes))
+    return Packed(image, labels, step)
 
 
 def _nifti(array: UInt8[np.ndarray, "i j k"], affine: Float[np.ndarray, "4 4"]) -> str:

@@ -18,6 +18,8 @@ _DOUBTFUL_CM2 = 1.0
 picture names it. Source: ours; small sections have low estimates in nearly every slice."""
 _NAMED = 3
 """Muscles that a slice's picture names at most."""
+_MAP = "_mean"
+"""End of the column of a map; none of ours ends so."""
 Row = Mapping[str, Any]
 
 
@@ -38,7 +40,7 @@ def _text(name: str, meaning: str = "") -> tuple[str, _Figure]:
 
 def _dsc(row: Row) -> Cell:
     estimate = row["estimated_dsc"]
-    text = "" if pd.isna(estimate) else f"{estimate:.2f}"
+    text: str = "" if pd.isna(estimate) else f"{estimate:.2f}"
     return Cell(f"{text} look", look="warn") if row.get("flag") is True else Cell(text)
 
 
@@ -48,7 +50,7 @@ def _interval(row: Row) -> str:
 
 
 def _percent(name: str, title: str, meaning: str = "") -> tuple[str, _Figure]:
-    def cell(row: Row) -> str:
+    def cell(row: Row) -> str | Cell:
         return "" if pd.isna(row[name]) else f"{100 * row[name]:.1f}"
 
     return name, _Figure(Column(title, meaning, number=True), cell)
@@ -160,12 +162,15 @@ def _of_muscles(kind: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def _table(name: str, caption: str, frame: pd.DataFrame, known: Mapping[str, _Figure]) -> Table:
     """Return a table of the known columns, and of maps, that say something."""
-    maps = [c for c in frame.columns if c.endswith("_mean") and c.removesuffix("_mean") not in frame]
-    figures = {**known, **dict(_number(m, m.removesuffix("_mean"), "mean of this map") for m in maps)}
+    maps = [name.removesuffix(_MAP) for name in frame.columns if name.endswith(_MAP)]
+    figures = {**known, **dict(_number(f"{m}{_MAP}", m, "mean of this map") for m in maps)}
     there = [key for key in figures if key in frame.columns and frame[key].notna().any()]
-    rows = frame.to_dict("records")
-    cells = ([figures[key].cell(row) for key in there] for row in rows)
+    cells = ([figures[key].cell(row) for key in there] for row in _rows(frame))
     return Table(name, caption, tuple(figures[key].column for key in there), cells)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 class SliceFacts(NamedTuple):
@@ -198,7 +203,11 @@ def slice_facts(slices: pd.DataFrame | None) -> dict[int, SliceFacts]:
     """Return what the table of slices says, by slice of the file."""
     if slices is None:
         return {}
-    return {int(z): _facts_of(rows.to_dict("records")) for z, rows in slices.groupby("slice")}
+    by_slice: dict[int, list[dict[str, Any]]] = {}
+    for row in _rows(slices):
+        if pd.notna(row["slice"]):
+            by_slice.setdefault(int(row["slice"]), []).append(row)
+    return {z: _facts_of(rows) for z, rows in by_slice.items()}
 
 
 def _facts_of(rows: list[dict[str, Any]]) -> SliceFacts:
@@ -256,7 +265,12 @@ def scan_facts(record: Row) -> list[tuple[str, str]]:
 def _joined(values: object, form: str, unit: str = "") -> str:
     if not isinstance(values, list):
         return ""
-    return " × ".join(form.format(v) for v in values if isinstance(v, int | float)) + unit
+    return (
+        " \N{MULTIPLICATION SIGN} ".join(
+            form.format(v) for v in values if isinstance(v, int | float)
+        )
+        + unit
+    )
 
 
 def _whose(record: Row) -> str:
