@@ -31,7 +31,7 @@ from musclejax.scan.source import is_output
 from tests.test_cohort_tables import WARNING, scan
 
 ROOT = Path(__file__).parents[1]
-VOID = {"meta", "input", "link", "br"}
+VOID = {"meta", "input", "link", "br", "img"}
 
 
 class Page(HTMLParser):
