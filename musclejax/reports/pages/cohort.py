@@ -99,7 +99,7 @@ def _values(folder: Path) -> dict[str, Any]:
     common = {*overview.shared_warnings}
     results = (result.without(common) for result in read_results(folder, keys, review))
     rows = _rows(folder, results, remarks, shown)
-    caption = "Scans: a title sorts, words filter"
+    caption = "Scans, one per row"
     return {
         "title": f"Muscles of {printable(folder.resolve().name)}",
         "overview": overview,
