@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from musclejax.app.cohort import CohortTables
 from musclejax.cli.main import main
 from musclejax.errors import InputError
+from musclejax.files import transient_lock
 from musclejax.reports import citation
 from musclejax.reports.cohort_tables import Failure, write_cohort_tables
 from musclejax.reports.pages import plots
@@ -260,6 +261,8 @@ def test_a_page_that_is_not_ours_stays(tmp_path: Path, capsys: pytest.CaptureFix
     page.unlink()
     assert CohortTables(tmp_path, page=False).close() is None
     assert CohortTables(tmp_path).close() == page
+    with transient_lock(tmp_path / ".report.lock", wait=False):
+        assert write_cohort_page(tmp_path, wait=False) is None  # left to the process that writes it
 
 
 def test_a_page_that_cannot_be_written_costs_nothing(
