@@ -48,6 +48,13 @@ _ROOMS = (
     *("mri", "nifti", "nii", "rawdata", "scans", "sourcedata"),
 )
 """Folders that name no person and no visit, in small letters."""
+_VISIT = re.compile(
+    r"baseline|follow[-_ ]?up|pre|post"
+    r"|(visit|ses|session|scan|time|timepoint|tp|month|week|day|year|[vmwdy])[-_ ]?\d+"
+    r"|\d+[-_ ]?(m|months?|w|weeks?|y|years?)|\d{4}([-_.]?\d\d){2}",
+    re.IGNORECASE,
+)
+"""Folders of visits: `visit1`, `baseline`, `month 6`, `12m`, `20240105`, `2024-01-05`."""
 _NO_PLACES = (
     *("sub", "ses", "echo", "part", "run", "rec", "mod", "inv", "flip", "mt", "desc", "space"),
     "res",
@@ -385,21 +392,27 @@ def _confirmed(item: _Found, sure: bool) -> _Found:
 
 def _persons(found: Sequence[_Found]) -> set[str]:
     """Return the folders below the study that are those of a person."""
-    stems: dict[str, set[str]] = defaultdict(set)
+    own: dict[str, list[_Found]] = defaultdict(list)
     for item in found:
         if item.plain and item.folders:
-            stems[item.folders[0]].add(item.stem)
-    counts = Counter(stem for own in stems.values() for stem in own)
-    return {folder for folder, own in stems.items() if _is_person(own, counts)}
+            own[item.folders[0]].append(item)
+    counts = Counter(stem for items in own.values() for stem in {item.stem for item in items})
+    return {folder for folder, items in own.items() if _is_person(folder, items, counts)}
 
 
-def _is_person(stems: set[str], counts: Mapping[str, int]) -> bool:
+def _is_person(folder: str, items: Sequence[_Found], counts: Mapping[str, int]) -> bool:
     """Return whether a folder is that of a person rather than of a group of them.
 
-    Files of a person are one, or have the names that those of others have; or they differ in the
-    words of their kind.
+    Files of a person are one, or differ in the words of their kind; or have the names that those
+    of others have, or the person's number; or lie alone in folders of visits.
     """
-    return len(stems) == 1 or any(counts[stem] > 1 for stem in stems)
+    stems = {item.stem for item in items}
+    if len(stems) == 1 or any(counts[stem] > 1 for stem in stems):
+        return True
+    if re.search(r"\d", folder) and all(stem.lower().startswith(folder.lower()) for stem in stems):
+        return True
+    visits = {item.folders[1:2] for item in items}
+    return len(visits) == len(stems) and all(_VISIT.fullmatch("".join(name)) for name in visits)
 
 
 def _in_tree(item: _Found, persons: set[str]) -> bool:
