@@ -263,6 +263,8 @@ class WeightsExport:
         license: License of the weights.
         warning: What every result made with them shall say.
         half: Store kernels in 16 bits: half of the space on disk.
+        others: Weights that the networks without a RUN are taken from: a whole set from one run.
+            [default: the set has the networks of the runs only]
         check: Compare networks that were fine-tuned on scans (--init) with what they began with,
             on synthetic slices of four kinds of images and on a sample scan; the weights carry a
             warning if the Dice of a kind has fallen by more than 0.02.
@@ -275,6 +277,7 @@ class WeightsExport:
     license: str = "not stated"
     warning: str = ""
     half: bool = False
+    others: Annotated[str | None, Option(metavar="NAME_OR_DIR")] = None
     check: bool = True
 
 
