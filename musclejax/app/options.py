@@ -41,7 +41,8 @@ class SegmentJob:
         series: Segment these series of a study: a series number, a kind, or a part of the
             description; `*` and `?` stand for any letters.  [default: the best one of each visit]
         echo: Segment this echo: 1 is the shortest echo time.
-        list: List the series and which would be segmented, as `musclejax scan`; segment none.
+        list: List the series and which would be segmented, as `musclejax scan`; segment none. Needs
+            no -o.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
             which it refers.
