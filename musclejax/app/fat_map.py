@@ -69,6 +69,7 @@ class FoundMaps:
         pair: Its water and fat images; None if there are none.
         others: Its further maps, by name.
         synthesized: Whether the network is to be given an image made from water and fat.
+        computed: Whether `fat` was computed from water and fat before: it needs no judgment.
         warnings: Why maps are missing.
     """
 
@@ -76,6 +77,7 @@ class FoundMaps:
     pair: WaterFat | None = None
     others: Mapping[str, Found] = field(default_factory=dict)
     synthesized: bool = False
+    computed: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -159,7 +161,7 @@ def find_maps(
             raise
         warnings.append(unusable(error, FAT_FRACTION))
     synthesized = pair is not None and dixon.is_one_of(volume, pair)
-    return FoundMaps(fat, pair, others, synthesized, tuple(warnings))
+    return FoundMaps(fat, pair, others, synthesized, warnings=tuple(warnings))
 
 
 def network_image(volume: Volume, maps: FoundMaps) -> Volume:
@@ -179,10 +181,12 @@ def measure_maps(result: Segmentation, maps: FoundMaps) -> tuple[Segmentation, M
     Raises:
         InputError: As for `find_maps`.
     """
-    if maps.pair is None:
-        result, fat = measure_fat(result, maps.fat)
-    else:
+    if maps.pair is not None:
         result, fat = _measure_dixon(result, maps.pair, synthesized=maps.synthesized)
+    elif maps.computed and maps.fat.map is not None:
+        fat = ScanFat(maps.fat.map.values)
+    else:
+        result, fat = measure_fat(result, maps.fat)
     found = {name: f.map for name, f in maps.others.items() if f.map is not None}
     warnings = [*maps.warnings, *(text for m in found.values() for text in m.warnings)]
     result = replace(result, warnings=(*result.warnings, *warnings))

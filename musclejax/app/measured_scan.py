@@ -32,6 +32,7 @@ from musclejax.errors import InputError, listed
 from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
+from musclejax.prediction.dixon import WaterFat, find_water_fat
 from musclejax.prediction.maps import FAT_FRACTION, is_single
 from musclejax.prediction.maps import named as find_named
 from musclejax.prediction.result import Segmentation
@@ -235,14 +236,26 @@ def _load_scan(
     maps = _find_maps(task, how, record, volume)
     about = record.get("fat_fraction")
     synthesized = isinstance(about, dict) and bool(about.get("synthesized"))
-    if synthesized and maps.found.pair is not None:
-        volume = network_image(volume, maps.found)
+    pair = maps.found.pair or (_earlier_pair(about, volume) if synthesized else None)
+    seen = volume
+    if synthesized and pair is not None:
+        seen = network_image(volume, FoundMaps(pair=pair, synthesized=True))
+    unknown = synthesized and pair is None
     known = record.get("scan_sha256")
-    if known and known != scan_sha256(volume) and not (synthesized and maps.found.pair is None):
+    if known and not unknown and known not in map(scan_sha256, (seen, volume)):
         found = f"other voxels or another position than when {scan.name} was segmented"
         remedy = "Give that scan; or segment this one into another folder."
         raise InputError(scan.path, found, "the scan of the labels", remedy)
-    return volume, maps
+    return seen, maps
+
+
+def _earlier_pair(about: Mapping[str, Any], volume: Volume) -> WaterFat | None:
+    """Return the water and fat image that a record names; None if they are there no more."""
+    try:
+        water, fat = Path(str(about["water"])), Path(str(about["fat"]))
+        return find_water_fat(water, fat, [volume.name], volume)
+    except (KeyError, InputError, OSError):
+        return None
 
 
 def _find_maps(
@@ -281,8 +294,9 @@ def _find_maps(
         fat = paths.get("map"), paths.get("water"), paths.get("fat")
     options = _RecordedMaps(*fat, tuple(f"{n}={p}" for n, p in {**there, **given}.items()))
     found = find_maps(options, names, volume)
-    found = replace(found, warnings=(*found.warnings, *stay, *lost))
-    return _ScanMaps(found, {"fat_fraction": about} if paths.get("map") == computed else {})
+    ours = paths.get("map") == computed
+    found = replace(found, computed=ours, warnings=(*found.warnings, *stay, *lost))
+    return _ScanMaps(found, {"fat_fraction": about} if ours else {})
 
 
 def _fat_paths(maps: MapOptions) -> tuple[Path | None, Path | None, Path | None]:
