@@ -48,13 +48,13 @@ _ROOMS = (
     *("mri", "nifti", "nii", "rawdata", "scans", "sourcedata"),
 )
 """Folders that name no person and no visit, in small letters."""
-_VISIT = re.compile(
-    r"baseline|follow[-_ ]?up|pre|post"
-    r"|(visit|ses|session|scan|time|timepoint|tp|month|week|day|year|[vmwdy])[-_ ]?\d+"
-    r"|\d+[-_ ]?(m|months?|w|weeks?|y|years?)|\d{4}([-_.]?\d\d){2}",
-    re.IGNORECASE,
+_VISIT = (
+    r"baseline|follow[-_ ]?up|(visit|ses|session|time|timepoint|tp|month|week|day|year)[-_ ]?\d+"
+    r"|\d+[-_ ]?(months?|weeks?|years?)|\d{4}([-_.]?\d\d){2}"
 )
-"""Folders of visits: `visit1`, `baseline`, `month 6`, `12m`, `20240105`, `2024-01-05`."""
+"""Folders of visits, whatever lies above them: `visit1`, `month 6`, `20240105`, `2024-01-05`."""
+_OWN_VISIT = _VISIT + r"|pre|post|[vmwdy]\d+|\d+[mwy]"
+"""The same below a folder that may be a person's: above, `m01` may be a man."""
 _NO_PLACES = (
     *("sub", "ses", "echo", "part", "run", "rec", "mod", "inv", "flip", "mt", "desc", "space"),
     "res",
@@ -125,7 +125,7 @@ def list_series(path: Path, root: Path | None = None) -> Catalog:
         warnings = [line for line in warnings if line != count_line(path, walked.scans)]
     warnings += [line for listing in listings for line in listing.warnings]
     failures = [line for listing in listings for line in listing.failures]
-    series, two_of_a_date = _assign(found)
+    series, two_of_a_date = _assign(_persons_first(found, scan_name(root)))
     return Catalog(
         tuple(sorted(series, key=_order)),
         (*walked.failures, *failures),
@@ -412,7 +412,30 @@ def _is_person(folder: str, items: Sequence[_Found], counts: Mapping[str, int]) 
     if re.search(r"\d", folder) and all(stem.lower().startswith(folder.lower()) for stem in stems):
         return True
     visits = {item.folders[1:2] for item in items}
-    return len(visits) == len(stems) and all(_VISIT.fullmatch("".join(name)) for name in visits)
+    return len(visits) == len(stems) and all(_matches(_OWN_VISIT, "".join(v)) for v in visits)
+
+
+def _persons_first(found: Sequence[_Found], root: str) -> list[_Found]:
+    """Put folders of visits at the top of a study behind those of persons.
+
+    The person is the next folder; of files, their name; or the study's, if all have one name.
+    """
+    stems = {item.stem for item in found if _matches(_VISIT, "".join(item.folders[:1]))}
+    return [
+        replace(item, folders=(_person_below(item, root, stems), *item.folders[:1]))
+        if _matches(_VISIT, "".join(item.folders[:1])) and not item.bids
+        else item
+        for item in found
+    ]
+
+
+def _person_below(item: _Found, root: str, stems: set[str]) -> str:
+    own = item.stem if len(stems) > 1 else root
+    return next(iter(item.folders[1:2]), own)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.fullmatch(pattern, name, re.IGNORECASE) is not None
 
 
 def _in_tree(item: _Found, persons: set[str]) -> bool:
