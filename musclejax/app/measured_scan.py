@@ -17,6 +17,7 @@ from musclejax.app.fat_map import (
     find_maps,
     measure_maps,
     network_image,
+    seen_again,
 )
 from musclejax.app.names import about_series
 from musclejax.app.work import Scan, lock_file
@@ -32,7 +33,6 @@ from musclejax.errors import InputError, listed
 from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
-from musclejax.prediction.dixon import WaterFat, find_water_fat
 from musclejax.prediction.maps import FAT_FRACTION, is_single
 from musclejax.prediction.maps import named as find_named
 from musclejax.prediction.result import Segmentation
@@ -234,28 +234,15 @@ def _load_scan(
     scan = task.scan
     volume = replace(load(scan.series or scan.path), name=scan.name)
     maps = _find_maps(task, how, record, volume)
-    about = record.get("fat_fraction")
-    synthesized = isinstance(about, dict) and bool(about.get("synthesized"))
-    pair = maps.found.pair or (_earlier_pair(about, volume) if synthesized else None)
-    seen = volume
-    if synthesized and pair is not None:
-        seen = network_image(volume, FoundMaps(pair=pair, synthesized=True))
-    unknown = synthesized and pair is None
+    seen = seen_again(volume, scan, record)
+    if seen is None and maps.found.pair is not None:
+        seen = network_image(volume, maps.found)
     known = record.get("scan_sha256")
-    if known and not unknown and known not in map(scan_sha256, (seen, volume)):
+    if known and seen is not None and known not in map(scan_sha256, (seen, volume)):
         found = f"other voxels or another position than when {scan.name} was segmented"
         remedy = "Give that scan; or segment this one into another folder."
         raise InputError(scan.path, found, "the scan of the labels", remedy)
-    return seen, maps
-
-
-def _earlier_pair(about: Mapping[str, Any], volume: Volume) -> WaterFat | None:
-    """Return the water and fat image that a record names; None if they are there no more."""
-    try:
-        water, fat = Path(str(about["water"])), Path(str(about["fat"]))
-        return find_water_fat(water, fat, [volume.name], volume)
-    except (KeyError, InputError, OSError):
-        return None
+    return volume if seen is None else seen, maps
 
 
 def _find_maps(
