@@ -475,6 +475,13 @@ def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -
     assert call(*export, *stated, "--half").exit_code == 0
     again = load_weights(tmp_path / "w")
     assert (again.warning, again.license, again.version) == ("be careful", "MIT", "2")
+    others = {task: initialize(task, VARIANT) for task in ("thigh", "leg")}
+    save_weights(tmp_path / "o", others, Provenance(warning="synthetic"))
+    completed = call(*export, "--others", tmp_path / "o")
+    assert completed.stdout.splitlines()[-1] == f"{tmp_path / 'w'}: thigh of o"
+    again = load_weights(tmp_path / "w")
+    assert (set(again.networks), again.warning) == ({"thigh", "leg"}, "thigh: synthetic")
+    assert "2 subjects" in call("weights", "show", tmp_path / "w").stdout
     best = checkpoint.load(whole, "best")
     assert best is not None
     for a, b in zip(
