@@ -52,6 +52,11 @@ def overlay(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
     return LAYERS[layers(labels)]
 
 
+def tint(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
+    """Return the same without outlines."""
+    return LAYERS[np.minimum(labels, _ROWS - 1)]
+
+
 def blend(colors: Colors = anatomy.COLORS) -> UInt8[np.ndarray, "layers grays 3"]:
     """Return red, green, blue of each layer over each of 256 grays."""
     table = _layers(colors)[:, None]
