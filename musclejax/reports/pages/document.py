@@ -1,0 +1,122 @@
+"""Documents: what a command found, in parts, for a page and for Markdown alike."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from musclejax.errors import printable
+from musclejax.reports.pages.render import write_page
+from musclejax.reports.pages.table import Table
+
+PAGE = "report.html"
+_MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+_DPI = 110
+"""Of a figure as PNG; an SVG has none."""
+Facts = Sequence[tuple[str, str]]
+"""Names and their values."""
+
+
+class Picture(NamedTuple):
+    """A picture, which the page holds inside.
+
+    Attributes:
+        source: Its data URI.
+        alt: What it shows, for those who do not see it.
+        caption: How it is read.
+        file: Name of its file beside the page, if it has one.
+    """
+
+    source: str
+    alt: str
+    caption: str = ""
+    file: str = ""
+
+
+class Section(NamedTuple):
+    """A part of a document; what it lacks is left out.
+
+    Attributes:
+        title: Its heading.
+        text: How it is read, one paragraph.
+        facts: The figures that matter.
+        table: A table.
+        picture: A picture.
+        code: A text that is shown as it is, such as a recipe.
+        files: Files beside the page, and what is in each.
+    """
+
+    title: str
+    text: str = ""
+    facts: Facts = ()
+    table: Table | None = None
+    picture: Picture | None = None
+    code: str = ""
+    files: Facts = ()
+
+
+class Document(NamedTuple):
+    """What a command found.
+
+    Attributes:
+        title: Of the page.
+        about: What was done, one line.
+        facts: The result in few figures.
+        warnings: What a reader must know before relying on it.
+        sections: Its parts.
+    """
+
+    title: str
+    about: str
+    facts: Facts
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+
+
+def write_document(path: Path, document: Document) -> None:
+    """Write a document as a page.
+
+    Raises:
+        InputError: If there is a file that is no page of ours.
+        OSError: If the folder cannot be written.
+    """
+    write_page(path, "document.html", title=document.title, document=document)
+
+
+def from_file(path: Path, alt: str, caption: str = "") -> Picture:
+    """Return the picture in a PNG file."""
+    return Picture(_data_uri(path.read_bytes(), "png"), printable(alt), caption, path.name)
+
+
+def from_figure(figure: Figure, alt: str, caption: str = "", file: str = "") -> Picture:
+    """Return a figure as a picture: SVG or PNG, whichever is smaller."""
+    sources = (_data_uri(_drawn(figure, kind), kind) for kind in _MEDIA_TYPES)
+    return Picture(min(sources, key=len), printable(alt), caption, file)
+
+
+def made_with(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a result was made with: of the entries of a record those that it has."""
+    machine = record.get("machine") or {}
+    versions = record.get("versions") or {}
+    facts = {
+        "command": record.get("command"),
+        "finished": record.get("finished"),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "processor": machine.get("cpu"),
+        "system": machine.get("system"),
+        "threads": record.get("threads"),
+    }
+    return [(name, printable(str(value))) for name, value in facts.items() if value]
+
+
+def _drawn(figure: Figure, kind: str) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
+    return file.getvalue()
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{_MEDIA_TYPES[kind]};base64,{base64.b64encode(content).decode()}"
