@@ -25,7 +25,7 @@ from musclejax.models.counts import describe
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS
 from musclejax.options import texts
-from musclejax.reports.benchmark import draw, draw_rivals
+from musclejax.reports.benchmark import draw_rivals, save_picture
 from tests.bench_worker import QUICK_FLAGS
 from tests.small import VARIANT as SMALL
 from tests.test_cli import call
@@ -324,6 +324,6 @@ def test_every_option_is_drawn(options: tuple[str, ...], tmp_path: Path) -> None
     record.prepared.update({s.job: {} for s in record.samples if s.job not in record.prepared})
     table = tables.rows(record, HERE, "")
     assert len(table) == 4
-    draw(table, tmp_path / "a.png")
+    save_picture(table, tmp_path)
     draw_rivals([table, table], tmp_path / "b.png")
     assert all((tmp_path / f"{name}.png").read_bytes()[:4] == PNG for name in "ab")

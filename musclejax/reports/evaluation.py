@@ -1,6 +1,6 @@
 """The files of an evaluation: tables of rows, the paper's tables, pictures and a report."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,14 @@ from musclejax.files import file_sha256, read_json, staging_folder, write_json, 
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation_agreement import draw_agreement
 from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
-from musclejax.reports.evaluation_report import (
+from musclejax.reports.pages.document import PAGE, Section, from_file, write_document
+from musclejax.reports.pages.evaluation import (
     numbered_tables,
-    page,
-    report_markdown,
     report_tables,
-    to_markdown,
+    to_document,
     worst_muscles,
 )
-from musclejax.reports.pages.document import PAGE, Section, from_file, write_document
+from musclejax.reports.pages.markdown import document_markdown, section_markdown
 from musclejax.reports.run_record import checksums, is_edited, seal
 from musclejax.reports.tables import write_table
 
@@ -61,15 +60,10 @@ def save(
     earlier = _checksums_of(folder)
     with staging_folder(folder, "evaluate", last=RECORD) as stage:
         _save_tables(evaluation, stage)
-        sections = report_tables(evaluation, paper_tables=paper_tables)
-        for name in sections.keys() - {"cases"}:
-            write_text(stage / f"{name}.md", to_markdown(sections[name]))
         pictures = list(_draw(evaluation, stage))
         made = record()
-        shown = [*sections.values(), *pictures]
-        write_text(stage / "report.md", report_markdown(evaluation, shown))
-        shown = [*sections.values(), worst_muscles(evaluation), *pictures]
-        write_document(stage / PAGE, page(evaluation, made, shown))
+        shown = report_tables(evaluation, paper_tables=paper_tables)
+        _save_report(evaluation, made, shown, pictures, stage)
         files = {path.name: file_sha256(path) for path in sorted(stage.iterdir())}
         about = {
             "what": evaluation.what,
@@ -108,6 +102,23 @@ def _save_tables(evaluation: Evaluation, stage: Path) -> None:
     summary = {"summary": tables.summary(comparison.muscles)}
     for name, table in {**rows, **summary, **numbered_tables(evaluation)}.items():
         write_table(table, stage / f"{name}.csv")
+
+
+def _save_report(
+    evaluation: Evaluation,
+    made: Mapping[str, Any],
+    shown: Mapping[str, Section],
+    pictures: Sequence[Section],
+    stage: Path,
+) -> None:
+    """Write the report as a page and as Markdown, and its tables as Markdown too."""
+    cases, summary, *numbered = shown.values()
+    parts = [cases, summary, worst_muscles(evaluation), *pictures, *numbered]
+    document = to_document(evaluation, made, parts)
+    write_document(stage / PAGE, document)
+    write_text(stage / "report.md", document_markdown(document))
+    for name in shown.keys() - {"cases"}:
+        write_text(stage / f"{name}.md", section_markdown(shown[name]))
 
 
 def extremes(values: pd.Series) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from musclejax.reports.pages.table import Table
 
 PAGE = "report.html"
 _MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+MOST_FAILURES = 20
+"""Of the warnings of a page. Source: ours."""
 _DPI = 110
 """Of a figure as PNG; an SVG has none."""
 Facts = Sequence[tuple[str, str]]
@@ -42,8 +44,8 @@ class Section(NamedTuple):
     Attributes:
         title: Its heading.
         text: How it is read, one paragraph.
-        facts: The figures that matter.
         table: A table.
+        facts: Names and their values, one below the other.
         picture: A picture.
         code: A text that is shown as it is, such as a recipe.
         files: Files beside the page, and what is in each.
@@ -51,8 +53,8 @@ class Section(NamedTuple):
 
     title: str
     text: str = ""
-    facts: Facts = ()
     table: Table | None = None
+    facts: Facts = ()
     picture: Picture | None = None
     code: str = ""
     files: Facts = ()
@@ -97,19 +99,34 @@ def from_figure(figure: Figure, alt: str, caption: str = "", file: str = "") -> 
     return Picture(min(sources, key=len), printable(alt), caption, file)
 
 
-def made_with(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a result was made with: of the entries of a record those that it has."""
+def how_made(record: Mapping[str, Any], text: str = "", **others: Any) -> Section:
+    """Return the part about how a result was made.
+
+    Args:
+        record: Its entries that say so are shown: command, time, versions, machine.
+        text: See `Section`.
+        others: Further names and values; those without a value are left out.
+    """
     machine = record.get("machine") or {}
     versions = record.get("versions") or {}
     facts = {
         "command": record.get("command"),
+        **{name.replace("_", " "): value for name, value in others.items()},
         "finished": record.get("finished"),
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "processor": machine.get("cpu"),
         "system": machine.get("system"),
         "threads": record.get("threads"),
     }
-    return [(name, printable(str(value))) for name, value in facts.items() if value]
+    known = [(name, printable(str(value))) for name, value in facts.items() if value]
+    return Section("How it was made", text, facts=known)
+
+
+def failures(reasons: Mapping[str, str]) -> list[str]:
+    """Return a warning per thing that failed, the first ones only if they are many."""
+    shown = [printable(f"{name} failed: {reason}") for name, reason in reasons.items()]
+    more = [f"{len(shown) - MOST_FAILURES} more failed"] * (len(shown) > MOST_FAILURES)
+    return shown[:MOST_FAILURES] + more
 
 
 def _drawn(figure: Figure, kind: str) -> bytes:

@@ -1,9 +1,7 @@
-"""What people read of an evaluation: its tables with their legends, as a page and as Markdown."""
+"""What people read of an evaluation: its tables with their legends, as a document."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -11,14 +9,11 @@ from musclejax.errors import printable
 from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.result import Evaluation
 from musclejax.reports import evaluation_tables as tables
-from musclejax.reports.pages.document import Document, Facts, Section, made_with
+from musclejax.reports.pages.document import Document, Facts, Section, failures, how_made
 from musclejax.reports.pages.table import Column, Table
-from musclejax.reports.tables import markdown
 
 MOST_ROWS = 500
 """Of the table of muscles, the worst first; all are in muscles.csv. Source: ours."""
-_MOST_FAILURES = 20
-"""Of the warnings of a page. Source: ours."""
 _NO_CASES = {
     "table2": 'No case of the splits "train" and "validation".',
     "table3": 'No case of the split "test".',
@@ -52,8 +47,8 @@ _LEGENDS = {
     "Bland and Altman 1986); pp: percentage points. Others: mean ± standard deviation over cases. "
     "n: cases in the mean of DSC and Jaccard; another number stands behind its mean. A muscle that "
     "one map lacks has DSC 0 and no distance.",
-    "cases": "DSC: mean over slices and muscles, sides as one label. Distances: mean over the "
-    "muscles that both maps show.",
+    "cases": "Slice DSC: mean over the compared slices of the mean over muscles, sides as one "
+    "label. Distances and errors: mean over muscles.",
     "muscles": "Sides apart. Look at these first: a muscle that one map lacks has DSC 0.",
 }
 _DIGITS = {
@@ -66,7 +61,7 @@ _DIGITS = {
     "msd_mm": 1,
 }
 """Columns of the summary in the report, and their decimals."""
-_ONE_DECIMAL = ("_mm", "_absolute", "_ml", "_percent", "_pp")
+_ONE_DECIMAL: tuple[str, ...] = ("_mm", "_absolute", "_ml", "_percent", "_pp")
 _HELP = {
     "dsc": "Dice similarity coefficient, 0 to 1",
     "slice_dsc": "mean over slices of the mean DSC over muscles",
@@ -103,7 +98,7 @@ def numbered_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
 
 
 def report_tables(evaluation: Evaluation, *, paper_tables: bool) -> dict[str, Section]:
-    """Return the tables of the report, by the names of their files.
+    """Return the tables of the report by name: cases, summary, and the paper's.
 
     Args:
         evaluation: The comparison of all cases.
@@ -113,19 +108,19 @@ def report_tables(evaluation: Evaluation, *, paper_tables: bool) -> dict[str, Se
     empty = {name for name, table in found.items() if _is_empty(table)}
     found["table3"] = tables.with_means(found["table3"])
     shown = {name: table for name, table in found.items() if paper_tables or name not in empty}
-    shown = {"summary": _condense(tables.summary(evaluation.comparison.muscles)), **shown}
+    summary = _condense(tables.summary(evaluation.comparison.muscles))
     return {
         name: Section(_TITLES[name], f"{_NO_CASES[name]} {_NAME_SPLITS}")
         if name in empty
         else _section(name, table)
-        for name, table in {**shown, "cases": _cases(evaluation)}.items()
+        for name, table in {"cases": _cases(evaluation), "summary": summary, **shown}.items()
     }
 
 
-def page(
+def to_document(
     evaluation: Evaluation, record: Mapping[str, Any], sections: Sequence[Section]
 ) -> Document:
-    """Return the page of an evaluation.
+    """Return the report of an evaluation.
 
     Args:
         evaluation: The comparison of all cases.
@@ -134,12 +129,12 @@ def page(
     """
     return Document(
         "Evaluation",
-        f"{printable(evaluation.what)}. {evaluation.method}",
+        printable(evaluation.what),
         _facts(evaluation),
-        [*_failures(record), *map(printable, evaluation.warnings)],
+        [*failures(record.get("failed", {})), *map(printable, evaluation.warnings)],
         [
             *sections,
-            Section("What was done", facts=[*made_with(record), *_settings(record)]),
+            _how_made(evaluation, record),
             Section("Files for other programs", files=FILES),
         ],
     )
@@ -154,26 +149,6 @@ def worst_muscles(evaluation: Evaluation) -> Section:
     section = _section("muscles", known[names].head(MOST_ROWS))
     more = f" The worst {MOST_ROWS} of {len(known)}; all are in muscles.csv."
     return section._replace(text=section.text + more * (len(known) > MOST_ROWS))
-
-
-def to_markdown(section: Section) -> str:
-    """Return a part of the report as Markdown."""
-    parts = [f"## {markdown(section.title)}"]
-    if section.picture:
-        alt = markdown(section.title)
-        parts = [f"### {alt}", f"![{alt}]({quote(os.fsencode(section.picture.file))})"]
-    if section.table:
-        parts.append(_markdown_table(section.table))
-    return "\n\n".join(filter(None, [*parts, section.text])) + "\n"
-
-
-def report_markdown(evaluation: Evaluation, sections: Sequence[Section]) -> str:
-    """Return the report as Markdown."""
-    cases, slices = evaluation.comparison.cases, evaluation.comparison.slices
-    count = f"{len(cases)} cases, {len(slices)} slices."
-    remarks = "\n".join(f"- {markdown(line)}" for line in (evaluation.method, *evaluation.warnings))
-    head = f"# Evaluation\n\n{markdown(evaluation.what)}. {count}\n"
-    return "\n".join([head, f"{remarks}\n", *map(to_markdown, sections)])
 
 
 def _is_empty(table: pd.DataFrame) -> bool:
@@ -211,13 +186,6 @@ def _cells(column: pd.Series) -> list[str]:
         return [printable(str(value)) for value in column]
     digits = 1 if str(column.name).endswith(_ONE_DECIMAL) else 4
     return ["" if pd.isna(value) else f"{value:.{digits}f}" for value in column]
-
-
-def _markdown_table(table: Table) -> str:
-    texts = [[markdown(str(cell)) for cell in row] for row in table.rows]
-    shown = pd.DataFrame(texts, columns=[column.title for column in table.columns])
-    align = ["right" if column.number else "left" for column in table.columns]
-    return str(shown.to_markdown(index=False, disable_numparse=True, colalign=align))
 
 
 def _condense(summary: pd.DataFrame) -> pd.DataFrame:
@@ -265,19 +233,10 @@ def _mean_of(cases: pd.DataFrame) -> str:
     return f"{mean:.3f} over {size} case{'s' * (size != 1)}" if mean >= 0 else "no value"
 
 
-def _failures(record: Mapping[str, Any]) -> Iterator[str]:
-    failed = record.get("failed") or {}
-    for name, reason in list(failed.items())[:_MOST_FAILURES]:
-        yield printable(f"{name} failed and is in no table: {reason}")
-    if len(failed) > _MOST_FAILURES:
-        yield f"{len(failed) - _MOST_FAILURES} more failed; evaluate.json has the reasons"
-
-
-def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the weights, and the settings that say something."""
-    hashes = {"all": record.get("weights_hash"), **record.get("network_hashes", {})}
-    if record.get("weights_hash"):
-        yield "weights' hashes", ", ".join(f"{name} {value}" for name, value in hashes.items())
-    for name, value in record.get("settings", {}).items():
-        if value not in (None, "", False, [], ()):
-            yield name.replace("_", " "), printable(str(value))
+def _how_made(evaluation: Evaluation, record: Mapping[str, Any]) -> Section:
+    settings, hashes = record.get("settings", {}), record.get("network_hashes", {})
+    networks = ", ".join(f"{name} {value}" for name, value in hashes.items())
+    weights = f"{settings.get('weights')} {record.get('weights_hash')} ({networks})"
+    engine = f"{settings.get('engine')}, {settings.get('precision')}"
+    used = {"weights": weights, "engine": engine} if record.get("weights_hash") else {}
+    return how_made(record, f"{evaluation.method}.", **used)
