@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from musclejax.app import console
-from musclejax.app.cohort import CohortTables
+from musclejax.app.cohort import CohortTables, say_page
 from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.measured_scan import (
@@ -78,7 +78,7 @@ def _measure_one(options: MeasureOptions) -> None:
     if not task.in_place:
         write_label_names(task.folder, numbering_of(task.folder, {}) or "muscles", change=False)
     _report(task.scan.name, measured)
-    CohortTables(task.folder, keep_failed=True).close()
+    say_page(CohortTables(task.folder, page=options.report, keep_failed=True).close())
 
 
 def _own_task(options: MeasureOptions) -> LabelledScan | None:
@@ -143,7 +143,7 @@ def _find_nameless(folder: Path, names: Collection[str]) -> list[str]:
 
 def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Review) -> int:
     folder, scans = options.labels, RecordedScans(options.scan)
-    tables = CohortTables(folder, keep_failed=True)
+    tables = CohortTables(folder, page=options.report, keep_failed=True)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(names), visible=len(names) > 1)
@@ -166,7 +166,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
                 console.warn(f"failed: {name}: {reason}")
                 tables.add(Failure(name, reason))
             bar.show(Advance(number, len(names)))
-    tables.close()
+    page = tables.close()
     before = f", {corrected} corrected before" if corrected else ""
     total = f"{len(names)} scan{'s' if len(names) > 1 else ''}{before}"
     if failed:
@@ -175,6 +175,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
         console.say(printable(f"{folder}: {measured} measured again, of {total}"))
     else:
         console.say(printable(f"{folder}: no label map was edited ({total})"))
+    say_page(page)
     return 1 if failed else 0
 
 

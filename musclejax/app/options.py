@@ -45,6 +45,7 @@ class SegmentJob:
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
             which it refers.
+        report: Write report.html, and NAME_report.html of each scan, to be opened in a browser.
         overwrite: Segment scans again that are already done. Files that were edited since, or that
             musclejax did not write, stay.
         overwrite_edited: Replace these too; they are kept as FILE.bak.
@@ -68,6 +69,7 @@ class SegmentJob:
     list: bool = False
     dicom_seg: bool = False
     dicom_sr: bool = False
+    report: bool = True
     overwrite: bool = False
     overwrite_edited: bool = False
 
@@ -187,6 +189,7 @@ class MeasureOptions:
         names: What the label numbers mean: a file of names, or a scheme, see above.  [default: what
             the files say]
         region: Region of the muscles, where numbers do not tell.
+        report: Write report.html, and NAME_report.html of what is measured.
 
     Raises:
         InputError: If two options exclude each other.
@@ -201,6 +204,7 @@ class MeasureOptions:
     map: MapFiles = ()
     names: Annotated[str | None, Option(metavar="FILE|SCHEME")] = None
     region: Literal["thigh", "leg"] | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
@@ -211,6 +215,19 @@ class MeasureOptions:
     def has_maps(self) -> bool:
         """Whether maps are given: all scans are then measured."""
         return bool(self.fat_fraction or self.water or self.map)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Whose pages are written.
+
+    Attributes:
+        folder: Folder of `segment` or `measure`.
+        scans: Write missing and older pages of scans too; a second or so each.
+    """
+
+    folder: Annotated[Path, Option(argument=True)]
+    scans: bool = True
 
 
 @dataclass(frozen=True)

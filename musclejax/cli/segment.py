@@ -43,6 +43,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     labels.json; and the tables of all scans:
       muscles.csv, slices.csv   theirs, one below the other
       scans.csv, summary.csv    a row per scan; left against right, and visits
+    and pages for a browser: report.html of all scans, NAME_report.html of each (docs/report.md).
     A name of --muscles is an abbreviation, a full name or a group of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;

@@ -91,10 +91,10 @@ def absolute(path: Path) -> Path:
 
 
 def is_output(name: str) -> bool:
-    """Return whether a file has a name of those that `segment` writes."""
+    """Return whether a file has a name of those that `segment` writes, or of reviews of them."""
     base, earlier = name.partition(".bak")[0], "labels.txt"
-    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, earlier)
-    return of_folder or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
+    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, *PAGES, earlier)
+    return of_folder or base.endswith(tuple(f"_{kind}" for kind in (*OUTPUT_KINDS, *PAGES)))
 
 
 LABEL_NAMES = (
@@ -104,6 +104,9 @@ LABEL_NAMES = (
 """Files that `segment` writes once per folder."""
 COHORT_TABLES = ("muscles.csv", "slices.csv", "scans.csv", "summary.csv")
 """Tables of all scans of a folder."""
+PAGES = ("report.html", "review.csv")
+"""Of all scans of a folder, and with NAME_ before it of one: what people open, and what they say of
+it. Made anew at any time, or theirs: no record vouches for them."""
 
 
 def _files_of(path: Path, series: Series | None) -> list[Path]:
