@@ -1,7 +1,11 @@
-"""Measurements as a DICOM report, read back by highdicom and by pydicom."""
+"""Measurements and labels as DICOM, read back by highdicom, by pydicom and by dcmqi."""
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -27,6 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels, sides = (np.zeros(volume.data.shape, np.uint8) for _ in range(2))
     labels[:, :2, 1:3], labels[4:, 3:] = 1, 6
     sides[:3], sides[3:] = 1, 2
+    nib.save(nib.Nifti1Image(labels * 10 + sides, volume.affine), folder / "labels.nii")
     save_dicom_seg(folder / "seg.dcm", labels, sides, volume, "leg", "0.1.0")
     save_dicom_sr(folder / "sr.dcm", folder / "seg.dcm", ROWS, volume, "leg", "0.1.0")
     return folder / "sr.dcm"
@@ -70,3 +75,41 @@ def test_it_refers_to_the_segmentation_and_the_source(report: Path) -> None:
         s for s in file.CodingSchemeIdentificationSequence if s.CodingSchemeDesignator[:2] == "99"
     ]
     assert scheme.CodingSchemeResponsibleOrganization == "musclejax"
+
+
+def dcmqi(command: str, source: Path, *options: str | Path) -> str:
+    """Run a command of dcmqi, whose wheels are for Linux, macOS and Windows on x86-64."""
+    program = shutil.which(command)
+    if program is None:
+        pytest.skip("no dcmqi")
+    done = subprocess.run(
+        [program, "--inputDICOM", source, *options], capture_output=True, text=True, check=True
+    )
+    return done.stderr
+
+
+def test_dcmqi_reads_the_segments(report: Path, tmp_path: Path) -> None:
+    options = ("--outputDirectory", tmp_path, "--outputType", "nii")
+    assert dcmqi("segimage2itkimage", report.with_name("seg.dcm"), *options) == ""
+    stored = nib.load(report.with_name("labels.nii"))
+    about = json.loads((tmp_path / "meta.json").read_text())
+    names = {("7:932", "Left"): 11, ("7:932", "Right"): 12, ("PE", "Right"): 62}
+    for number, [segment] in enumerate(about["segmentAttributes"], 1):
+        kind = segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"]
+        side = segment["SegmentedPropertyTypeModifierCodeSequence"]["CodeMeaning"]
+        image = nib.load(tmp_path / f"{number}.nii.gz")
+        to_stored = np.linalg.inv(stored.affine) @ image.affine
+        found = nib.affines.apply_affine(to_stored, np.argwhere(np.asarray(image.dataobj)))
+        expected = np.argwhere(np.asarray(stored.dataobj) == names.pop((kind, side)))
+        assert {*map(tuple, found.round().astype(int))} == {*map(tuple, expected)}
+    assert not names
+
+
+def test_dcmqi_reads_the_measurements(report: Path, tmp_path: Path) -> None:
+    assert dcmqi("tid1500reader", report, "--outputMetadata", tmp_path / "sr.json") == ""
+    groups = json.loads((tmp_path / "sr.json").read_text())["Measurements"]
+    for group, row in zip(groups, ROWS, strict=True):
+        assert group["Laterality"]["CodeMeaning"].lower() == row.side
+        found = [float(item["value"]) for item in group["measurementItems"]]
+        expected = [row.volume_ml, row.max_area_cm2, row.fat_fraction * 100]
+        assert found == [value for value in expected if not np.isnan(value)]

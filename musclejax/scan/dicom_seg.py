@@ -365,4 +365,5 @@ def _segmentation(
         device_serial_number="none",
         content_label="MUSCLES",
         content_description=title,
+        content_creator_name="musclejax",
     )
