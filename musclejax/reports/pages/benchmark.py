@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from musclejax.errors import printable
-from musclejax.reports.pages.document import Document, Picture, Section, how_made
-from musclejax.reports.pages.table import Column, Table
+from musclejax.reports.pages.document import Document, Facts, Picture, Section
+from musclejax.reports.pages.table import Column, Table, show
 
 _HEADINGS = {
     "slices_per_s": Column("slices/s", "median over the rounds", number=True),
@@ -86,27 +86,24 @@ def _cell(column: str, value: float) -> str:
         return ""
     if column == "share_of_peak":
         return f"{value:.0%}"
-    return f"{value:.0f}" if column in ("peak_memory_mib", "gflops") else f"{value:.3g}"
+    return f"{value:.0f}" if column in ("peak_memory_mib", "gflops") else show(float(value))
 
 
 def _section(measured: Measured) -> Section:
-    rows = measured.rows
-    row, values = rows.iloc[0], rows.nunique()
-    held = {name: row[name] for name in _OPTIONS if values[name] == 1}
-    facts = how_made(
-        {"command": row["command"]},
-        **held,
-        pixels=f"{row['height']} x {row['width']}",
-        rounds=row["repeats"],
-        processor=row["cpu"],
-        system=row["system"],
-        versions=row["versions"],
-    ).facts
+    rows, first = measured.rows, measured.rows.iloc[0]
+    held = [name for name in _OPTIONS if rows[name].nunique() == 1]
+    shown = {name.replace("_", " "): first[name] for name in ("command", *held)}
+    shown |= {"pixels": f"{first['height']} x {first['width']}", "rounds": first["repeats"]}
+    shown |= {"processor": first["cpu"], "system": first["system"], "versions": first["versions"]}
+    facts = [(name, printable(str(value))) for name, value in shown.items()]
     table = to_table(f"bench_{measured.kind}", rows)
-    return Section(measured.title, table=table, facts=facts, picture=measured.picture)
+    return Section(measured.title, table=table, picture=measured.picture, facts=facts)
 
 
-def _fastest(measured: Measured) -> list[tuple[str, str]]:
+def _fastest(measured: Measured) -> Facts:
+    """Return the fastest configuration; the steps of "data" are no alternatives."""
+    if measured.kind == "data":
+        return ()
     best = measured.rows.sort_values("slices_per_s", ascending=False).iloc[0]
     name = printable(f"{best['engine']}, {best['variant']}, {best['precision']}")
-    return [(f"fastest, {measured.title}", f"{name}: {best['slices_per_s']:.3g} slices/s")]
+    return [(f"fastest, {measured.title}", f"{name}: {show(best['slices_per_s'])} slices/s")]

@@ -23,8 +23,8 @@ _FILES = (
     (LOG, "log: one line per trial and rung"),
 )
 _HOW_READ = (
-    "Lines end where trials were not promoted to more epochs. The best result wins, "
-    "whenever it was reached."
+    "Lines end where trials were not promoted to more epochs. The best result wins, whenever it "
+    "was reached."
 )
 
 
@@ -46,24 +46,21 @@ def to_document(
         recipe: Of the best trial.
         record: Versions and machine.
     """
-    first, trials = best[0], [entry.trial for entry in best]
+    first = best[0]
     failed = {f"trial {entry.trial}": entry.failed for entry in entries if entry.failed}
-    places = [entries.index(entry) for entry in best]
-    ends = (
-        table.iloc[places]
-        .drop(columns=["seconds", "failed"])
-        .assign(place=range(1, 1 + len(trials)))
-    )
+    decisive = ["trial", "bracket", "rung", "epochs", *first.settings, first.metric]
+    ordered = table[[*decisive, *table.columns.drop(decisive)]]
+    ends = ordered.iloc[[entries.index(entry) for entry in best]]
     return Document(
         "Search for settings",
-        f"{len({entry.trial for entry in entries})} trials of hyperband; the best decides by "
-        f"{first.metric} on the validation cases.",
+        f"{len({entry.trial for entry in entries})} trials of hyperband. The highest "
+        f"{first.metric} on the validation cases wins.",
         _result(first),
         failures(failed),
         [
-            Section("Best trials", table=from_frame("best", "A row per trial", ends)),
-            Section("Trials", _HOW_READ, picture=picture),
-            Section("All trials", table=from_frame("trials", "A row per trial and rung", table)),
+            Section("Best trials", table=from_frame("best", "A row per trial", ends[decisive])),
+            Section("Picture of the trials", _HOW_READ, picture=picture),
+            Section("All trials", table=from_frame("trials", "A row per trial and rung", ordered)),
             Section("Recipe of the best trial", code=recipe),
             how_made(record),
             Section("Files for other programs", files=_FILES),

@@ -7,12 +7,13 @@ import pandas as pd
 
 from musclejax.errors import printable
 from musclejax.reports.pages.document import Document, Facts, Picture, Section, how_made
-from musclejax.reports.pages.table import from_frame
+from musclejax.reports.pages.table import from_frame, show
 
 _FILES = (
     ("metrics.jsonl", "figures of every epoch"),
     ("run.json", "settings, versions, and the scans of each split"),
 )
+_DECISIVE = ("loss", "dsc", "soft_dsc", "accuracy")
 
 
 def to_document(
@@ -26,7 +27,7 @@ def to_document(
         record: What `run.json` holds.
         picture: The curves.
     """
-    epochs = pd.DataFrame(history).drop(columns="best")
+    epochs = pd.DataFrame(history).drop(columns="best").dropna(axis=1, how="all")
     warnings = record.get("warnings") or []
     return Document(
         "Training run",
@@ -46,7 +47,11 @@ def _result(history: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> 
     """Return the epochs that are done, and the figures of the best one."""
     total = record.get("config", {}).get("train", {}).get("epochs", "")
     done = [("epochs", f"{history[-1]['epoch']} of {total}".removesuffix(" of "))]
-    best = [metrics for metrics in history if metrics["best"]]
-    shown = {n: v for n, v in best[-1].items() if n.startswith("validation_")} if best else {}
-    figures = [(name.replace("_", " "), f"{value:.4g}") for name, value in shown.items()]
-    return [*done, *[("best epoch", str(b["epoch"])) for b in best[-1:]], *figures]
+    best = [metrics for metrics in history if metrics["best"]][-1:]
+    figures = [
+        (f"validation {name.replace('dsc', 'DSC').replace('_', ' ')}", show(metrics[full]))
+        for metrics in best
+        for name in _DECISIVE
+        if metrics.get(full := f"validation_{name}") is not None
+    ]
+    return [*done, *[("best epoch", str(metrics["epoch"])) for metrics in best], *figures]
