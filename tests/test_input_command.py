@@ -34,7 +34,7 @@ from musclejax.loops import Stage, result_of
 from musclejax.reports import contact_sheet, run_record, segmentation, tables
 from musclejax.reports.cohort_tables import OWN
 from musclejax.reports.style import literal
-from musclejax.scan.source import COHORT_TABLES, read_source
+from musclejax.scan.source import COHORT_TABLES, PAGES, read_source
 from musclejax.scan.volume import Volume
 from tests.pretend import pretend_picture, pretend_steps
 from tests.test_cli import call
@@ -85,8 +85,9 @@ def record(folder: Path, name: str) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return what was written of scans, not the tables of all of them, which tell of failures."""
-    files = (p for p in folder.iterdir() if p.is_file() and p.name not in (*COHORT_TABLES, OWN))
+    """Return what was written of scans, not of all of them: tables and page tell of failures."""
+    of_all = {*COHORT_TABLES, OWN, *PAGES}
+    files = (p for p in folder.iterdir() if p.is_file() and p.name not in of_all)
     return {p.name: p.read_bytes() for p in files}
 
 
@@ -690,7 +691,7 @@ def test_a_scan_that_another_process_segments_is_waited_for(
     holder.stdout.close()
     assert result.exit_code == 0
     lines = [line.split(" ")[0] for line in result.stdout.splitlines()[1:]]
-    assert lines == ["b:", "a:", "a:"]
+    assert lines == ["b:", "a:", "a:", "report:"]
     assert "a: another process segments it; waits for it" in result.stdout
     assert [p.name for p in out.glob(".*")] == [OWN]
 

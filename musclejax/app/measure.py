@@ -219,7 +219,8 @@ def _needs_measuring(
 
 def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
     maps = options if options.has_maps else None
-    return HowMeasured(options.names, options.region, maps, is_reviewed(review, name))
+    reviewed = is_reviewed(review, name)
+    return HowMeasured(options.names, options.region, maps, reviewed, options.report)
 
 
 def _report(name: str, measured: Measured) -> None:

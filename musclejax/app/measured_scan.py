@@ -19,6 +19,7 @@ from musclejax.app.fat_map import (
     network_image,
 )
 from musclejax.app.names import about_series
+from musclejax.app.scan_page import write_page_of
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.decode_labels import decode
 from musclejax.data.label_tables import (
@@ -90,12 +91,14 @@ class HowMeasured(NamedTuple):
         region: "thigh" or "leg"; None if the labels or the record tell.
         maps: Options that name maps, before those of the record; None for the record's alone.
         reviewed: Whether a person says that the labels are right.
+        report: Whether the scan's page is written.
     """
 
     names: str | None = None
     region: str | None = None
     maps: MapOptions | None = None
     reviewed: bool = False
+    report: bool = True
 
 
 class Measured(NamedTuple):
@@ -176,6 +179,7 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     saved = save_measured(result, task.folder, earlier, given, measures.maps, entries)
     known = earlier.record.get("warnings")
     new = [w for w in saved.warnings if w not in (known if isinstance(known, list) else ())]
+    new += write_page_of(saved, task.folder) if how.report else ()
     return Measured(_line(task.scan.name, saved, task.labels), tuple(new))
 
 

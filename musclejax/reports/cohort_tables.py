@@ -352,11 +352,11 @@ def _about(key: ScanKey, record: Mapping[str, Any]) -> dict[str, object]:
         "visit": key.visit,
         "scan": key.name,
         "region": record.get("region", ""),
-        "image_kind": _image_kind(record),
+        "image_kind": image_kind(record),
     }
 
 
-def _image_kind(record: Mapping[str, Any]) -> str:
+def image_kind(record: Mapping[str, Any]) -> str:
     """Return what kind of image the network was given."""
     fat, series = (record.get(name) for name in ("fat_fraction", "series"))
     if isinstance(fat, dict) and fat.get("synthesized"):

@@ -4,6 +4,7 @@ It stands in `review.csv`, and in `NAME_review.csv` of single scans, as pages of
 """
 
 import csv
+import glob
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,8 +53,10 @@ def read_review(folder: Path) -> Review:
     return marks_of(read_remarks(folder), folder)
 
 
-def read_remarks(folder: Path) -> list[Remark]:
+def read_remarks(folder: Path, scan: str | None = None) -> list[Remark]:
     """Return the rows of all reviews of a folder: of `review.csv`, then of those of single scans.
+
+    Of these only that of one `scan` if it is given.
 
     Columns are scan, slice (empty: the whole scan), mark (right, to correct, unusable) and
     comment; rows without a mark only comment.
@@ -61,7 +64,8 @@ def read_remarks(folder: Path) -> list[Remark]:
     Raises:
         InputError: If a file is no such table.
     """
-    files = [folder / REVIEW, *sorted(folder.glob(SCAN_REVIEW.format(name="*")))]
+    name = "*" if scan is None else glob.escape(scan)
+    files = [folder / REVIEW, *sorted(folder.glob(SCAN_REVIEW.format(name=name)))]
     return [remark for path in files if path.is_file() for remark in _read(path)]
 
 

@@ -1,20 +1,16 @@
-"""Slices with their labels, as a radiologist reads them: the style of all pictures."""
+"""Slices with their labels, as a radiologist reads them: the style of matplotlib's pictures."""
 
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from musclejax import anatomy
 from musclejax.errors import printable
-
-_ALPHA = 0.4
-_EDGE_ALPHA = 0.9
-_UNKNOWN = (0.6, 0.6, 0.6, 0.45)
-"""Red, green, blue, alpha of pixels whose label is unknown."""
+from musclejax.reports.overlay import overlay
 
 
 def draw_slice(
@@ -38,20 +34,6 @@ def draw_slice(
         axes.imshow(overlay(labels), aspect=aspect, interpolation="nearest")
     axes.text(0.02, 0.97, "R", **mark(axes, "left"))
     axes.text(0.98, 0.97, "L", **mark(axes, "right"))
-
-
-def overlay(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
-    """Return red, green, blue, alpha: muscles tinted, their outermost pixels opaque."""
-    table = np.tile(np.array(_UNKNOWN), (256, 1))
-    for number, color in anatomy.COLORS.items():
-        table[number] = (*(c / 255 for c in color), 0.0)
-    colors = table[labels]
-    padded = np.pad(labels, 1)
-    neighbors = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
-    edge = np.any([labels != neighbor for neighbor in neighbors], axis=0)
-    muscle = (labels > 0) & (labels < len(anatomy.COLORS))
-    colors[..., 3] += np.where(edge, _EDGE_ALPHA, _ALPHA) * muscle
-    return colors
 
 
 def literal(text: str) -> str:

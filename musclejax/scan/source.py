@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +84,23 @@ def place_of(path: Path, series: Series | None = None) -> str:
     first = series.files[0] if series and series.files else path
     index = "" if series is None or series.index is None else f"[{series.index}]"
     return f"{absolute(first)}{index}"
+
+
+def is_at(record: Mapping[str, Any], path: Path, series: Series | None = None) -> bool:
+    """Return whether a run record is that of a scan in this place."""
+    about = record.get("source_files")
+    place = about.get("path") if isinstance(about, dict) else record.get("source")
+    return isinstance(place, str) and str(absolute(Path(place))) == place_of(path, series)
+
+
+def recorded_path(record: Mapping[str, Any], name: str) -> Path:
+    """Return the file or folder of a scan, from the root if its run record has it so."""
+    source, about = Path(str(record.get("source") or name)), record.get("source_files")
+    stated = about.get("path") if isinstance(about, dict) else None
+    if not isinstance(stated, str):
+        return source
+    place = Path(re.sub(r"\[\d+\]$", "", stated))  # one volume of a file with several
+    return place if place.name == source.name else place.parent  # of one series in a folder
 
 
 def absolute(path: Path) -> Path:

@@ -99,7 +99,7 @@ def _values(folder: Path) -> dict[str, Any]:
     common = {*overview.shared_warnings}
     results = (result.without(common) for result in read_results(folder, keys, review))
     rows = _rows(folder, results, remarks, shown)
-    caption = "Scans: a title sorts, words filter"
+    caption = "Scans, one per row"
     return {
         "title": f"Muscles of {printable(folder.resolve().name)}",
         "overview": overview,
@@ -149,12 +149,12 @@ def _rows(
     folder: Path, results: Iterable[ScanResult], remarks: Iterable[Remark], shown: Sequence[str]
 ) -> Iterator[list[str | Cell]]:
     """Yield the cells of each scan."""
-    comments: dict[str, list[str]] = {}
+    comments: dict[str, dict[str, None]] = {}
     for remark in remarks:
         if remark.slice is None and remark.comment:
-            comments.setdefault(remark.scan, []).append(remark.comment)
+            comments.setdefault(remark.scan, {})[remark.comment] = None
     for result in results:
-        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, []))}
+        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, {}))}
         yield [cells[name] for name in shown]
 
 

@@ -12,6 +12,8 @@ from musclejax.errors import InputError
 from musclejax.files import staging_folder
 
 _FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+"""Scripts, style and library that stand in pages."""
 _GENERATOR = b'<meta name="generator" content="musclejax'
 _HEAD_BYTES = 400
 """Of a page, in which it says whose it is."""
@@ -72,4 +74,4 @@ def _environment() -> Environment:
 
 def _static(name: str) -> Markup:
     """Return a file of `static/` as it is: it is ours, or a library's that was looked at."""
-    return Markup((_FOLDER / "static" / name).read_text("utf-8"))
+    return Markup((STATIC / name).read_text("utf-8"))

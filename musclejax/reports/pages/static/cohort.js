@@ -19,25 +19,28 @@
       if (file !== "review.csv") files.set(scan, file);
       const own = known.get(scan), index = slice === null ? "" : String(slice);
       const before = own.get(index) ?? { mark: "", comment: "" };
-      const comments = [before.comment, comment].filter(Boolean);
-      own.set(index, { mark: before.mark || mark, comment: comments.join("; ") });
+      const comments = new Set([...before.comment.split("; "), comment].filter(Boolean));
+      own.set(index, { mark: before.mark || mark, comment: [...comments].join("; ") });
     }
     for (const [n, [name]] of scans.entries()) {
       const mark = rows[n].cells[markAt].textContent.trim(); // of a record, if its review is gone
       if (mark && !known.get(name).has("")) known.get(name).set("", { mark, comment: "" });
     }
-    const edited = new Map(scans.map(([name, checksum]) => [name, review.edits(name, checksum)]));
-
-    const remark = (name, index) =>
-      edited.get(name)?.[index] ?? known.get(name).get(index) ?? { mark: "", comment: "" };
     const same = (a, b) => a.mark === b.mark && a.comment === b.comment;
+    const before = (name, index) => known.get(name).get(index) ?? { mark: "", comment: "" };
+    const edited = new Map(scans.map(([name, checksum]) => {
+      const own = Object.entries(review.edits(name, checksum));
+      return [name, Object.fromEntries(own.filter(([index, edit]) => !same(edit, before(name, index))))];
+    }));
+
+    const remark = (name, index) => edited.get(name)?.[index] ?? before(name, index);
     const slices = (name) =>
       [...new Set([...known.get(name).keys(), ...Object.keys(edited.get(name) ?? {})])].filter(Boolean);
 
     function change(name, part) {
       const own = edited.get(name), now = { ...remark(name, ""), ...part };
       delete now.saved;
-      if (same(now, known.get(name).get("") ?? { mark: "", comment: "" })) delete own[""];
+      if (same(now, before(name, ""))) delete own[""];
       else own[""] = now;
       const kept = review.keep(name, scans[number.get(name)][1], own);
       show(name);
@@ -90,7 +93,7 @@
           const { mark, comment } = remark(name, index);
           if (mark || comment) all.push([name, index, mark, comment]);
           const entry = edited.get(name)?.[index];
-          if (entry && known.get(name).get(index)?.mark && files.has(name)) old.add(files.get(name));
+          if (entry && before(name, index).mark && files.has(name)) old.add(files.get(name));
           if (entry) entry.saved = true;
         }
         if (number.has(name)) review.keep(name, scans[number.get(name)][1], edited.get(name));
