@@ -236,6 +236,9 @@ def test_a_dataset_and_edited_files_are_never_replaced(dataset: Path, tmp_path: 
     foreign = call(*arguments, "-o", out)
     assert (foreign.exit_code, "evaluate did not write" in foreign.stderr) == (2, True)
     assert (out / "cases.csv").read_text() == "case,subject\n"
+    (out / "cases.csv").rename(out / "report.html")
+    foreign = call(*arguments, "-o", out)
+    assert (foreign.exit_code, "report.html: found a file" in foreign.stderr) == (2, True)
 
 
 def test_help_teaches() -> None:

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from musclejax.config import config_hash, default_config
 from musclejax.files import staging_folder, write_json, write_text
-from musclejax.reports.pages.document import PAGE, from_figure, write_document
+from musclejax.reports.pages.document import PAGE, from_file, write_document
 from musclejax.reports.pages.search import to_document
-from musclejax.reports.search_picture import draw_search, save_search
+from musclejax.reports.search_picture import draw_search
 from musclejax.reports.tables import csv_text
 from musclejax.tuning.hyperband import ranked
 from musclejax.tuning.log import Entry
@@ -55,9 +55,8 @@ def save_results(
     recipe = with_settings(config, best.settings)
     table, trials = to_table(entries), len({entry.trial for entry in entries})
     write_text(workdir / "trials.csv", csv_text(table))
-    figure = draw_search(entries, config)
     with staging_folder(workdir, PICTURE) as stage:
-        save_search(figure, stage / PICTURE)
+        draw_search(entries, config, stage / PICTURE)
     text = recipe_text(recipe, best, trials)
     write_text(workdir / "best.py", text)
     values = recipe.to_dict()
@@ -74,7 +73,7 @@ def save_results(
         **made_with,
     }
     write_json(workdir / "best.json", record)
-    picture = from_figure(figure, f"{best.metric} of {trials} trials by epochs.", file=PICTURE)
+    picture = from_file(workdir / PICTURE, f"{best.metric} of {trials} trials by epochs.")
     document = to_document(entries, best_trials(entries), table, picture, text, made_with)
     write_document(workdir / PAGE, document)
 

@@ -20,12 +20,13 @@ _LABELS = {"learning_rate": "learning rate", "dropout": "dropout", "l2": "L2"}
 _GRAY = "0.6"
 
 
-def draw_search(entries: list[Entry], config: ConfigDict) -> Figure:
-    """Return a picture of the metric against epochs, and of the trials in the search space.
+def draw_search(entries: list[Entry], config: ConfigDict, path: Path) -> None:
+    """Draw the metric against epochs, and the trials in the search space.
 
     Args:
         entries: Finished tasks, one or more of which did not fail.
         config: The recipe, with the bounds of the search space.
+        path: PNG file to write.
     """
     best = ranked(entries)[0]
     figure = Figure(figsize=(12, 5.4), layout="constrained")
@@ -49,11 +50,6 @@ def draw_search(entries: list[Entry], config: ConfigDict) -> Figure:
         fontsize=11,
     )
     FigureCanvasAgg(figure)
-    return figure
-
-
-def save_search(figure: Figure, path: Path) -> None:
-    """Write the picture of a search as a PNG file."""
     figure.savefig(path, dpi=_DPI, format="png")
 
 
