@@ -94,10 +94,15 @@ def _section(measured: Measured) -> Section:
     held = [name for name in _OPTIONS if rows[name].nunique() == 1]
     shown = {name.replace("_", " "): first[name] for name in ("command", *held)}
     shown |= {"pixels": f"{first['height']} x {first['width']}", "rounds": first["repeats"]}
-    shown |= {"processor": first["cpu"], "system": first["system"], "versions": first["versions"]}
+    shown |= {"processor": first["cpu"], "system": first["system"], "versions": _versions(rows)}
     facts = [(name, printable(str(value))) for name, value in shown.items()]
     table = to_table(f"bench_{measured.kind}", rows)
     return Section(measured.title, table=table, picture=measured.picture, facts=facts)
+
+
+def _versions(rows: pd.DataFrame) -> str:
+    """Return the versions of all rows: each engine has libraries of its own."""
+    return " ".join(dict.fromkeys(" ".join(map(str, rows["versions"])).split()))
 
 
 def _fastest(measured: Measured) -> Facts:
