@@ -103,6 +103,14 @@ def test_names_stand_on_muscles_that_have_room_for_them() -> None:
     assert rows.mean() + 60 == pytest.approx((60 - 41) * 5.6, abs=8)
 
 
+def test_a_muscle_with_a_hole_where_its_name_would_stand() -> None:
+    volume, box = scan(), (slice(30, 70), slice(20, 50))
+    labels = labeled(volume, (VL, box), (0, (slice(46, 54), slice(31, 39))))
+    assert len(pixels(volume, labels)) == 3
+    labels = labeled(volume, *((VL, (slice(x, x + 1), box[1])) for x in range(30, 70, 2)))
+    assert len(pixels(volume, labels)) == 3
+
+
 def test_characters_that_the_font_lacks_are_question_marks() -> None:
     assert drawable("Müller-Łódź Ж ≥ 2 · Ω") == "Müller-Łódź Ж ≥ 2 · Ω"
     assert drawable("木 🧠\n") == "? ?\\n"

@@ -164,8 +164,10 @@ def _find_room(part: Bool[np.ndarray, "r c"], text: tuple[float, float]) -> tupl
         return None
     depth = ndi.distance_transform_edt(part, (1 / text[0], 1 / text[1]))
     depth[inside < inside.max() - _ROUNDING] = 0
+    if not depth.any():  # in a hole of the part
+        return None
     deepest = np.argwhere(depth > _DEEPEST * depth.max())
-    row, column = deepest[((deepest - deepest.mean(0)) ** 2).sum(1).argmin()]
+    row, column = deepest[np.argmin(((deepest - deepest.mean(0)) ** 2).sum(1))]
     return int(row), int(column)
 
 

@@ -178,8 +178,11 @@ def _cells(folder: Path, result: ScanResult) -> dict[str, str | Cell]:
 
 def _links(folder: Path, name: str) -> tuple[str, str]:
     """Return the addresses of a scan's page and of its picture; empty if they are not there."""
-    page, picture = (f"{name}_{kind}" for kind in (PAGE, "qc.png"))
-    return tuple(quote(os.fsencode(n)) if (folder / n).is_file() else "" for n in (page, picture))  # type: ignore[return-value]
+    return _address(folder / f"{name}_{PAGE}"), _address(folder / f"{name}_qc.png")
+
+
+def _address(path: Path) -> str:
+    return quote(os.fsencode(path.name)) if path.is_file() else ""
 
 
 def _facts(overview: Overview) -> list[tuple[str, str]]:

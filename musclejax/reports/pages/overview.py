@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,7 +188,7 @@ def _version(record: Mapping[str, Any]) -> str:
 def _unusual(settings: object) -> Iterator[tuple[str, str]]:
     """Yield the settings of a record that are not the usual ones, as texts."""
     for name, value in settings.items() if isinstance(settings, dict) else ():
-        if value != _USUAL.get(name, value or None) if name in _USUAL else bool(value):
+        if value != _USUAL[name] if name in _USUAL else value:
             yield str(name), value if isinstance(value, str) else json.dumps(value)
 
 
@@ -220,9 +220,10 @@ def counted(counts: Mapping[Any, int]) -> str:
 
 def show_settings(overview: Overview, most: int = 12) -> str:
     """Return the settings that are not the usual ones, with the number of their scans."""
-    done: Sequence[str] = [
-        f"{name} {value}" + (f" ({n} scans)" if n < sum(overview.versions.values()) else "")
+    done = sum(overview.versions.values())
+    lines = [
+        f"{name} {value}" + (f" ({n} scans)" if n < done else "")
         for (name, value), n in sorted(overview.settings.items())
     ]
-    more = [f"{len(done) - most} more"] if len(done) > most else []
-    return printable(", ".join([*done[:most], *more])) or "the usual ones"
+    more = [f"{len(lines) - most} more"] if len(lines) > most else []
+    return printable(", ".join([*lines[:most], *more])) or "the usual ones"

@@ -94,6 +94,7 @@
   at("save-review").textContent = `Save ${data.name}_review.csv`;
   at("save-review").addEventListener("click", saveAll);
   at("review").hidden = false;
+  at("no-scripts").remove();
   tell("");
   window.musclejax.scan = scan;
 })();
