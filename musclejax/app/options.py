@@ -140,6 +140,7 @@ class EvaluateOptions:
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.
+        paper_tables: Show the paper's Tables 2 to 4 even where no case belongs into them.
 
     Raises:
         InputError: If options are missing or exclude each other, or a folder does not exist.
@@ -155,6 +156,7 @@ class EvaluateOptions:
     fat_fraction: FatFraction = None
     all_slices: bool = False
     save_labels: bool = False
+    paper_tables: bool = False
     threads: Threads = None
 
     def __post_init__(self) -> None:
