@@ -40,7 +40,7 @@ def main() -> None:
     for volume, region in scans(args.data):
         found = segment(volume, weights)
         picture = args.output / f"{volume.name}.jpg"
-        draw(found, picture, panels=volume.data.shape[volume.axial_axis], columns=6)
+        draw(found, picture)
         slices, _ = to_model_grid(volume)
         scaled = normalize(slices, network.config.intensity)
         right = predict_classes(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]

@@ -17,7 +17,7 @@ from musclejax.reports.overlay import blend, edges, layers
 from musclejax.scan.intensity import body_box
 from musclejax.scan.volume import Volume
 
-_WIDTH_PX = 560
+_WIDTH_PX = 480
 """Slices of fewer pixels are enlarged until they are as wide."""
 _WHITE_PERCENTILE = 99
 """Of the body's intensities, which is shown white."""

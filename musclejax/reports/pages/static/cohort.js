@@ -49,8 +49,10 @@
 
     function show(name) {
       const { cells } = rows[number.get(name)], now = remark(name, "");
-      cells[markAt].dataset.value = now.mark;
-      cells[commentAt].dataset.value = now.comment;
+      for (const [cell, text] of [[cells[markAt], now.mark], [cells[commentAt], now.comment]]) {
+        cell.dataset.value = text;
+        if (!cell.firstElementChild) cell.textContent = text; // no control yet: see `edit`
+      }
     }
 
     function tell(text) {
