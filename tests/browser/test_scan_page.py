@@ -61,6 +61,9 @@ def too_large(shown: Any, box: Any) -> Packed:
 def open_viewer(page: Any, path: Path) -> Any:
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-viewer=ready]")
+    before, now = np.zeros(1), picture(page)
+    while not np.array_equal(before, now):  # letters are drawn when they have been read
+        before, now = now, picture(page)
     return page
 
 
@@ -164,21 +167,26 @@ def test_muscle_side_intensity_and_area_under_the_pointer(
     assert {side for _, side in seen} == set(SIDES)
 
 
+def same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two pictures are equal but for the focus ring and such."""
+    return bool((np.abs(one - other) > 8).mean() < 1e-3)
+
+
 def test_labels_can_be_changed(viewer: Any) -> None:
     both = picture(viewer)
     viewer.keyboard.press("l")
     off = picture(viewer)
     assert (both != off).mean() > 0.05
     viewer.keyboard.press("l")
-    assert (picture(viewer) == both).all()
+    assert same(picture(viewer), both)
     viewer.locator("#opacity").fill("0")
-    assert (picture(viewer) == off).all()
+    assert same(picture(viewer), off)
     viewer.locator("#opacity").fill("40")
     viewer.locator("#style").select_option("outline")
     outline = (picture(viewer) != off).mean()
     assert 0.005 < outline < 0.6 * (both != off).mean()
     viewer.locator("#style").select_option("fill")
-    assert (picture(viewer) != both).any()
+    assert not same(picture(viewer), both)
     viewer.locator("#style").select_option("both")
     one = viewer.locator(".muscles input").first
     one.uncheck()
@@ -186,9 +194,9 @@ def test_labels_can_be_changed(viewer: Any) -> None:
     assert 0 < changed.mean() < 0.5 * (both != off).mean()
     assert (picture(viewer)[changed] == off[changed]).all()
     viewer.locator("#none").click()
-    assert (picture(viewer) == off).all()
+    assert same(picture(viewer), off)
     viewer.locator("#all").click()
-    assert (picture(viewer) == both).all()
+    assert same(picture(viewer), both)
 
 
 def place(page: Any) -> str:
@@ -212,7 +220,7 @@ def test_keys_alone(viewer: Any) -> None:
     viewer.keyboard.press("+")
     assert (picture(viewer) != fitted).mean() > 0.05
     viewer.keyboard.press("0")
-    assert (picture(viewer) == fitted).all()
+    assert same(picture(viewer), fitted)
     viewer.keyboard.press("?")
     assert viewer.get_by_text("one slice toward the head").is_visible()
     viewer.keyboard.press("?")
@@ -240,7 +248,7 @@ def test_wheel_and_three_planes(viewer: Any) -> None:
     assert (picture(viewer) != planes).any()
     viewer.keyboard.press("1")
     viewer.locator("#slice-3 a").click()
-    assert (picture(viewer) == axial).all()
+    assert same(picture(viewer), axial)
 
 
 def test_a_review_goes_round(page: Any, tmp_path: Path) -> None:
