@@ -157,15 +157,12 @@ def _find_room(part: Bool[np.ndarray, "r c"], text: tuple[float, float]) -> tupl
         part: Pixels of a part of a muscle, within a box around it.
         text: Height and width of the text in these pixels.
     """
-    inside = ndi.uniform_filter(
-        part.astype(np.float32), [max(1, round(side)) for side in text], mode="constant"
-    )
+    size = [max(1, round(side)) for side in text]
+    inside = ndi.uniform_filter(part.astype(np.float32), size, mode="constant") * part
     if inside.max() < _INSIDE:
         return None
     depth = ndi.distance_transform_edt(part, (1 / text[0], 1 / text[1]))
     depth[inside < inside.max() - _ROUNDING] = 0
-    if not depth.any():  # in a hole of the part
-        return None
     deepest = np.argwhere(depth > _DEEPEST * depth.max())
     row, column = deepest[np.argmin(((deepest - deepest.mean(0)) ** 2).sum(1))]
     return int(row), int(column)
