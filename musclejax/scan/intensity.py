@@ -196,9 +196,9 @@ def body_box(shown: Bool[np.ndarray, "x y z"], x_mm: float, y_mm: float) -> tupl
 
     Pixels count that show something in several slices, as their neighbors do: noise does not.
     """
-    share = shown.mean(2, dtype=np.float32)
-    often = (share > _OFTEN) & (ndimage.uniform_filter(share, _NEIGHBORS_PX) > _OFTEN)
-    body = often if often.any() else share > 0
+    slices = shown.mean(2, dtype=np.float32)
+    often = (slices > _OFTEN) & (ndimage.uniform_filter(slices, _NEIGHBORS_PX) > _OFTEN)
+    body = often if often.any() else slices > 0
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.
