@@ -249,7 +249,11 @@ def test_the_summary_is_one_short_line(networks: dict[str, Network]) -> None:
     assert "&lt;careful&gt;" in page
     assert weights.hash in page
     mixed = Weights("mine", networks, {**records, "leg": replace(records["leg"], data=scans)})
-    assert "trained on 16 slices of 4 subjects" in mixed.summary
+    assert "on 7 slices of 3 subjects and synthetic slices of 2 subjects" in mixed.summary
+    version = replace(records["thigh"], version="4")
+    assert (
+        Weights("m", networks, {**records, "thigh": version}).version == "region, leg: 3; thigh: 4"
+    )
     region = Weights("r", {"region": networks["region"]}, {"region": records["region"]})
     assert region.summary == (
         "weights r 3: trained on 7 slices of 3 subjects; validation accuracy 0.500 region"

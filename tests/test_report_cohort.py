@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tracemalloc
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -29,55 +28,21 @@ from musclejax.reports.pages.muscle_summary import draw_levels, read_summary
 from musclejax.reports.pages.plots import Series, draw_boxes, draw_lines
 from musclejax.reports.review import read_remarks, read_review
 from musclejax.scan.source import is_output
+from tests import pages
 from tests.test_cohort_tables import WARNING, scan
 
 ROOT = Path(__file__).parents[1]
-VOID = {"meta", "input", "link", "br", "img"}
 
 
-class Page(HTMLParser):
-    """A page as a reader without scripts sees it: texts, links, cells of its tables, its data."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text, self.links, self.scripts = "", [], []
-        self.tables: dict[str, list[list[str]]] = {}
-        self._open: list[str] = []
-        self._rows: list[list[str]] = []
-        self.feed(path.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        about = dict(attrs)
-        self._open += [] if tag in VOID else [tag]
-        if tag == "table":
-            self._rows = self.tables.setdefault(about.get("id") or "", [])
-        if tag == "tr":
-            self._rows.append([])
-        if tag in ("td", "th"):
-            self._rows[-1].append("")
-        if tag == "a":
-            self.links.append(about["href"])
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] == ["script"]:
-            self.scripts[-1] += data
-        elif self._open[-1:] != ["style"]:
-            self.text += data
-        if {"td", "th"} & {*self._open[3:]}:
-            self._rows[-1][-1] += data
+class Page(pages.Page):
+    """A page of a cohort: its data, too."""
 
     @property
     def review(self) -> Any:
         return next(json.loads(text) for text in self.scripts if text.startswith('{"marks"'))
 
     def column(self, title: str, table: str = "scans") -> list[str]:
-        head, *rows = self.tables[table]
-        return [row[head.index(title)].strip() for row in rows]
+        return super().column(title, table)
 
 
 def page_of(folder: Path, *failures: Failure) -> Page:

@@ -89,6 +89,24 @@ def test_packed_voxels_are_those_of_the_file(axes: str, turn: tuple[float, float
     assert (np.asarray(codes.dataobj) == expected).all()
 
 
+@pytest.mark.parametrize(("axes", "turn"), [("RAS", (0, 0)), ("IAR", (0, 0)), ("PSL", (20, 12))])
+def test_a_part_lies_where_it_does_in_the_whole(axes: str, turn: tuple[float, float]) -> None:
+    shown = Shown(*scan(axes, turn), np.ones_like(scan(axes, turn).labels))
+    whole = np.asarray(nifti(pack(shown).image).dataobj)
+    part = pack(shown, (slice(10, 60), slice(5, 25)))
+    image, codes = nifti(part.image), nifti(part.labels)
+    assert sorted(image.shape) == sorted((50, 20, SLICES))
+    box = tuple(slice(n, n + size) for n, size in zip(part.first, image.shape, strict=True))
+    assert (np.asarray(image.dataobj) == whole[box]).all()
+    assert (np.asarray(codes.dataobj) == shown.labels[box]).all()
+    place = shown.volume.affine @ [*part.first, 1]
+    np.testing.assert_allclose(image.affine @ [0, 0, 0, 1], place, atol=1e-3)
+    corner = shown.volume.lps.affine @ [10, 5, 0, 1]  # one of its corners
+    ends = [[0, n - 1] for n in image.shape]
+    corners = [image.affine @ [i, j, k, 1] for i in ends[0] for j in ends[1] for k in ends[2]]
+    assert min(np.abs(np.array(corners) - corner).max(1)) < 1e-3
+
+
 @pytest.mark.parametrize("axes", ["LPS", "IAR"])
 @pytest.mark.parametrize("numbering", ["muscles", "sides"])
 def test_labels_and_sides_are_read_as_they_were(tmp_path: Path, axes: str, numbering: str) -> None:
@@ -210,7 +228,7 @@ def test_a_volume_that_is_too_large_is_left_out(
     monkeypatch.setattr(scan_page, "LARGEST", scan_page._TEXTS + 100_000)
     monkeypatch.setattr(scan_page, "_PICTURES", 12_000)
     page = write_scan_page(folder, "scan", result=result)
-    assert re.search(r"no viewer: with its 0 million voxels .* more than 2;", notes(page))
+    assert re.search(r"no viewer: with it the page would .* more than 2; pictures", notes(page))
     small = re.findall(r"image/webp;base64,([^\"]*)", page.read_text("utf-8"))
     assert len(small) == SLICES
     assert sum(map(len, small)) <= 12_000

@@ -37,6 +37,7 @@ from musclejax.reports.run_record import (
 )
 from musclejax.scan.catalog import list_series
 from musclejax.scan.numbering import numbering_of
+from musclejax.scan.selection import select
 from musclejax.scan.source import absolute
 
 _LABELS_END = LABELS.format(name="")
@@ -100,8 +101,12 @@ def _foreign_task(options: MeasureOptions) -> LabelledScan:
     check_output(options.output)
     with usage():
         scans = list_series(options.scan).series
+    scans = scans if len(scans) == 1 else select(scans).taken  # of several volumes the best one
     if len(scans) != 1:
-        raise BadUsage(f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan.")
+        raise BadUsage(
+            f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan. "
+            "Give the file or the series of these labels."
+        )
     named, errors = name_scans(scans, options.output)
     if errors:
         raise errors[0]

@@ -302,7 +302,8 @@ def _outcome(
     by = result.engine, result.precision
     # The default needs no mention.
     engine = "" if by == (DEFAULTS.engine, DEFAULTS.precision) else f", {' '.join(by)}"
-    tta = f", TTA of {result.tta_slices} slices" if result.tta_slices else ""
+    plural = "s" if result.tta_slices > 1 else ""
+    tta = f", TTA of {result.tta_slices} slice{plural}" if result.tta_slices else ""
     line = f"{name}: {result.region} ({how}), {result.volume.num_slices} slices, "
     line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine}{tta})"
     warnings = [w for w in result.warnings if w != session.weights.warning]

@@ -41,7 +41,8 @@ class SegmentJob:
         series: Segment these series of a study: a series number, a kind, or a part of the
             description; `*` and `?` stand for any letters.  [default: the best one of each visit]
         echo: Segment this echo: 1 is the shortest echo time.
-        list: List the series and which would be segmented, as `musclejax scan`; segment none.
+        list: List the series and which would be segmented, as `musclejax scan`; segment none. Needs
+            no -o.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
             which it refers.
@@ -139,6 +140,7 @@ class EvaluateOptions:
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.
+        paper_tables: Show the paper's Tables 2 to 4 even where no case belongs into them.
 
     Raises:
         InputError: If options are missing or exclude each other, or a folder does not exist.
@@ -154,6 +156,7 @@ class EvaluateOptions:
     fat_fraction: FatFraction = None
     all_slices: bool = False
     save_labels: bool = False
+    paper_tables: bool = False
     threads: Threads = None
 
     def __post_init__(self) -> None:
@@ -280,6 +283,8 @@ class WeightsExport:
         license: License of the weights.
         warning: What every result made with them shall say.
         half: Store kernels in 16 bits: half of the space on disk.
+        others: Weights that the networks without a RUN are taken from: a whole set from one run.
+            [default: the set has the networks of the runs only]
         check: Compare networks that were fine-tuned on scans (--init) with what they began with,
             on synthetic slices of four kinds of images and on a sample scan; the weights carry a
             warning if the Dice of a kind has fallen by more than 0.02.
@@ -292,6 +297,7 @@ class WeightsExport:
     license: str = "not stated"
     warning: str = ""
     half: bool = False
+    others: Annotated[str | None, Option(metavar="NAME_OR_DIR")] = None
     check: bool = True
 
 

@@ -109,7 +109,9 @@ def find_strays(review: Review, slices: Mapping[str, object]) -> list[str]:
         review: As of `read_review`.
         slices: Scan -> number of its slices, if its record tells.
     """
-    lines = [f"review: no results of {scan!r}" for scan in sorted(review.keys() - slices.keys())]
+    lines = []
+    for scan in sorted(review.keys() - slices.keys()):
+        lines.append(f"review: no results of {scan!r}. {did_you_mean(scan, slices)}".rstrip(". "))
     for scan in sorted(review.keys() & slices.keys()):
         count = slices[scan]
         if not isinstance(count, int):

@@ -16,8 +16,9 @@ from scipy import ndimage
 
 from musclejax.anatomy import REGIONS, SIDES
 from musclejax.prediction.result import Segmentation
+from musclejax.reports.pages import scan as scan_page
 from musclejax.reports.pages.scan import write_scan_page
-from musclejax.reports.pages.scan_image import WHITE_PERCENTILE
+from musclejax.reports.pages.scan_image import WHITE_PERCENTILE, Packed, pack
 from musclejax.reports.review import read_remarks, read_review
 from tests.browser.conftest import watched_page
 from tests.scan_pages import MARKER, SLICES, marker, results, scan
@@ -39,13 +40,22 @@ class Shown(NamedTuple):
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
-    """The same thighs in files of three orientations."""
+    """The same thighs in files of three orientations; the oblique page has a part of them only."""
     found = {}
     for axes, turn in ORIENTATIONS.items():
         folder = tmp_path_factory.mktemp(axes) / "out"
         result = results(folder, scan(axes, turn))
-        found[axes] = Shown(write_scan_page(folder, "scan"), result)
+        with pytest.MonkeyPatch.context() as patch:
+            if axes == "PSL":
+                patch.setattr(scan_page, "pack", too_large)
+            found[axes] = Shown(write_scan_page(folder, "scan"), result)
     return found
+
+
+def too_large(shown: Any, box: Any) -> Packed:
+    """Pack a scan as if the whole of it had too many bytes."""
+    packed = pack(shown, box)
+    return packed if box else packed._replace(image="A" * scan_page.LARGEST)
 
 
 def open_viewer(page: Any, path: Path) -> Any:
@@ -126,13 +136,18 @@ def test_muscle_side_intensity_and_area_under_the_pointer(
     volume, view = result.volume, result.volume.lps
     areas = pd.read_csv(path.with_name("scan_slices.csv")).set_index(["slice", "side", "muscle"])
     white = np.percentile(view.data[view.body], WHITE_PERCENTILE)
+    backward = np.zeros(view.data.shape, int) + np.arange(view.data.shape[1])[:, None]
+    backward = view.to_file(backward)  # how far behind the front a voxel of the file lies
     open_viewer(page, path)
     height, width = picture(page).shape
     seen = set()
     for column in np.linspace(0.1, 0.9, 9) * width:
+        before = -1
         for row in np.linspace(0.28, 0.72, 4) * height:
             text = point_at(page, float(column), float(row))
             voxel = voxel_in(text)
+            assert backward[voxel] > before  # from the front to the back
+            before = backward[voxel]
             intensity = min(float(view.to_file(view.data)[voxel]), white)
             told = float(re.findall(r"intensity (?:≥ )?([\d.]+)", text)[0])
             assert abs(told - intensity) < white / 200 + 0.01 * intensity, text
@@ -141,6 +156,7 @@ def test_muscle_side_intensity_and_area_under_the_pointer(
             if label:
                 muscle, z = MUSCLES[label], voxel[volume.axial_axis]
                 assert f"{muscle.abbreviation} {muscle.name}, {side}" in text
+                assert side == ("right" if column < width / 2 else "left")
                 area = areas.loc[(z, side, muscle.abbreviation), "area_cm2"]
                 assert float(re.findall(r"([\d.]+) cm²", text)[0]) == pytest.approx(area, rel=6e-3)
                 seen.add((label, side))

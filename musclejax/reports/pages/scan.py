@@ -152,18 +152,37 @@ class View(NamedTuple):
 def _show(shown: Shown | None, record: Mapping[str, Any], facts: Mapping[int, SliceFacts]) -> View:
     if shown is None:
         return View([], None, {}, [])
-    frame, packed = frame_of(shown.volume, shown.labels), pack(shown)
+    frame = frame_of(shown.volume, shown.labels)
     pictures = _draw(shown, REGIONS[record["region"]], frame)
     slices = [
         Slice(z, _level(facts.get(z, NOTHING)), facts.get(z, NOTHING).remarks, picture)
         for z, picture in zip(_slice_numbers(shown.volume), pictures, strict=True)
     ]
-    size = sum(map(len, (*pictures, packed.image, packed.labels, _library()))) + _TEXTS
-    if size <= LARGEST:
-        return View(slices, packed, _viewer_data(shown.volume, frame, packed.step, facts), [])
-    line = f"no viewer: with its {shown.volume.data.size / 1e6:.0f} million voxels the page would "
-    line += f"have {size / 1e6:.0f} MB, more than {LARGEST / 1e6:.0f}; pictures show every slice"
-    return View(slices, None, {}, [line])
+    packed, lines = _pack_fitting(shown, frame, sum(map(len, pictures)))
+    data = _viewer_data(shown.volume, frame, packed, facts) if packed else {}
+    return View(slices, packed, data, lines)
+
+
+def _pack_fitting(shown: Shown, frame: Frame, others: int) -> tuple[Packed | None, list[str]]:
+    """Return a scan that fits into the page, and a line if it is only a part, or left out.
+
+    Args:
+        shown: The scan.
+        frame: Around the body.
+        others: Bytes of the pictures.
+    """
+    lines: list[str] = []
+    for box, less in (
+        (None, "the viewer shows the part around the body"),
+        (frame.box, "no viewer"),
+    ):
+        packed = pack(shown, box)
+        size = others + sum(map(len, (packed.image, packed.labels, _library()))) + _TEXTS
+        if size <= LARGEST:
+            return packed, lines
+        line = f"with {'' if box else 'all of '}it the page would have {size / 1e6:.0f} MB"
+        lines = [f"{less}: {line}, more than {LARGEST / 1e6:.0f}"]
+    return None, [f"{lines[0]}; pictures show every slice"]
 
 
 def _slice_numbers(volume: Volume) -> list[int]:
@@ -197,15 +216,16 @@ def _library() -> str:
 
 
 def _viewer_data(
-    volume: Volume, frame: Frame, step: float, facts: Mapping[int, SliceFacts]
+    volume: Volume, frame: Frame, packed: Packed, facts: Mapping[int, SliceFacts]
 ) -> dict[str, Any]:
-    """Return what the viewer knows beside the voxels; `step` is the intensity of a gray."""
+    """Return what the viewer knows beside the voxels."""
     middle, size_mm = _framed(volume, frame)
     return {
         "to_mm": volume.affine.tolist(),
         "to_voxel": np.linalg.inv(volume.affine).tolist(),
         "axis": volume.axial_axis,
-        "step": step,
+        "step": packed.step,
+        "first": packed.first,
         "slices": _slice_numbers(volume),
         "middle": middle,
         "size_mm": size_mm,

@@ -71,8 +71,11 @@
 
   const apply = (matrix, place) =>
     [0, 1, 2].map((row) => matrix[row][3] + [0, 1, 2].reduce((sum, n) => sum + matrix[row][n] * place[n], 0));
-  const voxelOf = (place) =>
-    apply(data.to_voxel, nv.frac2mm(place, 0, true)).map((v, axis) => Math.min(dims[axis] - 1, Math.max(0, Math.round(v))));
+  const voxelOf = (place) => // of the file, of which a part may be here
+    apply(data.to_voxel, nv.frac2mm(place, 0, true)).map((v, axis) => {
+      const first = data.first[axis];
+      return Math.min(first + dims[axis] - 1, Math.max(first, Math.round(v)));
+    });
   const placeOf = (voxel) => nv.mm2frac(apply(data.to_mm, voxel), 0, true);
 
   function levelText(slice, side) {
@@ -82,7 +85,8 @@
   }
 
   function describe(voxel) {
-    const n = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
+    const [i, j, k] = voxel.map((v, axis) => v - data.first[axis]);
+    const n = i + dims[0] * (j + dims[1] * k);
     const slice = voxel[data.axis], code = codes[n];
     const side = code > data.right ? "right" : "left";
     const muscle = muscles.find(({ number }) => number === code % data.right);
@@ -278,6 +282,7 @@
 
     at("viewer").hidden = false;
     at("pictures").classList.add("thumbs");
+    scan.center();
     nv = new niivue.Niivue({
       isRadiologicalConvention: true, showAllOrientationMarkers: true, sagittalNoseLeft: true,
       isNearestInterpolation: true, isForceMouseClickToVoxelCenters: true, multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
@@ -290,7 +295,7 @@
     colors = new Uint32Array(overlay.img.buffer, overlay.img.byteOffset, codes.length);
     nv.updateInterpolation(0, true); // the scan is smooth, labels are not
     connect();
-    nv.scene.crosshairPos = placeOf(dims.map((n) => n >> 1));
+    nv.scene.crosshairPos = placeOf(dims.map((n, axis) => data.first[axis] + (n >> 1)));
     showSlice(scan.slice);
     setPlane("axial");
     paint();

@@ -12,7 +12,8 @@
   );
   const strip = at("strip");
   const followers = [];
-  const scan = { data, slice: null, go, follow: (follower) => followers.push(follower) };
+  const center = () => showInStrip(scan.slice);
+  const scan = { data, slice: null, go, center, follow: (follower) => followers.push(follower) };
 
   // Every part of the page shows the same slice.
   function go(index) {
