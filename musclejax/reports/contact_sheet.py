@@ -87,10 +87,10 @@ def draw(result: Segmentation, path: Path) -> None:
 def lay_out(frame: Frame, slices: int) -> Layout:
     """Return the layout of a sheet: as large as pictures are, or as small as they must be."""
     width, height = frame.size
-    fitting = math.sqrt(_MOST_PX / slices * width / height)
-    frame = frame.fit(min(width, max(_NARROWEST_PX, round(fitting))))
+    fitting = math.floor(math.sqrt(_MOST_PX / slices * width / height))
+    frame = frame.fit(min(width, max(_NARROWEST_PX, fitting)))
     width, height = frame.size
-    count = min(slices, max(1, _MOST_PX // (width * height)))
+    count = slices if fitting >= _NARROWEST_PX else max(1, _MOST_PX // (width * height))
     shown = np.linspace(0, slices - 1, count).round().astype(int)
     columns = round(math.sqrt(_FORM * count * height / width))
     return Layout(shown, frame, min(count, max(1, columns)), max(11, width // 30))
