@@ -33,7 +33,7 @@ from musclejax.files import file_sha256, read_json, staging_folder, transient_lo
 from musclejax.loops import Stage
 from musclejax.reports import run_record, segmentation, tables
 from musclejax.reports.cohort_tables import OWN
-from musclejax.reports.style import literal
+from musclejax.reports.pictures.style import literal
 from musclejax.scan.source import COHORT_TABLES, PAGES, read_source
 from musclejax.scan.volume import Volume
 from tests.pretend import pretend_picture, pretend_steps

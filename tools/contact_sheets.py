@@ -20,7 +20,7 @@ from musclejax.models.weights import load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment
-from musclejax.reports.contact_sheet import draw
+from musclejax.reports.pictures.contact_sheet import draw
 from musclejax.scan.grid import to_model_grid, to_thumbnails
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume

@@ -30,9 +30,9 @@ from musclejax.reports.pages.scan_tables import (
     volumes_ml,
 )
 from musclejax.reports.pages.viewer_commands import Opened, commands
+from musclejax.reports.pictures.slices import Frame, draw_slices, frame_of, to_webp
 from musclejax.reports.review import MARKS, Remark, read_remarks
 from musclejax.reports.run_record import LABELS, RECORD, read_record, recorded_names
-from musclejax.reports.slice_picture import Frame, draw_slices, frame_of, to_webp
 from musclejax.scan.source import PAGES, absolute, recorded_path
 from musclejax.scan.volume import Volume
 

@@ -10,10 +10,10 @@ from PIL import Image
 from musclejax.anatomy import COLORS, REGIONS
 from musclejax.loops import result_of
 from musclejax.prediction.result import Segmentation
-from musclejax.reports import contact_sheet
-from musclejax.reports.contact_sheet import draw, lay_out
-from musclejax.reports.overlay import blend
-from musclejax.reports.slice_picture import Frame, frame_of
+from musclejax.reports.pictures import contact_sheet
+from musclejax.reports.pictures.contact_sheet import draw, lay_out
+from musclejax.reports.pictures.overlay import blend
+from musclejax.reports.pictures.slices import Frame, frame_of
 from musclejax.scan.volume import Volume
 from tests.pretend import pretend_steps
 

@@ -12,8 +12,8 @@ from PIL import WebPImagePlugin as WebPImagePlugin  # else saving as WebP import
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import Region
-from musclejax.reports.lettering import HALO_PX, stamp
-from musclejax.reports.overlay import blend, edges, layers
+from musclejax.reports.pictures.lettering import HALO_PX, stamp
+from musclejax.reports.pictures.overlay import blend, edges, layers
 from musclejax.scan.intensity import body_box
 from musclejax.scan.volume import Volume
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from musclejax.anatomy import COLORS, REGIONS
-from musclejax.reports.lettering import drawable
-from musclejax.reports.overlay import EDGE_ALPHA, FILL_ALPHA
-from musclejax.reports.slice_picture import slice_pictures, to_webp
+from musclejax.reports.pictures.lettering import drawable
+from musclejax.reports.pictures.overlay import EDGE_ALPHA, FILL_ALPHA
+from musclejax.reports.pictures.slices import slice_pictures, to_webp
 from musclejax.scan.volume import Volume
 from tests.test_grid import ORIENTATIONS, reoriented
 

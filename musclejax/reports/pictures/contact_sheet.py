@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 from musclejax.anatomy import Muscle
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.lettering import drawable, load_font
-from musclejax.reports.overlay import blend
-from musclejax.reports.slice_picture import Frame, draw_slices, frame_of
+from musclejax.reports.pictures.lettering import drawable, load_font
+from musclejax.reports.pictures.overlay import blend
+from musclejax.reports.pictures.slices import Frame, draw_slices, frame_of
 
 _MOST_PX, _NARROWEST_PX = 12_000_000, 280
 """Of all panels together; many slices have smaller panels, but never narrower ones."""
