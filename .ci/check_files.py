@@ -13,9 +13,10 @@ MAY_BE_LARGE = (
     "musclejax/bundled/*.safetensors",
     "musclejax/samples/*.nii.gz",
     "musclejax/data/anatomy/*.nii.gz",
+    "musclejax/reports/pages/static/niivue.umd.js.gz",
     "examples/*.nii.gz",
 )
-"""Weights, samples, templates of the phantom and scans of the examples."""
+"""Weights, samples, templates of the phantom, the viewer of pages, and scans of the examples."""
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 LONGEST_SUBJECT = 72
 

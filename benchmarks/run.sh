@@ -15,6 +15,6 @@ bench segment --variant paper,compact8 -o .
 bench segment --variant slim32,half16 -o slim
 bench segment --variant half16 -o compact
 bench data -o .
-find . -name '*_repeats.csv' -delete # every repeat: for a closer look, not to be committed
+find . \( -name '*_repeats.csv' -o -name report.html \) -delete # for a closer look, not to be committed
 python cohort.py --scans 4 --repeats 2 -o cohort.csv
 python chart.py

@@ -59,21 +59,22 @@ class Region:
 
 COLORS = {
     0: (0, 0, 0),
-    1: (228, 60, 50),
-    2: (255, 150, 40),
-    3: (255, 217, 60),
-    4: (170, 40, 110),
-    5: (250, 130, 190),
-    6: (150, 220, 60),
-    7: (40, 160, 75),
-    8: (60, 110, 230),
-    9: (60, 210, 235),
-    10: (130, 85, 215),
-    11: (205, 165, 255),
-    12: (20, 200, 160),
+    1: (171, 0, 0),
+    2: (221, 121, 2),
+    3: (241, 251, 0),
+    4: (158, 21, 216),
+    5: (253, 176, 255),
+    6: (125, 175, 0),
+    7: (29, 151, 101),
+    8: (54, 62, 247),
+    9: (72, 255, 224),
+    10: (135, 58, 125),
+    11: (156, 161, 255),
+    12: (162, 251, 158),
 }
-"""Label number -> red, green, blue, 0-255, so that one ITK-SNAP table serves both regions. Ours;
-neighbors in the body differ in hue."""
+"""Label number -> red, green, blue, 0-255, so that one ITK-SNAP table serves both regions. Ours:
+muscles that touch are told apart over any gray by people who see colors in whichever way
+(tests/test_colors.py); found by tools/muscle_colors.py."""
 
 # Numbers: a later tool by co-authors of the paper, with the same class counts (facts-2021). That
 # the weights published in 2021 use this order is likely, not verified.

@@ -25,8 +25,10 @@ from musclejax.models.counts import describe
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS
 from musclejax.options import texts
-from musclejax.reports.benchmark import draw, draw_rivals
+from musclejax.reports.benchmark import draw_rivals, save_page, save_picture
+from musclejax.reports.tables import csv_text
 from tests.bench_worker import QUICK_FLAGS
+from tests.pages import Page, check_alone
 from tests.small import VARIANT as SMALL
 from tests.test_cli import call
 
@@ -227,6 +229,10 @@ def test_infer_from_end_to_end(tmp_path: Path) -> None:
     assert table["versions"].str.contains("jaxlib=").all()
     assert len(pd.read_csv(tmp_path / "bench_infer_repeats.csv")) == 8
     assert (tmp_path / "bench_infer.png").read_bytes()[:4] == PNG
+    assert done.stdout.endswith(f"Results are in {tmp_path}/ : open report.html first\n")
+    page = Page(tmp_path / "report.html")
+    check_alone(page)
+    assert page.column("batch_size", "bench_infer") == ["1", "1", "2", "2"]
     assert not list(tmp_path.glob(".*"))
 
 
@@ -324,6 +330,27 @@ def test_every_option_is_drawn(options: tuple[str, ...], tmp_path: Path) -> None
     record.prepared.update({s.job: {} for s in record.samples if s.job not in record.prepared})
     table = tables.rows(record, HERE, "")
     assert len(table) == 4
-    draw(table, tmp_path / "a.png")
+    save_picture(table, tmp_path)
     draw_rivals([table, table], tmp_path / "b.png")
-    assert all((tmp_path / f"{name}.png").read_bytes()[:4] == PNG for name in "ab")
+    assert all((tmp_path / f"{name}.png").read_bytes()[:4] == PNG for name in ("bench_infer", "b"))
+
+
+def test_a_page_has_all_kinds_of_the_folder_and_names_are_text(tmp_path: Path) -> None:
+    hostile = "</script><b>=cmd"
+    record = hand_made()
+    training = tables.rows(record, HERE, hostile).assign(kind="train", variant=hostile)
+    (tmp_path / "bench_train.csv").write_text(csv_text(training))
+    (tmp_path / "bench_data.csv").write_text("mine,alone\n1,2\n")
+    save_page(tables.rows(record, HERE, "musclejax bench infer"), tmp_path, [hostile])
+    page = Page(tmp_path / "report.html")
+    check_alone(page)
+    assert page.text.index("Inference") < page.text.index("Training step")
+    for kind in ("infer", "train"):
+        assert page.column("engine", f"bench_{kind}") == ["jax", "flax"]
+        assert page.column("slices/s", f"bench_{kind}") == ["1.00", "1.00"]
+        assert page.column("vs jax", f"bench_{kind}") == ["1.00", "0.500"]
+    assert page.column("MiB", "bench_infer") == ["102", "102"]
+    assert "python=3 jax=1" in page.text
+    assert page.text.count(hostile) == 3  # as a warning, a command and a variant
+    assert "bench_data.csv is no table of this version" in page.text
+    assert "musclejax 1, plain Flax 1" in page.pictures[0][1]

@@ -48,6 +48,7 @@ OUTPUTS = (
     "slices.csv",
     "qc.png",
     "run.json",
+    "report.html",
 )
 
 
@@ -60,8 +61,9 @@ def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path:
     assert result.exit_code == 1
     assert f"failed: {bad}: found no readable NIfTI" in result.stderr
     assert "1 of 3 failed" in result.stderr
+    assert f"report: {out / 'report.html'}" in result.stdout
     expected = {f"{name}_{output}" for name in "ab" for output in OUTPUTS}
-    once = {*LABEL_NAMES, *COHORT_TABLES, OWN}
+    once = {*LABEL_NAMES, *COHORT_TABLES, OWN, "report.html"}
     assert {p.name for p in out.iterdir()} == expected | once
     cohort = pd.read_csv(out / "scans.csv").set_index("scan")
     assert cohort["status"].to_dict() == {"a": "done", "b": "done", "bad": "failed"}
@@ -86,7 +88,9 @@ def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path:
     again = call(*arguments)
     assert again.stdout.count("already done") == 2
     assert {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p.name in before} == before
-    other = call(*arguments, "--region", "leg")
+    (out / "report.html").unlink()
+    other = call(*arguments, "--region", "leg", "--no-report")
+    assert not (out / "report.html").exists()
     assert "with other settings; --overwrite" in other.stdout
     last = call("segment", scans / "a.nii.gz", *arguments[3:], "--region", "leg", "--overwrite")
     assert last.exit_code == 0

@@ -117,9 +117,9 @@ def test_a_cohort_whose_workers_die_ends_as_on_one_machine(
 
     # A scan that is done there is done here too, and the other way round.
     again = call("segment", *(scans / f"{n}.nii.gz" for n in "abc"), "-o", there, *options)
-    assert again.stdout.splitlines()[-3:] == [f"{n}: already done" for n in "abc"]
+    assert again.stdout.splitlines()[-4:-1] == [f"{n}: already done" for n in "abc"]
     again = call("segment", scans / "a.nii.gz", "-o", here, *options, "--scheduler", scheduler)
-    assert again.stdout.endswith("a: already done\n")
+    assert "a: already done\n" in again.stdout
 
 
 def deadly(task: str, folder: Path) -> str:

@@ -237,15 +237,21 @@ def test_tables_of_the_same_scans_are_not_written_again(tmp_path: Path) -> None:
     assert read(tmp_path, "scans")["scan"].tolist() == ["a", "b"]
 
 
-def test_tables_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_and_page_take_a_tenth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now, written = [0.0], []
 
     def write(*_: object, **__: object) -> list[Path]:
         written.append(now[0])
-        now[0] += 2
+        now[0] += 1.5
         return []
 
+    def write_page(*_: object, **__: object) -> None:
+        now[0] += 0.5
+
     monkeypatch.setattr("musclejax.app.cohort.write_cohort_tables", write)
+    monkeypatch.setattr("musclejax.app.cohort.write_cohort_page", write_page)
     tables = CohortTables(tmp_path, clock=lambda: now[0])
     for _ in range(50):
         now[0] += 1

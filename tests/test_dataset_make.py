@@ -12,6 +12,7 @@ from musclejax.data.corrections import Choice, Chosen, choose_slices, read_choic
 from musclejax.data.dataset import IGNORE, content_of, read_case, read_dataset
 from musclejax.errors import InputError
 from musclejax.files import file_sha256
+from musclejax.prediction.dixon import synthesize
 from musclejax.scan.catalog import list_series
 from musclejax.scan.nifti import load_nifti
 from musclejax.scan.source import read_source
@@ -216,6 +217,27 @@ def test_scans_that_have_moved_and_volumes_of_a_file_are_found(
     assert (gone.exit_code, gone.stderr.count("If it has moved")) == (1, 2)
     found = call(*make, "--scan", tmp_path / "moved")
     assert found.exit_code == 0, found.stderr
+
+
+def test_a_dixon_scan_trains_as_the_network_saw_it(cohort: Cohort, tmp_path: Path) -> None:
+    """Source: ours; the water image went into the dataset, and `segment` never shows it alone."""
+    water, fat = cohort.scans / "p2.nii.gz", cohort.scans / "p2_fat.nii.gz"
+    image = nib.load(water)
+    other = np.flip(np.asarray(image.dataobj), 0)
+    nib.save(nib.Nifti1Image(other, image.affine), fat)
+    path = cohort.folder / "p2_run.json"
+    about = {"water": "/gone/p2.nii.gz", "fat": "/gone/p2_fat.nii.gz", "synthesized": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fat_fraction": about}))
+    cohort.edit("p2", 1)
+    make = ("dataset", "make", cohort.folder, "-o", tmp_path / "data")
+    made = call(*make)
+    assert "1 scan of 1 subject, 1 slice changed" in made.stdout
+    stored = load_nifti(tmp_path / "data/imagesTr/p2_0000.nii.gz").data
+    expected = synthesize(load_nifti(water), load_nifti(fat)).data
+    np.testing.assert_allclose(stored, expected, rtol=1e-3, atol=1e-3 * expected.max())
+    fat.unlink()
+    gone = call(*make)
+    assert (gone.exit_code, "its water and fat image" in gone.stderr) == (1, True)
 
 
 def test_records_and_reviews_that_are_wrong_are_told(cohort: Cohort, tmp_path: Path) -> None:

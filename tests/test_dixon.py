@@ -185,6 +185,31 @@ def test_segment_with_water_fat_and_a_map(pretend: tuple[str, ...], tmp_path: Pa
     assert "already done\n" in call(*arguments, "-o", out, *pretend).stdout
 
 
+def test_a_correction_is_measured_as_it_was_segmented(
+    pretend: tuple[str, ...], tmp_path: Path
+) -> None:
+    """On the synthesized image, with the computed fraction, which nobody doubts any more.
+
+    Source: ours; the body of a water image lacks its fat, and a warning asked where it was.
+    """
+    images, out = pair(), tmp_path / "out"
+    water, fat = (save(tmp_path / f"{v.name}.nii.gz", v.data) for v in images[:2])
+    call("segment", water, "--water", water, "--fat", fat, "-o", out, *pretend)
+    before = json.loads((out / "w_run.json").read_text())
+    image = nib.load(out / "w_labels.nii.gz")
+    labels = np.asarray(image.dataobj).copy()
+    labels[tuple(np.argwhere(labels)[0])] = 0
+    nib.save(nib.Nifti1Image(labels, image.affine), out / "w_labels.nii.gz")
+    result = call("measure", out)
+    assert "w: corrected: 1 muscle changed" in result.stdout
+    assert "fat" not in result.stderr
+    after = json.loads((out / "w_run.json").read_text())
+    for key in ("scan_sha256", "fat_fraction"):
+        assert after[key] == before[key], key
+    fat.unlink()
+    assert call("measure", out / "w_labels.nii.gz").exit_code == 0
+
+
 def test_folders_of_images_and_maps_may_lack_some(pretend: tuple[str, ...], tmp_path: Path) -> None:
     images = pair()
     for name, data in (("s", images.water.data + images.fat.data), ("t", images.water.data)):

@@ -14,6 +14,7 @@ from musclejax.evaluation.run import evaluate as compare_all
 from musclejax.evaluation.run import from_folders
 from musclejax.scan import nifti
 from musclejax.scan.study import load
+from tests.pages import Page, check_alone
 
 
 def call(*arguments: object) -> Result:
@@ -81,11 +82,11 @@ def test_predictions_against_a_dataset_and_one_is_missing(
     assert "failed: b: prediction of b: found none in" in result.stderr
     assert "1 of 3 failed" in result.stderr
     assert "a: thigh, 3 slices, DSC 1.000, HD95 0.0 mm" in result.stdout
-    assert "open report.md first" in result.stdout
+    assert result.stdout.endswith(" : open report.html first\n")
     tables = ("muscles", "slices", "cases", "summary", "table2", "table3", "table4")
-    texts = {f"{name}.md" for name in ("summary", "table2", "table3", "table4")}
+    texts = {"summary.md", "table3.md"}  # no case is of another split
     pictures = {"overlays_thigh.png", "subjects_thigh.png", "views_a.png", "views_c.png"}
-    others = {"agreement_thigh.png", "report.md", "evaluate.json"}
+    others = {"agreement_thigh.png", "report.md", "report.html", "evaluate.json"}
     expected = {f"{name}.csv" for name in tables} | texts | pictures | others
     assert {p.name for p in out.iterdir()} == expected
     muscles = pd.read_csv(out / "muscles.csv")
@@ -93,13 +94,26 @@ def test_predictions_against_a_dataset_and_one_is_missing(
     assert muscles["dsc"].eq(1).all()
     third = (out / "table3.md").read_text()
     assert "| severe     | P3        |      1.0000 |" in third
-    assert 'No case of the split "unseen"' in (out / "table4.md").read_text()
+    report = Page(out / "report.html")
+    check_alone(report)
+    assert report.column("case", "cases") == ["a", "c"]
+    assert {*report.column("DSC", "muscles")} == {"1.0000"}
+    assert "b failed: prediction of b: found none in" in report.text
+    assert "never name it: VM, VI, RF" in report.text
+    assert "Table 3" in report.text
+    assert "Table 4" not in report.text
     record = json.loads((out / "evaluate.json").read_text())
     assert list(record["failed"]) == ["b"]
     assert record["weights_hash"] is None
     assert {"jax", "scipy"} <= set(record["versions"])
     assert any("never name it: VM, VI, RF" in warning for warning in record["warnings"])
     assert "warning: not compared, as the thigh references never name it: VM" in result.stderr
+
+    again = ("--reference", dataset, "--prediction", predictions, "-o", out, "--paper-tables")
+    assert call(*again).exit_code == 1
+    assert 'No case of the split "unseen"' in (out / "table4.md").read_text()
+    assert 'No case of the split "unseen"' in Page(out / "report.html").text
+    assert "## Table 4" in (out / "report.md").read_text()
 
 
 def test_label_folders_without_scans(dataset: Path, predictions: Path, tmp_path: Path) -> None:
@@ -222,6 +236,9 @@ def test_a_dataset_and_edited_files_are_never_replaced(dataset: Path, tmp_path: 
     foreign = call(*arguments, "-o", out)
     assert (foreign.exit_code, "evaluate did not write" in foreign.stderr) == (2, True)
     assert (out / "cases.csv").read_text() == "case,subject\n"
+    (out / "cases.csv").rename(out / "report.html")
+    foreign = call(*arguments, "-o", out)
+    assert (foreign.exit_code, "report.html: found a file" in foreign.stderr) == (2, True)
 
 
 def test_help_teaches() -> None:

@@ -32,9 +32,10 @@ from musclejax.loops import Advance, result_of
 from musclejax.prediction.result import Segmentation
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation import extremes, save
-from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
-from musclejax.reports.outlines import outlines
+from musclejax.reports.pictures.evaluation import Row, draw_overlays, draw_subjects, draw_views
+from musclejax.reports.pictures.outlines import outlines
 from musclejax.scan.volume import Volume
+from tests.pages import Page, check_alone
 from tests.pairs import AFFINE, ORIENTATIONS, make_pair, thigh, write
 
 # --- tables -------------------------------------------------------------------------------------
@@ -225,9 +226,10 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     ]  # fmt: skip
     assert "nan" not in (out / "muscles.csv").read_text().lower()
     report = (out / "report.md").read_text()
-    assert 'No case of the split "test"' in report
     assert "![Thigh: best, median and worst slice](overlays_thigh.png)" in report
+    assert "Table 2" not in report  # no case is of its splits
     assert "nan" not in report
+    assert "nan" not in Page(out / "report.html").text
     assert json.loads((out / "evaluate.json").read_text())["ours"] == 1
 
     only = replace(source.dataset, cases=source.dataset.cases[:1])
@@ -243,6 +245,44 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     (out / "evaluate.json").write_text(json.dumps({**record, "remark": "checked"}))
     with pytest.raises(InputError, match=r"evaluate.json: found a file that was edited"):
         save(replace(again, scenes=None), out)
+
+
+HOSTILE = '=cmd|</script><b onclick="x">&$a$'
+
+
+def test_the_page_has_the_numbers_and_names_are_text(limbs: np.ndarray, tmp_path: Path) -> None:
+    """Figures by the tables that programs read; a name that is markup, and a formula."""
+    labels = thigh(limbs)
+    worst = np.roll(labels, 9, 1)
+    write(tmp_path / "ref" / "a.nii.gz", labels)
+    write(tmp_path / "pred" / "a.nii.gz", worst)
+    evaluation = evaluate(from_folders(tmp_path / "ref", tmp_path / "pred", "thigh"))
+    comparison = Comparison(
+        *(rows.replace("a", HOSTILE) for rows in vars(evaluation.comparison).values())
+    )
+    hostile = replace(evaluation, what=HOSTILE, comparison=comparison, warnings=(HOSTILE,))
+    out = tmp_path / "out"
+    save(hostile, out, lambda: {"command": HOSTILE, "failed": {HOSTILE: HOSTILE}})
+    page = Page(out / "report.html")
+    check_alone(page)
+    assert page.column("case", "cases") == [HOSTILE]
+    assert page.text.count(HOSTILE) > 5
+    case, muscles = comparison.cases.iloc[0], comparison.muscles
+    assert page.column("slice DSC", "cases") == [f"{case['slice_dsc']:.4f}"]
+    assert page.column("HD95 mm", "cases") == [f"{case['hd95_mm']:.1f}"]
+    sides = muscles[muscles["side"] != "both"].dropna(subset="dsc")
+    assert page.column("DSC", "muscles") == [f"{dsc:.4f}" for dsc in sorted(sides["dsc"])]
+    assert f"{case['slice_dsc']:.3f} over 1 case" in page.text
+    report = (out / "report.md").read_text()
+    assert "<b" not in report
+    assert f"{case['slice_dsc']:.4f}" in report
+    with mock.patch("musclejax.reports.pages.evaluation.MOST_ROWS", 3):
+        save(hostile, out)
+    assert len(page_rows := Page(out / "report.html").column("DSC", "muscles")) == 3
+    assert page_rows == page.column("DSC", "muscles")[:3]
+    (out / "report.html").write_text("mine")
+    with pytest.raises(InputError, match=r"report.html: found a file that was edited"):
+        save(hostile, out)
 
 
 def with_segmentation(read: Callable[[Case], CaseRead], case: Case) -> CaseRead:

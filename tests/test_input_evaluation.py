@@ -197,7 +197,7 @@ def test_a_mean_names_the_number_it_is_of(one_missed: Evaluation, tmp_path: Path
 
 @pytest.mark.usefixtures("one_missed")
 def test_the_terminal_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("musclejax.app.evaluate.save", lambda *_: [])  # pictures take seconds
+    monkeypatch.setattr("musclejax.app.evaluate.save", lambda *_, **__: [])  # slow
     folders = ["--reference", tmp_path / "ref", "--prediction", tmp_path / "pred"]
     arguments = [*folders, "--region", "thigh", "-o", tmp_path / "scores"]
     result = CliRunner().invoke(command, [str(a) for a in arguments])

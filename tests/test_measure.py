@@ -227,6 +227,35 @@ def test_maps_of_the_record_stay_beside_those_of_the_command(
     np.testing.assert_allclose(found["fat_fraction"], 0.3, atol=1e-4)
 
 
+def test_a_scan_without_a_new_map_keeps_the_one_before(both: Path, limbs: np.ndarray) -> None:
+    """Source: ours; maps of some scans removed the fat fractions and T2 of the others."""
+    fat, new = both.parent / "fat", both.parent / "new"
+    for name in ("P01", "P02"):
+        write_image(fat / f"{name}.nii.gz", np.where(limbs > 0, np.float32(0.3), 0))
+    write_image(new / "P01.nii.gz", np.where(limbs > 0, np.float32(0.4), 0))
+    call("measure", both, "--fat-fraction", fat, "--map", f"T2={fat}")
+    result = call("measure", both, "--fat-fraction", new, "--map", f"T2={new}")
+    for what in ("fat fraction", "T2"):
+        assert f"P02: {what}: that of before is measured: " in result.stderr
+    assert "P01: " not in result.stderr.replace("P01: the fat-fraction map", "")
+    for name, value in (("P01", 0.4), ("P02", 0.3)):
+        found = table(both, "muscles", name).query("voxels > 0")
+        np.testing.assert_allclose(found[["fat_fraction", "T2_mean"]], value, atol=1e-4)
+
+
+def test_labels_of_a_file_with_several_volumes(limbs: np.ndarray, tmp_path: Path) -> None:
+    """The first echo is the scan, as for `segment`."""
+    scan, labels = tmp_path / "echoes.nii.gz", write_image(tmp_path / "l.nii.gz", thigh(limbs))
+    image = nib.load(write_image(tmp_path / "one.nii.gz", limbs))
+    nib.save(nib.Nifti1Image(np.stack([limbs, 2 * limbs], -1), image.affine), scan)
+    options = ("--names", "muscles", "-o", tmp_path / "out")
+    result = call("measure", labels, "--scan", scan, *options)
+    assert "echoes: 2 muscles of the thigh measured" in result.stdout
+    assert call("measure", labels, "--scan", scan, *options).stdout.startswith(
+        "echoes: measured, no voxel differs from echoes_labels_original.nii.gz"
+    )
+
+
 def test_label_maps_without_a_record_are_told(both: Path) -> None:
     record = both / "P01_run.json"
     record.write_text(record.read_text()[:200])
@@ -318,7 +347,7 @@ FOREIGN = [
     (
         "sides",
         {"--names": "muscles"},
-        r"label numbers 101 \(\d+ voxels\), 107 .*; accepted: 0-12",
+        r"label numbers 101 \(\d+ voxels\), 107 .*; accepted: 0-12 .* They fit --names sides",
     ),
     ("musclemap", {"--region": "leg"}, "muscles of the thigh only"),
     ("muscles", {"--names": "totalsegmentator"}, "1 muscle of the thigh"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -343,6 +344,45 @@ def test_folders_of_people(tmp_path: Path) -> None:
     assert kinds(catalog) == ["fat", "water"] * 2
     assert whom(catalog) == {("A", "month6"), ("B", "month6")}
     assert catalog.series[0].name == "A_month6_x_F"
+
+
+def test_folders_of_people_whose_files_have_their_names(tmp_path: Path) -> None:
+    """As dcm2niix writes them: no two files of a study have one name."""
+    for subject, visit in product(("PAT01", "PAT02"), ("baseline", "month6")):
+        for kind in ("in", "W"):
+            nifti(tmp_path / subject / visit / f"{subject}_{visit}_dixon_{kind}.nii.gz")
+    catalog = list_series(tmp_path)
+    assert whom(catalog) == set(product(("PAT01", "PAT02"), ("baseline", "month6")))
+    assert catalog.series[0].name == "PAT01_baseline_dixon_W"
+
+
+def test_folders_of_visits_belong_to_a_person(tmp_path: Path) -> None:
+    """A visit has one name of files; a group of people has several."""
+    for name in ("P/v1/me_gre", "P/2024-01-05/leg", "G/v1/p01", "G/v1/p02"):
+        nifti(tmp_path / f"{name}.nii.gz")
+    assert whom(list_series(tmp_path)) == {
+        *(("P", "v1"), ("P", "2024-01-05"), ("p01", ""), ("p02", ""))
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ("V/baseline/P01", "V/month6/P01", "V/month6/P02"),
+            "P01 baseline, P01 month6, P02 month6",
+        ),
+        (("V/visit1/P01/x_in", "V/visit1/P01/x_W"), "P01 visit1, P01 visit1"),
+        (("P7/visit1/dixon_in", "P7/2024-01-05/dixon_in"), "P7 2024-01-05, P7 visit1"),
+        (("V/m01/x", "V/m02/x"), "m01 , m02 "),
+    ],
+)
+def test_visits_above_persons(names: Sequence[str], expected: str, tmp_path: Path) -> None:
+    """Folders of visits at the top; the last ones are persons, men perhaps."""
+    for name in names:
+        nifti(tmp_path / f"{name}.nii.gz")
+    series = list_series(tmp_path / names[0].split("/")[0]).series
+    assert ", ".join(f"{one.subject} {one.visit}" for one in series) == expected
 
 
 def test_a_damaged_file_is_listed(tmp_path: Path) -> None:

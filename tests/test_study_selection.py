@@ -301,7 +301,7 @@ def test_scan_lists_what_segment_takes(study: Path, tmp_path: Path) -> None:
     ]
     assert call("segment", study, "--list").stdout == result.stdout
     listed = json.loads(call("scan", study, "--json").stdout)
-    assert [row["kind"] for row in listed if row["segmented"]] == ["in phase", "water"]
+    assert [row["kind"] for row in listed if row["chosen"]] == ["in phase", "water"]
     assert listed[0]["files"] == 3
     lines = (tmp_path / "list.csv").read_text().splitlines()
     assert lines[0].startswith("subject,visit,number,description,kind,echo_ms,shape")

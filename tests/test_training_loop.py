@@ -1,5 +1,6 @@
 """The training loop: stop and resume, settings that cannot work, checkpoints, exports."""
 
+import json
 import shutil
 import signal
 import struct
@@ -27,6 +28,7 @@ from musclejax.models.initialization import initialize
 from musclejax.models.provenance import Provenance
 from musclejax.models.weights import Weights, load_weights, save_weights
 from musclejax.phantom.sampler import PhantomSampler
+from musclejax.reports.training import save_run
 from musclejax.training import checkpoint, forgetting, mixing
 from musclejax.training.events import EpochDone, RunStopped, StepDone, TrainEvent
 from musclejax.training.loop import train_steps
@@ -35,6 +37,7 @@ from musclejax.training.setup import Data, beginning, initial_variables, load_da
 from musclejax.training.step import _compile, drop_pixels, initial_state, make_steps
 from musclejax.training.workdir import read_metrics, read_run
 from tests import limbs
+from tests.pages import Page, check_alone
 from tests.small import VARIANT
 from tests.test_cli import call
 
@@ -210,6 +213,30 @@ def test_killed_in_mid_run_and_resumed_it_ends_the_same(
     assert figures(run) == figures(whole)
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert ("dsc/validation", 2) in events(run)
+    page = Page(run / "report.html")
+    check_alone(page)
+    assert page.column("epoch", "epochs") == ["1", "2"]
+    assert "2 of 2" in page.text
+    assert "musclejax train --config tiny" in page.text
+
+
+def test_the_page_of_a_run_and_a_file_in_its_place(whole: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    hostile = "</script><b>$a$"
+    record = {**json.loads((run / "run.json").read_text()), "warnings": [hostile]}
+    (run / "run.json").write_text(json.dumps(record))
+    save_run(run, hostile)
+    page = Page(run / "report.html")
+    check_alone(page)
+    assert page.text.count(hostile) == 2
+    history = read_metrics(run)
+    best = [metrics for metrics in history if metrics["best"]][-1]
+    assert f"best epoch{best['epoch']}" in page.text
+    losses = page.column("train_loss", "epochs")
+    assert [*map(float, losses)] == pytest.approx([m["train_loss"] for m in history], rel=0.01)
+    (run / "report.html").write_text("mine")
+    with pytest.raises(InputError, match=r"report.html: found a file that musclejax did not"):
+        save_run(run, hostile)
 
 
 def test_a_longer_run_goes_on_and_another_config_does_not(
@@ -475,6 +502,13 @@ def test_exported_weights_are_the_best_checkpoint(whole: Path, tmp_path: Path) -
     assert call(*export, *stated, "--half").exit_code == 0
     again = load_weights(tmp_path / "w")
     assert (again.warning, again.license, again.version) == ("be careful", "MIT", "2")
+    others = {task: initialize(task, VARIANT) for task in ("thigh", "leg")}
+    save_weights(tmp_path / "o", others, Provenance(warning="synthetic"))
+    completed = call(*export, "--others", tmp_path / "o")
+    assert completed.stdout.splitlines()[-1] == f"{tmp_path / 'w'}: thigh of o"
+    again = load_weights(tmp_path / "w")
+    assert (set(again.networks), again.warning) == ({"thigh", "leg"}, "thigh: synthetic")
+    assert "2 subjects" in call("weights", "show", tmp_path / "w").stdout
     best = checkpoint.load(whole, "best")
     assert best is not None
     for a, b in zip(

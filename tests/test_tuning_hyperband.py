@@ -34,6 +34,7 @@ from musclejax.tuning.hyperband import (
 from musclejax.tuning.log import LOG, MANIFEST, Entry, append_entry, open_search, read_log
 from musclejax.tuning.space import SPACE, sample_settings, trial_config, with_settings
 from tests.conftest import local_cluster
+from tests.pages import Page, check_alone
 from tests.test_cli import call
 
 METRIC = "validation_soft_dsc"
@@ -380,9 +381,18 @@ def test_results(tmp_path: Path, reference: list[Entry]) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {
         "best.json",
         "best.py",
+        "report.html",
         "trials.csv",
         "tune.png",
     }
+    page = Page(tmp_path / "report.html")
+    check_alone(page)
+    assert len(page.pictures) == 1
+    assert page.column("trial", "best")[0] == str(best.trial)
+    assert float(page.column(METRIC, "best")[0]) == pytest.approx(best.value, rel=0.005)
+    assert page.column("trial", "trials") == [str(entry.trial) for entry in reference]
+    assert (tmp_path / "best.py").read_text() in page.text
+    assert "jax 0" in page.text
 
 
 def test_results_with_failures(tmp_path: Path) -> None:
@@ -392,6 +402,9 @@ def test_results_with_failures(tmp_path: Path) -> None:
     table = to_table(entries)
     assert [*table.columns[-2:]] == ["seconds", "failed"]
     assert json.loads((tmp_path / "best.json").read_text())["failed"] == 5
+    page = Page(tmp_path / "report.html")
+    assert "trial 1 failed: MemoryError: no more" in page.text
+    assert sum(bool(reason) for reason in page.column("failed", "trials")) == 5
     assert recipe_text(config, ranked(entries)[0], 17).startswith('"""The best of 17 trials')
 
 
@@ -460,7 +473,8 @@ def test_the_command(data: Path, tmp_path: Path, reference: list[Entry]) -> None
     assert lines[1].endswith(" s left")
     assert "left" not in lines[22]
     assert lines[23].split() == ["trial", "bracket", "epochs", *SPACE, METRIC]
-    assert lines[-1].startswith(f"next: musclejax train --config {tmp_path}/run/best.py")
+    assert lines[-2].startswith(f"next: musclejax train --config {tmp_path}/run/best.py")
+    assert lines[-1] == f"Results are in {tmp_path}/run/ : open report.html first"
     best = ranked(reference)[0]
     assert lines[24].split()[0] == str(best.trial)
     assert load_recipe(tmp_path / "run" / "best.py") == with_settings(tune_config(), best.settings)
@@ -472,6 +486,9 @@ def test_the_command(data: Path, tmp_path: Path, reference: list[Entry]) -> None
     other = call(*arguments, "--set", "seed=1")
     assert other.exit_code == 2
     assert "seed: 0 against 1" in other.stderr
+    (tmp_path / "run" / "report.html").write_text("mine")
+    mine = call(*arguments)
+    assert (mine.exit_code, "report.html: found a file that musclejax" in mine.stderr) == (2, True)
 
 
 def test_the_command_on_a_cluster(

@@ -8,6 +8,7 @@ correction is made by this script where a person would use ITK-SNAP or 3D Slicer
 on two cores with 8 slices per scan, which is what the tests of musclejax run.
 """
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def main(work: Path, slices: int = 31) -> None:
     settings = [f"--set={setting}" for setting in SHORT]
     learn = ("--config", "finetune", "--data", data, "--init", "phantom")
     musclejax("train", *learn, "--workdir", run, *settings)
-    musclejax("weights", "export", run, "-o", work / "tuned", "--no-check")
+    musclejax("weights", "export", run, "-o", work / "tuned", "--no-check", "--others", "phantom")
 
     table = join(out)
     table.to_csv(work / "table.csv", index=False)
@@ -85,4 +86,9 @@ def main(work: Path, slices: int = 31) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, metavar="WORK", help="folder to make")
+    parser.add_argument(
+        "slices", type=int, nargs="?", default=31, help="of each scan; 31 if left out"
+    )
+    main(**vars(parser.parse_args()))

@@ -7,8 +7,8 @@ is a folder as Muscle-BIDS names it, in NIfTI. Water and fat are stand-ins: a sa
 into fat near the skin and water with a little fat below. No figure from them means anything.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -128,4 +128,9 @@ def main(study: Path, slices: int = 31) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, metavar="STUDY", help="folder to make")
+    parser.add_argument(
+        "slices", type=int, nargs="?", default=31, help="of each scan; 31 if left out"
+    )
+    main(**vars(parser.parse_args()))

@@ -1,17 +1,16 @@
 """Measure the jobs that the options mean, write their tables, print them."""
 
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import click
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as PrintedTable
 
 from musclejax.app.console import Bar, detail, progress, say, warn, width
 from musclejax.app.options import BenchJob
-from musclejax.app.process import check_output, usage
+from musclejax.app.process import check_output, command_line, usage
 from musclejax.bench import table as tables
 from musclejax.bench.options import BenchOptions
 from musclejax.bench.plan import jobs_of
@@ -20,27 +19,19 @@ from musclejax.bench.runner import measure_steps
 from musclejax.bench.whole_command import measure_command_steps
 from musclejax.files import write_text
 from musclejax.loops import Advance
-from musclejax.reports.benchmark import draw
+from musclejax.reports.benchmark import save_page, save_picture
+from musclejax.reports.pages.benchmark import to_table
+from musclejax.reports.pages.document import PAGE
+from musclejax.reports.pages.render import check_page
 from musclejax.reports.tables import csv_text
 from musclejax.system import machine
 
-HEADINGS = {
-    "slices_per_s": "slices/s",
-    "seconds_median": "s",
-    "seconds_iqr": "IQR",
-    "compile_s": "compile s",
-    "peak_memory_mib": "MiB",
-    "gflops": "GFLOP/s",
-    "share_of_peak": "of peak",
-    "ratio_to_jax": "vs jax",
-}
-"""Column -> its heading in the printed table."""
 WIDE = 300
 """Columns of a line that no screen cuts: the whole table goes into a pipe or a file."""
 
 
 def run(job: BenchJob, options: BenchOptions) -> None:
-    """Measure and write `bench_KIND.csv`, `bench_KIND_repeats.csv` and, if wanted, the picture.
+    """Measure; write the tables, the page, and the picture if wanted.
 
     Raises:
         BadUsage: If an option is unusable.
@@ -49,21 +40,29 @@ def run(job: BenchJob, options: BenchOptions) -> None:
     with usage():
         jobs, skipped = jobs_of(options)
     check_output(job.output)
+    with usage():
+        check_page(job.output / PAGE)
     for line in skipped:
         say(line)
     measure = measure_command_steps if options.kind == "segment" else measure_steps
     total = len(jobs) * (options.repeats + 1)
-    record = _follow(measure(jobs, options.repeats), total, options.kind, job.output)
+    failed: list[str] = []
+    steps = measure(jobs, options.repeats)
+    record = _follow(steps, total, options.kind, job.output, failed)
     if not record.samples:
         raise click.ClickException("nothing could be measured; the reasons stand above.")
     table = _write(record, options.kind, job.output)
     if job.plot:
-        draw(table, job.output / f"bench_{options.kind}.png")
+        save_picture(table, job.output)
+    page = save_page(table, job.output, [*failed, *skipped])
     say(_text(table))
+    say(f"\nResults are in {job.output}/ : open {page.name} first")
 
 
-def _follow(steps: Generator[Event, None, Record], total: int, kind: str, output: Path) -> Record:
-    """Show the progress of measuring; write the tables after each round."""
+def _follow(
+    steps: Generator[Event, None, Record], total: int, kind: str, output: Path, failed: list[str]
+) -> Record:
+    """Show the progress of measuring; write the tables after each round; add what `failed`."""
     done = 0
     with progress() as bars:
         bar = Bar(bars, "measuring", total)
@@ -77,6 +76,8 @@ def _follow(steps: Generator[Event, None, Record], total: int, kind: str, output
                 bar.show(Advance(done, max(done, total)))
             elif isinstance(event, RoundDone) and event.record.samples:
                 _write(event.record, kind, output)
+            elif isinstance(event, Failed):
+                failed.append(f"failed: {event.job.label}: {event.reason}; left out")
             _report(event)
 
 
@@ -97,8 +98,7 @@ def _report(event: Event) -> None:
 
 def _write(record: Record, kind: str, output: Path) -> pd.DataFrame:
     """Write the tables of what is measured so far; a reader never meets half of one."""
-    command = " ".join(["musclejax", *sys.argv[1:]])
-    table = tables.rows(record, machine(), command)
+    table = tables.rows(record, machine(), command_line())
     for name, rows in ((f"bench_{kind}", table), (f"bench_{kind}_repeats", tables.repeats(record))):
         text = csv_text(rows, "%.5g")
         write_text(output / f"{name}.csv", text)
@@ -106,26 +106,14 @@ def _write(record: Record, kind: str, output: Path) -> pd.DataFrame:
 
 
 def _text(table: pd.DataFrame) -> str:
-    """Return medians and ratios as a table, options that took several values in front."""
-    options = ["variant", "precision", "threads", "batch_size"]
-    if (table["slices"] != table["batch_size"]).any():
-        options.append("slices")
-    keys = ["engine", *(o for o in options if table[o].nunique() > 1)]
-    shown = [c for c in HEADINGS if c in table and table[c].notna().any()]
-    printed = Table(*keys)
-    for column in shown:
-        printed.add_column(HEADINGS[column], justify="right")
-    for _, row in table.iterrows():
-        printed.add_row(*(str(row[k]) for k in keys), *(_cell(c, row[c]) for c in shown))
+    """Return medians and ratios as they are printed."""
+    shown = to_table("measured", table)
+    printed = PrintedTable()
+    for column in shown.columns:
+        printed.add_column(column.title, justify="right" if column.number else "left")
+    for row in shown.rows:
+        printed.add_row(*map(str, row))
     console = Console(width=width(WIDE))
     with console.capture() as captured:
         console.print(printed)
     return captured.get().rstrip()
-
-
-def _cell(column: str, value: float) -> str:
-    if value != value:
-        return ""
-    if column == "share_of_peak":
-        return f"{value:.0%}"
-    return f"{value:.0f}" if column in ("peak_memory_mib", "gflops") else f"{value:.3g}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from musclejax import anatomy
 from musclejax.app import console
+from musclejax.app.fat_map import seen_again
 from musclejax.app.names import is_of
 from musclejax.app.process import check_output, usage, writing
 from musclejax.app.recipe_options import CorrectionsJob
@@ -68,7 +69,7 @@ def make(job: CorrectionsJob) -> int:
     for line in work.failures:
         console.warn(line)
     if not work.made and not work.failures:
-        found = f"none of {len(records)} scans with a slice that was changed or confirmed"
+        found = f"none of {_count(len(records), 'scan')} with a slice that was changed or confirmed"
         remedy = f"Edit NAME_labels.nii.gz, mark slices right in {REVIEW}, or give --slices."
         raise InputError(job.folder, found, "corrected label maps", remedy)
     _tell(work)
@@ -219,15 +220,20 @@ def _read_scan(work: _Work, name: str, record: Mapping[str, Any]) -> CorrectedSc
 
 
 def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
-    """Load the scan that a record names.
+    """Load what the network was given of the scan that a record names.
 
     Raises:
-        InputError: If it is another scan by now.
+        InputError: If it is another scan by now, or its water and fat image are gone.
     """
     if record.get("source_files") and not is_of(record, scan.path, scan.series):
         found, accepted = "another scan", f"the scan of {scan.name}"
         raise InputError(scan.path, found, accepted, "Segment it again.")
-    return load(scan.series or scan.path)
+    seen = seen_again(load(scan.series or scan.path), scan, record)
+    if seen is None:
+        accepted = "its water and fat image, of which the network saw a combination"
+        remedy = "Put them where the record names them, or beside the scan."
+        raise InputError(scan.path, "the scan alone", accepted, remedy)
+    return seen
 
 
 def _read_review(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Review:
@@ -252,9 +258,14 @@ def _tell(work: _Work) -> None:
         changed, others = (
             sum(map(len, kind)) for kind in zip(*(one.chosen for one in made), strict=True)
         )
-        counted = f"{changed} slices changed, {others} confirmed or named"
-        console.say(f"{dataset.folder}: {len(made)} scans of {len(subjects)} subjects, {counted}")
+        counted = f"{_count(changed, 'slice')} changed, {others} confirmed or named"
+        of = f"{_count(len(made), 'scan')} of {_count(len(subjects), 'subject')}"
+        console.say(f"{dataset.folder}: {of}, {counted}")
         if len(subjects) == 1:
             text = "one subject only: nobody is left to validate on; correct one more"
             console.warn(f"warning: {dataset.folder}: {text}")
         console.say(f"next: musclejax dataset check {dataset.folder}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -4,17 +4,21 @@ from musclejax.app import console
 from musclejax.app.options import DemoJob, SegmentJob
 from musclejax.app.segment import run as segment
 from musclejax.prediction.options import SegmentOptions
+from musclejax.reports.pages.cohort import PAGE
 from musclejax.samples import SAMPLES
 
 NEXT = """
-Results are in {output}/ : open test_up_qc.png and test_low_qc.png first, then the tables
-test_up_muscles.csv and test_low_muscles.csv. In ITK-SNAP, load NAME_labels.nii.gz over the scan
-and labels_thigh.txt or labels_leg.txt as label descriptions.
+Results are in {output}/ : pictures test_up_qc.png and test_low_qc.png, tables test_up_muscles.csv
+and test_low_muscles.csv. In ITK-SNAP, load NAME_labels.nii.gz over the scan and labels_thigh.txt
+or labels_leg.txt as label descriptions.
 
 Next:
   musclejax segment YOUR_SCAN.nii.gz -o out     your own scan, or a DICOM folder, or a cohort
   musclejax weights list                        the bundled weights and their license
   musclejax describe                            the networks: parameters, fields, cost
+
+Open this page in a browser first:
+  {page}
 """
 
 
@@ -23,5 +27,5 @@ def run(job: DemoJob) -> int:
     whole = SegmentJob(job.output, threads=job.threads, overwrite=True)
     code = segment(sorted(SAMPLES.values()), whole, SegmentOptions())
     if not code:
-        console.say(NEXT.format(output=job.output))
+        console.say(NEXT.format(output=job.output, page=(job.output / PAGE).absolute()).rstrip())
     return code

@@ -12,7 +12,7 @@ from musclejax.app.announce import load_announced
 from musclejax.app.fat_map import check_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
-from musclejax.app.process import Stopwatch, check_output, since_configured, usage
+from musclejax.app.process import Stopwatch, check_output, command_line, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
 from musclejax.evaluation.result import Comparison, Evaluation
 from musclejax.evaluation.run import (
@@ -90,7 +90,7 @@ def _run(options: EvaluateOptions, how: SegmentOptions) -> int:
         console.warn(f"{len(failed)} of {len(source.dataset.cases)} failed")
     console.detail(", ".join(f"{stage} {s:.2f} s" for stage, s in clock.seconds.items()))
     if evaluation:
-        console.say(f"\nResults are in {options.output}/ : open report.md first")
+        console.say(f"\nResults are in {options.output}/ : open report.html first")
     return 1 if failed else 0
 
 
@@ -176,6 +176,7 @@ def _save(
         evaluation,
         options.output,
         lambda: _record(options, how, weights, failed, clock.seconds),
+        paper_tables=options.paper_tables,
     )
     for warning in evaluation.warnings:
         if not (weights and warning == weights.warning):
@@ -189,9 +190,10 @@ def _record(
     failed: Mapping[str, str],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    settings = {**asdict(how), **asdict(options)}
+    settings = {**(asdict(how) if weights else {}), **asdict(options)}
     headers = weights.headers if weights else {}
     return {
+        "command": command_line(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()},
         "weights_hash": weights.hash if weights else None,

@@ -1,6 +1,7 @@
 """`--fat-fraction`, `--water` and `--fat`, `--map`: do they serve all scans; those of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -8,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from musclejax.app.process import BadUsage, usage
+from musclejax.app.work import Scan
 from musclejax.errors import InputError
 from musclejax.options import named_paths
 from musclejax.prediction import dixon, fat_maps
@@ -23,6 +25,8 @@ from musclejax.prediction.maps import (
 )
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.segmentation import ScanMaps
+from musclejax.scan.catalog import list_series
+from musclejax.scan.selection import fat_images
 from musclejax.scan.series import Series
 from musclejax.scan.source import absolute
 from musclejax.scan.study import find_scans
@@ -69,6 +73,7 @@ class FoundMaps:
         pair: Its water and fat images; None if there are none.
         others: Its further maps, by name.
         synthesized: Whether the network is to be given an image made from water and fat.
+        computed: Whether `fat` was computed from water and fat before: it needs no judgment.
         warnings: Why maps are missing.
     """
 
@@ -76,6 +81,7 @@ class FoundMaps:
     pair: WaterFat | None = None
     others: Mapping[str, Found] = field(default_factory=dict)
     synthesized: bool = False
+    computed: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -128,7 +134,7 @@ def find_maps(
     options: MapOptions,
     names: Sequence[str],
     volume: Volume,
-    fat_images: Sequence[Series] = (),
+    beside: Sequence[Series] = (),
 ) -> FoundMaps:
     """Read the maps of a scan.
 
@@ -136,7 +142,7 @@ def find_maps(
         options: Where they are.
         names: Names of the scan; in a folder of maps one map has one of them.
         volume: The scan.
-        fat_images: Its fat-fraction map, or its water and fat image, where the options name none.
+        beside: Its fat-fraction map, or its water and fat image, where the options name none.
 
     Raises:
         InputError: If a map that is no folder's is unusable.
@@ -150,16 +156,16 @@ def find_maps(
     try:
         if options.water and options.fat:
             pair = dixon.find_water_fat(options.water, options.fat, names, volume)
-        elif len(fat_images) == 2 and not options.fat_fraction:
-            pair = dixon.from_series(fat_images[0], fat_images[1], volume)
-        elif fat_images and not options.fat_fraction:
-            fat = Found(read_map(fat_images[0], volume))
+        elif len(beside) == 2 and not options.fat_fraction:
+            pair = dixon.from_series(beside[0], beside[1], volume)
+        elif beside and not options.fat_fraction:
+            fat = Found(read_map(beside[0], volume))
     except InputError as error:
         if options.water and is_single(options.water):
             raise
         warnings.append(unusable(error, FAT_FRACTION))
     synthesized = pair is not None and dixon.is_one_of(volume, pair)
-    return FoundMaps(fat, pair, others, synthesized, tuple(warnings))
+    return FoundMaps(fat, pair, others, synthesized, warnings=tuple(warnings))
 
 
 def network_image(volume: Volume, maps: FoundMaps) -> Volume:
@@ -168,6 +174,41 @@ def network_image(volume: Volume, maps: FoundMaps) -> Volume:
         return volume
     image = dixon.synthesize(maps.pair.water, maps.pair.fat)
     return replace(volume, data=image.data, warnings=(*volume.warnings, _SYNTHESIZED))
+
+
+def is_synthesized(record: Mapping[str, Any]) -> bool:
+    """Return whether the network was given an image made from water and fat, by a run record."""
+    about = record.get("fat_fraction")
+    return isinstance(about, dict) and bool(about.get("synthesized"))
+
+
+def seen_again(volume: Volume, scan: Scan, record: Mapping[str, Any]) -> Volume | None:
+    """Return the image that the network was given when a scan was segmented.
+
+    Returns:
+        The scan itself; or what is made from water and fat again, which lie where the record says,
+        or beside the scan. None if they do not.
+    """
+    if not is_synthesized(record):
+        return volume
+    for water, fat in _water_and_fat(record["fat_fraction"], scan):
+        with suppress(InputError, OSError):
+            pair = dixon.from_series(water, fat, volume)
+            return network_image(volume, FoundMaps(pair=pair, synthesized=True))
+    return None
+
+
+def _water_and_fat(
+    about: Mapping[str, Any], scan: Scan
+) -> Iterator[tuple[Path | Series, Path | Series]]:
+    """Yield where water and fat of a record may lie."""
+    water, fat = (Path(str(about.get(kind, ""))) for kind in ("water", "fat"))
+    if scan.series is not None and scan.series.files:  # of a folder with several series
+        images = fat_images(scan.series, list_series(scan.path).series)
+        if len(images) == 2:
+            yield images
+    yield water, fat
+    yield scan.path.parent / water.name, scan.path.parent / fat.name
 
 
 def measure_maps(result: Segmentation, maps: FoundMaps) -> tuple[Segmentation, Measures]:
@@ -179,10 +220,12 @@ def measure_maps(result: Segmentation, maps: FoundMaps) -> tuple[Segmentation, M
     Raises:
         InputError: As for `find_maps`.
     """
-    if maps.pair is None:
-        result, fat = measure_fat(result, maps.fat)
-    else:
+    if maps.pair is not None:
         result, fat = _measure_dixon(result, maps.pair, synthesized=maps.synthesized)
+    elif maps.computed and maps.fat.map is not None:
+        fat = ScanFat(maps.fat.map.values)
+    else:
+        result, fat = measure_fat(result, maps.fat)
     found = {name: f.map for name, f in maps.others.items() if f.map is not None}
     warnings = [*maps.warnings, *(text for m in found.values() for text in m.warnings)]
     result = replace(result, warnings=(*result.warnings, *warnings))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from musclejax.app import console
-from musclejax.app.cohort import CohortTables
+from musclejax.app.cohort import CohortTables, say_page
 from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.measured_scan import (
@@ -37,6 +37,7 @@ from musclejax.reports.run_record import (
 )
 from musclejax.scan.catalog import list_series
 from musclejax.scan.numbering import numbering_of
+from musclejax.scan.selection import select
 from musclejax.scan.source import absolute
 
 _LABELS_END = LABELS.format(name="")
@@ -78,7 +79,7 @@ def _measure_one(options: MeasureOptions) -> None:
     if not task.in_place:
         write_label_names(task.folder, numbering_of(task.folder, {}) or "muscles", change=False)
     _report(task.scan.name, measured)
-    CohortTables(task.folder, keep_failed=True).close()
+    say_page(CohortTables(task.folder, page=options.report, keep_failed=True).close())
 
 
 def _own_task(options: MeasureOptions) -> LabelledScan | None:
@@ -100,8 +101,12 @@ def _foreign_task(options: MeasureOptions) -> LabelledScan:
     check_output(options.output)
     with usage():
         scans = list_series(options.scan).series
+    scans = scans if len(scans) == 1 else select(scans).taken  # of several volumes the best one
     if len(scans) != 1:
-        raise BadUsage(f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan.")
+        raise BadUsage(
+            f"--scan: found {len(scans)} scans in {options.scan}; accepted: one scan. "
+            "Give the file or the series of these labels."
+        )
     named, errors = name_scans(scans, options.output)
     if errors:
         raise errors[0]
@@ -143,7 +148,7 @@ def _find_nameless(folder: Path, names: Collection[str]) -> list[str]:
 
 def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Review) -> int:
     folder, scans = options.labels, RecordedScans(options.scan)
-    tables = CohortTables(folder, keep_failed=True)
+    tables = CohortTables(folder, page=options.report, keep_failed=True)
     measured, failed, corrected = 0, 0, 0
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(names), visible=len(names) > 1)
@@ -166,7 +171,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
                 console.warn(f"failed: {name}: {reason}")
                 tables.add(Failure(name, reason))
             bar.show(Advance(number, len(names)))
-    tables.close()
+    page = tables.close()
     before = f", {corrected} corrected before" if corrected else ""
     total = f"{len(names)} scan{'s' if len(names) > 1 else ''}{before}"
     if failed:
@@ -175,6 +180,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
         console.say(printable(f"{folder}: {measured} measured again, of {total}"))
     else:
         console.say(printable(f"{folder}: no label map was edited ({total})"))
+    say_page(page)
     return 1 if failed else 0
 
 
@@ -218,7 +224,8 @@ def _needs_measuring(
 
 def _how(options: MeasureOptions, review: Review, name: str) -> HowMeasured:
     maps = options if options.has_maps else None
-    return HowMeasured(options.names, options.region, maps, is_reviewed(review, name))
+    reviewed = is_reviewed(review, name)
+    return HowMeasured(options.names, options.region, maps, reviewed, options.report)
 
 
 def _report(name: str, measured: Measured) -> None:

@@ -1,7 +1,7 @@
 """Measure the labels of one scan again, with the options of `musclejax measure`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,10 @@ from musclejax.app.fat_map import (
     find_maps,
     measure_maps,
     network_image,
+    seen_again,
 )
 from musclejax.app.names import about_series
+from musclejax.app.scan_page import write_page_of
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.decode_labels import decode
 from musclejax.data.label_tables import (
@@ -32,6 +34,8 @@ from musclejax.errors import InputError, listed
 from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
+from musclejax.prediction.maps import FAT_FRACTION, is_single
+from musclejax.prediction.maps import named as find_named
 from musclejax.prediction.result import Segmentation
 from musclejax.reports.measured import Earlier, GivenLabels, read_earlier, save_measured
 from musclejax.reports.run_record import (
@@ -90,12 +94,14 @@ class HowMeasured(NamedTuple):
         region: "thigh" or "leg"; None if the labels or the record tell.
         maps: Options that name maps, before those of the record; None for the record's alone.
         reviewed: Whether a person says that the labels are right.
+        report: Whether the scan's page is written.
     """
 
     names: str | None = None
     region: str | None = None
     maps: MapOptions | None = None
     reviewed: bool = False
+    report: bool = True
 
 
 class Measured(NamedTuple):
@@ -176,6 +182,7 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     saved = save_measured(result, task.folder, earlier, given, measures.maps, entries)
     known = earlier.record.get("warnings")
     new = [w for w in saved.warnings if w not in (known if isinstance(known, list) else ())]
+    new += write_page_of(saved, task.folder) if how.report else ()
     return Measured(_line(task.scan.name, saved, task.labels), tuple(new))
 
 
@@ -231,16 +238,15 @@ def _load_scan(
     scan = task.scan
     volume = replace(load(scan.series or scan.path), name=scan.name)
     maps = _find_maps(task, how, record, volume)
-    about = record.get("fat_fraction")
-    synthesized = isinstance(about, dict) and bool(about.get("synthesized"))
-    if synthesized and maps.found.pair is not None:
-        volume = network_image(volume, maps.found)
+    seen = seen_again(volume, scan, record)
+    if seen is None and maps.found.pair is not None:
+        seen = network_image(volume, maps.found)
     known = record.get("scan_sha256")
-    if known and known != scan_sha256(volume) and not (synthesized and maps.found.pair is None):
+    if known and seen is not None and known not in map(scan_sha256, (seen, volume)):
         found = f"other voxels or another position than when {scan.name} was segmented"
         remedy = "Give that scan; or segment this one into another folder."
         raise InputError(scan.path, found, "the scan of the labels", remedy)
-    return volume, maps
+    return volume if seen is None else seen, maps
 
 
 def _find_maps(
@@ -249,31 +255,54 @@ def _find_maps(
     """Read the maps of the command, and those of the record that it leaves and that are there."""
     names = list(dict.fromkeys((task.scan.name, scan_name(task.scan.path))))
     about, others = record.get("fat_fraction"), record.get("maps")
+    named = {str(k): Path(str(v)) for k, v in others.items()} if isinstance(others, dict) else {}
     given = {} if how.maps is None else named_paths(how.maps.map)
-    gives_fat = how.maps is not None and bool(how.maps.fat_fraction or how.maps.water)
+    fat = (None,) * 3 if how.maps is None else _fat_paths(how.maps)
+    no_fat = _missing(fat, names) if isinstance(about, dict) else ""
+    missing = {name: _missing([path], names) for name, path in given.items() if name in named}
+    given = {name: path for name, path in given.items() if not missing.get(name)}
+    gives_fat = any(fat) and not no_fat
+    stay = [
+        f"{name}: that of before is measured: {reason}"
+        for name, reason in {FAT_FRACTION: no_fat, **missing}.items()
+        if reason
+    ]
     paths = {
         key: Path(str(about[key]))
         for key in ("map", "water", "fat")
         if isinstance(about, dict) and about.get(key) and not gives_fat
     }
-    named = {str(k): Path(str(v)) for k, v in others.items()} if isinstance(others, dict) else {}
     named = {name: path for name, path in named.items() if name not in given}
     computed = task.folder / f"{task.scan.name}_fat_fraction.nii.gz"
     kept = checksums(record).get(computed.name)
     if "water" in paths and kept and computed.is_file() and file_sha256(computed) == kept:
         paths = {"map": computed}  # of water and fat, wherever they are by now
     gone = [path for path in (*paths.values(), *named.values()) if not path.exists()]
-    lost = tuple(f"the map {path} of the segmentation is gone" for path in gone)
+    lost = [f"the map {path} of the segmentation is gone" for path in gone]
     paths = {} if {*gone} & {*paths.values()} else paths
     there = {name: path for name, path in named.items() if path not in gone}
-    if gives_fat and how.maps is not None:
-        fat = how.maps.fat_fraction, how.maps.water, how.maps.fat
-    else:
+    if not gives_fat:
         fat = paths.get("map"), paths.get("water"), paths.get("fat")
     options = _RecordedMaps(*fat, tuple(f"{n}={p}" for n, p in {**there, **given}.items()))
     found = find_maps(options, names, volume)
-    found = replace(found, warnings=(*found.warnings, *lost))
-    return _ScanMaps(found, {"fat_fraction": about} if paths.get("map") == computed else {})
+    ours = paths.get("map") == computed
+    found = replace(found, computed=ours, warnings=(*found.warnings, *stay, *lost))
+    return _ScanMaps(found, {"fat_fraction": about} if ours else {})
+
+
+def _fat_paths(maps: MapOptions) -> tuple[Path | None, Path | None, Path | None]:
+    return maps.fat_fraction, maps.water, maps.fat
+
+
+def _missing(paths: Iterable[Path | None], names: Sequence[str]) -> str:
+    """Return why the first of some folders of maps has none of a scan; empty if all have one."""
+    for path in paths:
+        try:
+            if path is not None and not is_single(path):
+                find_named(path, names)
+        except InputError as error:
+            return str(error)
+    return ""
 
 
 def _read_settled(path: Path) -> tuple[Volume, str]:
@@ -417,7 +446,7 @@ def _line(name: str, result: Segmentation, labels: Path) -> str:
         plural = "s" if count > 1 else ""
         return f"{name}: {count} muscle{plural} of the {result.region} measured, {labels.name}"
     if not changed:
-        return f"{name}: corrected: no voxel changed"
+        return f"{name}: measured, no voxel differs from {ORIGINAL.format(name=name)}"
     shown = listed((_show_change(key, share) for key, share in changed.items()), SHOWN)
     plural = "s" if len(changed) > 1 else ""
     return f"{name}: corrected: {len(changed)} muscle{plural} changed, {shown}"

@@ -9,7 +9,7 @@ from musclejax.app.work import Scan
 from musclejax.errors import InputError
 from musclejax.reports.run_record import read_records
 from musclejax.scan.series import Series
-from musclejax.scan.source import absolute, is_source, place_of
+from musclejax.scan.source import absolute, is_at, is_source
 from musclejax.scan.volume import scan_name
 
 
@@ -51,13 +51,6 @@ def is_of(record: Mapping[str, Any], path: Path, series: Series | None = None) -
         return is_at(record, path, series)
     about = record["source_files"]
     return isinstance(about, dict) and is_source(path, about, series)
-
-
-def is_at(record: Mapping[str, Any], path: Path, series: Series | None = None) -> bool:
-    """Return whether a run record is that of a scan in this place."""
-    about = record.get("source_files")
-    place = about.get("path") if isinstance(about, dict) else record.get("source")
-    return isinstance(place, str) and str(absolute(Path(place))) == place_of(path, series)
 
 
 def about_series(name: str, series: Series | None) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from musclejax import anatomy
 from musclejax.app import console
 from musclejax.app.fat_map import Measures, find_maps, measure_maps, network_image
-from musclejax.app.names import about_series, is_at, is_of
+from musclejax.app.names import about_series, is_of
 from musclejax.app.options import SegmentJob
 from musclejax.app.process import Stopwatch, since_configured
+from musclejax.app.scan_page import write_page_of
 from musclejax.app.stop import raise_if_interrupted
 from musclejax.app.work import Outcome, Scan, Work, failure, lock_file
 from musclejax.errors import InputError
@@ -39,7 +40,7 @@ from musclejax.reports.run_record import (
 )
 from musclejax.reports.segmentation import ResultFiles, Saved, find_flagged, save_warned
 from musclejax.scan.dicom_seg import check_dicom_seg
-from musclejax.scan.source import Source, read_source
+from musclejax.scan.source import Source, is_at, read_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 from musclejax.system import machine, peak_memory_mib
@@ -214,7 +215,10 @@ def _segment_and_save(scan: Scan, session: Session, clock: Stopwatch) -> Events:
             record=lambda: _record(scan, source, result, measures, session, clock),
         ),
     )
-    return saved.result
+    if not job.report:
+        return saved.result
+    remarks = write_page_of(saved.result, job.output)
+    return replace(saved.result, warnings=(*saved.result.warnings, *remarks))
 
 
 def _plan_dicom(volume: Volume) -> tuple[bool, tuple[str, ...]]:
@@ -298,7 +302,8 @@ def _outcome(
     by = result.engine, result.precision
     # The default needs no mention.
     engine = "" if by == (DEFAULTS.engine, DEFAULTS.precision) else f", {' '.join(by)}"
-    tta = f", TTA of {result.tta_slices} slices" if result.tta_slices else ""
+    plural = "s" if result.tta_slices > 1 else ""
+    tta = f", TTA of {result.tta_slices} slice{plural}" if result.tta_slices else ""
     line = f"{name}: {result.region} ({how}), {result.volume.num_slices} slices, "
     line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine}{tta})"
     warnings = [w for w in result.warnings if w != session.weights.warning]

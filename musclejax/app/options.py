@@ -41,10 +41,12 @@ class SegmentJob:
         series: Segment these series of a study: a series number, a kind, or a part of the
             description; `*` and `?` stand for any letters.  [default: the best one of each visit]
         echo: Segment this echo: 1 is the shortest echo time.
-        list: List the series and which would be segmented, as `musclejax scan`; segment none.
+        list: List the series and which would be segmented, as `musclejax scan`; segment none. Needs
+            no -o.
         dicom_seg: Write NAME_seg.dcm too (DICOM scans; needs musclejax[dicom]).
         dicom_sr: Write the measurements as a DICOM report too, NAME_sr.dcm, and NAME_seg.dcm, to
             which it refers.
+        report: Write report.html, and NAME_report.html of each scan, to be opened in a browser.
         overwrite: Segment scans again that are already done. Files that were edited since, or that
             musclejax did not write, stay.
         overwrite_edited: Replace these too; they are kept as FILE.bak.
@@ -68,6 +70,7 @@ class SegmentJob:
     list: bool = False
     dicom_seg: bool = False
     dicom_sr: bool = False
+    report: bool = True
     overwrite: bool = False
     overwrite_edited: bool = False
 
@@ -137,6 +140,7 @@ class EvaluateOptions:
             [default: what the files say]
         all_slices: Count slices without reference labels too, as truly without muscle.
         save_labels: With --weights: write the label maps.
+        paper_tables: Show the paper's Tables 2 to 4 even where no case belongs into them.
 
     Raises:
         InputError: If options are missing or exclude each other, or a folder does not exist.
@@ -152,6 +156,7 @@ class EvaluateOptions:
     fat_fraction: FatFraction = None
     all_slices: bool = False
     save_labels: bool = False
+    paper_tables: bool = False
     threads: Threads = None
 
     def __post_init__(self) -> None:
@@ -185,6 +190,7 @@ class MeasureOptions:
         names: What the label numbers mean: a file of names, or a scheme, see above.  [default: what
             the files say]
         region: Region of the muscles, where numbers do not tell.
+        report: Write report.html, and NAME_report.html of what is measured.
 
     Raises:
         InputError: If two options exclude each other.
@@ -199,6 +205,7 @@ class MeasureOptions:
     map: MapFiles = ()
     names: Annotated[str | None, Option(metavar="FILE|SCHEME")] = None
     region: Literal["thigh", "leg"] | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         """Check that no two options exclude each other."""
@@ -209,6 +216,19 @@ class MeasureOptions:
     def has_maps(self) -> bool:
         """Whether maps are given: all scans are then measured."""
         return bool(self.fat_fraction or self.water or self.map)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Whose pages are written.
+
+    Attributes:
+        folder: Folder of `segment` or `measure`.
+        scans: Write missing and older pages of scans too; a second or so each.
+    """
+
+    folder: Annotated[Path, Option(argument=True)]
+    scans: bool = True
 
 
 @dataclass(frozen=True)
@@ -263,6 +283,8 @@ class WeightsExport:
         license: License of the weights.
         warning: What every result made with them shall say.
         half: Store kernels in 16 bits: half of the space on disk.
+        others: Weights that the networks without a RUN are taken from: a whole set from one run.
+            [default: the set has the networks of the runs only]
         check: Compare networks that were fine-tuned on scans (--init) with what they began with,
             on synthetic slices of four kinds of images and on a sample scan; the weights carry a
             warning if the Dice of a kind has fallen by more than 0.02.
@@ -275,6 +297,7 @@ class WeightsExport:
     license: str = "not stated"
     warning: str = ""
     half: bool = False
+    others: Annotated[str | None, Option(metavar="NAME_OR_DIR")] = None
     check: bool = True
 
 

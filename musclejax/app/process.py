@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import shlex
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -106,6 +108,11 @@ def configure(threads: int | None, *, joins: bool = False) -> None:
     if not joins:
         with usage():
             check_devices()
+
+
+def command_line() -> str:
+    """Return the command of this process, as it is typed into a shell."""
+    return shlex.join(["musclejax", *sys.argv[1:]])
 
 
 def since_configured() -> float:

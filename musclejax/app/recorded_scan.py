@@ -1,15 +1,15 @@
 """The scans that run records name, wherever they lie by now."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musclejax.app.names import is_at, is_of
+from musclejax.app.names import is_of
 from musclejax.app.work import Scan
 from musclejax.errors import InputError
 from musclejax.scan.catalog import list_series
 from musclejax.scan.series import Series
+from musclejax.scan.source import is_at, recorded_path
 from musclejax.scan.volume import scan_name
 
 
@@ -30,7 +30,7 @@ class RecordedScans:
         Raises:
             InputError: If it is gone.
         """
-        path = _source_of(record, name)
+        path = recorded_path(record, name)
         if path.exists():
             if is_at(record, path):
                 return Scan(path, name)
@@ -47,13 +47,3 @@ class RecordedScans:
         if found := next(exact, None) or next(alike, None):
             return Scan(found.path, name, found)
         raise InputError(self._moved_to, f"no scan {path.name}", f"the scan of {name}")
-
-
-def _source_of(record: Mapping[str, Any], name: str) -> Path:
-    """Return the file or folder of a scan, from the root if the record has it so."""
-    source, about = Path(str(record.get("source") or name)), record.get("source_files")
-    stated = about.get("path") if isinstance(about, dict) else None
-    if not isinstance(stated, str):
-        return source
-    place = Path(re.sub(r"\[\d+\]$", "", stated))  # one volume of a file with several
-    return place if place.name == source.name else place.parent  # of one series in a folder

@@ -19,7 +19,7 @@ from musclejax.reports.tables import csv_text
 from musclejax.scan.selection import Choice
 from musclejax.scan.series import Series
 
-_COLUMNS = ("subject", "visit", "no.", "series", "kind", "TE ms", "grid", "segmented")
+_COLUMNS = ("subject", "visit", "no.", "series", "kind", "TE ms", "grid", "chosen")
 _ROWS_SHOWN = 500
 """Rows of a table on the terminal. Source: ours; nobody reads more, and each takes 0.3 ms."""
 
@@ -50,7 +50,7 @@ def _all(study: Study) -> list[Series]:
     return sorted((*study.taken, *study.left_out), key=order)
 
 
-def _row(series: Series, segmented: bool) -> dict[str, Any]:
+def _row(series: Series, chosen: bool) -> dict[str, Any]:
     return {
         "subject": series.subject,
         "visit": series.visit,
@@ -60,7 +60,7 @@ def _row(series: Series, segmented: bool) -> dict[str, Any]:
         "echo_ms": series.echo_ms,
         "shape": " x ".join(map(str, series.shape)),
         "spacing_mm": " x ".join(f"{size:.4g}" for size in series.spacing_mm),
-        "segmented": segmented,
+        "chosen": chosen,
         "problem": series.problem,
         "path": printable(str(series.path)),
         "volume": None if series.index is None else series.index + 1,
@@ -99,5 +99,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["kind"],
         "" if row["echo_ms"] is None else f"{row['echo_ms']:g}",
         row["problem"] or grid,
-        "yes" if row["segmented"] else "",
+        "yes" if row["chosen"] else "",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from musclejax.app import console
 from musclejax.app.announce import load_announced
 from musclejax.app.cluster import join_cluster, run_on
-from musclejax.app.cohort import CohortTables
+from musclejax.app.cohort import CohortTables, say_page
 from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.names import name_scans
@@ -109,7 +109,8 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
     left = [scan for scan, outcome in done.items() if not outcome or not outcome.done]
     failed = 0
     flagged: dict[str, Mapping[str, float]] = {}
-    tables = CohortTables(session.work.job.output)
+    job = session.work.job
+    tables = CohortTables(job.output, page=job.report)
     whom = {scan.name: scan.series for scan in scans}
     with console.progress() as bars:
         bar = console.Bar(bars, "scans", len(done), visible=len(done) > 1)
@@ -124,8 +125,9 @@ def _segment(scans: Iterable[Scan], session: Session, client: "Client | None") -
                 tables.add(_failure(outcome, whom.get(outcome.name)))
                 failed += not outcome.done
                 bar.show(Advance(number, len(done)))
-    tables.close()
+    page = tables.close()
     _say_where_to_look(flagged)
+    say_page(page)
     return failed
 
 

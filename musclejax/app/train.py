@@ -12,14 +12,16 @@ from ml_collections import ConfigDict
 from musclejax.app import console
 from musclejax.app.convolutions import warn_without_onednn
 from musclejax.app.devices import check_devices
-from musclejax.app.process import check_output, usage
+from musclejax.app.process import check_output, command_line, usage
 from musclejax.app.recipe_options import TrainOptions
 from musclejax.app.stop import STOPPED, stopping, until
 from musclejax.config import load_recipe
 from musclejax.data.sampler import MixedSampler
 from musclejax.loops import Advance
 from musclejax.models.weights import load_weights
-from musclejax.reports.training import draw_run, open_events, write_events
+from musclejax.reports.pages.document import PAGE
+from musclejax.reports.pages.render import check_page
+from musclejax.reports.training import open_events, save_run, write_events
 from musclejax.system import machine
 from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDone, TrainEvent
 from musclejax.training.loop import check_batch_size, train_steps
@@ -45,6 +47,7 @@ def run(options: TrainOptions) -> int:
     """
     check_output(options.workdir, "--workdir")
     with usage():
+        check_page(options.workdir / PAGE)
         config = load_recipe(options.config, options.changes)
         config.train.early_stopping |= options.early_stopping
     _join(options)
@@ -71,6 +74,7 @@ def run(options: TrainOptions) -> int:
         "folders": [str(folder) for folder in options.data],
         "warnings": list(data.warnings),
         "convolutions": library,
+        "command": command_line(),
         **facts,
     }
     return _train(options, config, data, variables, record)
@@ -158,7 +162,7 @@ class Reporter:
         if self._events is None:
             self._events = open_events(self._folder, metrics["epoch"])
         write_events(self._events, metrics)
-        draw_run(self._folder, f"{self._config.task}, variant {self._config.variant}")
+        save_run(self._folder, f"{self._config.task}, variant {self._config.variant}")
 
     def close(self) -> None:
         """Close the event file."""

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from musclejax.app import console
 from musclejax.app.cluster import join_cluster
 from musclejax.app.convolutions import warn_without_onednn
-from musclejax.app.process import BadUsage, check_output, usage
+from musclejax.app.process import BadUsage, check_output, command_line, usage
 from musclejax.app.recipe_options import TuneOptions
 from musclejax.app.stop import STOPPED, stopping
 from musclejax.app.train import duration
@@ -21,6 +21,8 @@ from musclejax.app.trial_worker import check_batch, never, train_trial
 from musclejax.config import load_recipe
 from musclejax.files import locked
 from musclejax.loops import Advance
+from musclejax.reports.pages.document import PAGE
+from musclejax.reports.pages.render import check_page
 from musclejax.reports.search import best_trials, save_results, to_table
 from musclejax.system import machine
 from musclejax.training.loop import check_batch_size
@@ -54,6 +56,7 @@ def run(options: TuneOptions) -> int:
     with usage():
         config = load_recipe(options.config, options.changes)
         check_search(config)
+        check_page(workdir / PAGE)
     with _runner(options.scheduler, workdir, config) as runner, _how_to_stop(options) as stop:
         train = partial(train_trial, data_folders=data, stop=stop)
         try:
@@ -167,11 +170,12 @@ def _line(entry: Entry, session: _Session) -> str:
 
 def _finish(config: ConfigDict, workdir: Path, entries: list[Entry]) -> None:
     """Write the results; print the best trials and the next command."""
-    save_results(workdir, config, entries, machine())
+    made_with = {"command": command_line(), **machine()}
+    save_results(workdir, config, entries, made_with)
     columns = ["trial", "bracket", "epochs", *entries[0].settings, config.tune.metric]
     console.say(to_table(best_trials(entries))[columns].to_string(index=False))
     failed = sum(bool(entry.failed) for entry in entries)
     if failed:
         console.warn(f"warning: {failed} trials failed; trials.csv has the reasons")
-    console.say(f"results: {workdir}/trials.csv, tune.png, best.json")
     console.say(f"next: musclejax train --config {workdir}/best.py --data DIR --workdir RUN")
+    console.say(f"\nResults are in {workdir}/ : open {PAGE} first")

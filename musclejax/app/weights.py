@@ -1,7 +1,7 @@
 """List weights, show them, draw random ones, export runs: the program of `musclejax weights`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from musclejax.models.initialization import initialize
 from musclejax.models.network import Network
 from musclejax.models.provenance import Provenance, summary
 from musclejax.models.variants import find
-from musclejax.models.weights import list_weights, load_weights, save_weights
+from musclejax.models.weights import Weights, list_weights, load_weights, save_weights
 from musclejax.reports.weights import weights_record, weights_sheets
 from musclejax.system import versions
 from musclejax.training.forgetting import compare_steps, warning_of
@@ -91,11 +91,33 @@ def export_weights(runs: Sequence[Path], options: WeightsExport) -> None:
     if options.check:
         for run, task in zip(runs, networks, strict=True):
             records[task] = _check_forgetting(run, networks[task], records[task])
+    others = _others(options.others, networks)
     with writing(options.output):
-        save_weights(options.output, networks, records, half=options.half)
+        save_weights(
+            options.output,
+            {**networks, **others.networks},
+            {**records, **others.provenance},
+            half=options.half,
+        )
     for task, record in records.items():
         epoch = f"{record.origin['checkpoint']} epoch {record.metrics.get('epoch', '?')}"
         console.say(f"{options.output}: {task}, {epoch}; {summary({task: record})}")
+    if others.networks:
+        console.say(f"{options.output}: {', '.join(others.networks)} of {others.name}")
+
+
+def _others(name: str | None, networks: Collection[str]) -> Weights:
+    """Return the networks of some weights that are not among those of the runs."""
+    if name is None:
+        return Weights("", {})
+    with usage():
+        weights = load_weights(name)
+    tasks = [task for task in weights.networks if task not in networks]
+    return Weights(
+        weights.name,
+        {task: weights.networks[task] for task in tasks},
+        {task: weights.provenance[task] for task in tasks},
+    )
 
 
 def _check_forgetting(run: Path, network: Network, record: Provenance) -> Provenance:

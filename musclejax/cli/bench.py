@@ -26,6 +26,7 @@ def bench(job: BenchJob, options: BenchOptions) -> None:
 
     \b
     In the output folder:
+      report.html              tables and pictures of all KINDs measured there; open this first
       bench_KIND.csv           a row per configuration: slices/s, medians and quartiles, compile
                                time, peak memory, GFLOP/s and its share of the best matrix product,
                                ratio to jax, processor, versions

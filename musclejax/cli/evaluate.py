@@ -28,7 +28,8 @@ def evaluate(options: EvaluateOptions, how: SegmentOptions) -> None:
 
     \b
     In the output folder:
-      report.md             all tables and pictures; open this first
+      report.html           all tables and pictures in one page; open this first
+      report.md             the same as Markdown
       muscles.csv           a row per case, muscle and side (left, right, both):
                             hard dsc, jaccard, hd95_mm, msd_mm, volumes and fat fractions
                             of reference and prediction, and their errors
@@ -36,7 +37,8 @@ def evaluate(options: EvaluateOptions, how: SegmentOptions) -> None:
       summary.csv           mean, sd, median and number of cases (n) per muscle, n for each
                             measure; 95 % limits of agreement of errors (lower, upper)
       table2 ... table4     the paper's tables, .csv and .md: train and validation;
-                            test subjects by severity; unseen slices
+                            test subjects by severity; unseen slices. A table that no case
+                            belongs into is shown with --paper-tables only
       overlays_REGION.png   best, median and worst slice
       agreement_REGION.png  errors of volume and fat fraction against their means (Bland, Altman)
       subjects_REGION.png   bottom, inner and top slice of test subjects

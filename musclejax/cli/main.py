@@ -16,6 +16,7 @@ from musclejax.cli.export import export
 from musclejax.cli.import_keras import import_keras
 from musclejax.cli.measure import measure
 from musclejax.cli.phantom import phantom
+from musclejax.cli.report import report
 from musclejax.cli.scan import scan
 from musclejax.cli.segment import segment
 from musclejax.cli.train import train
@@ -51,6 +52,7 @@ def main() -> None:
       musclejax segment scan.nii.gz -o out    your own scan
       musclejax scan study/                   the series of a study, and which would be segmented
       musclejax measure out                   label maps that you have corrected
+      musclejax report out                    pages of results for a browser, to look and to review
       musclejax dataset --help                how labeled scans are laid out, to train on them
       musclejax phantom --help                synthetic scans with known labels
       musclejax train --help                  the paper's recipe on them; then evaluate
@@ -66,6 +68,7 @@ for _command in (
     scan,
     segment,
     measure,
+    report,
     evaluate,
     demo,
     import_keras,

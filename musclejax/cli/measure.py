@@ -28,7 +28,8 @@ def measure(options: MeasureOptions) -> None:
     does not touch it. Levels are those of NAME_slices.csv, maps those that `segment` was given if
     they are still there; --fat-fraction, --water and --fat, or --map with OUT measure all its scans
     with new maps. Estimates of the DSC and flags are the network's; changed muscles have none.
-    OUT/review.csv (scan, slice, mark, comment), if you write it, says which scans are right.
+    OUT/review.csv and OUT/NAME_review.csv (scan, slice, mark, comment), as OUT/report.html saves
+    them, say which scans are right.
 
     What the numbers mean is read from the header, from a dataset.json (nnU-Net) or _dseg.tsv (BIDS)
     beside FILE, or given:

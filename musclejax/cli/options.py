@@ -117,7 +117,7 @@ def _parameter(field: Field, hint: Any, help_text: str) -> Callable[..., Any]:
     if default is MISSING:
         settings["required"] = not repeated
     elif default not in (None, ()):
-        settings |= {"default": default, "show_default": True}
+        settings |= {"default": default, "show_default": default != ""}
     return click.option(*names, field.name, **settings)
 
 

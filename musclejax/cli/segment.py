@@ -33,7 +33,8 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
 
     \b
     For each scan NAME, in the output folder:
-      NAME_labels.nii.gz   label map on the scan's own grid
+      NAME_labels.nii.gz   label map on the scan's own grid; correct it in place, then `measure`
+      NAME_labels_original.nii.gz   the same, to stay as it is
       NAME_muscles.csv     volume, cross-section, estimated DSC, fat fraction: per muscle, group
       NAME_slices.csv      the same per slice, with its level (0 hip, 1 knee, 2 ankle)
       NAME_sections.csv    cross-sections at 30, 50, 70 % of the thigh or lower leg
@@ -43,6 +44,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
     labels.json; and the tables of all scans:
       muscles.csv, slices.csv   theirs, one below the other
       scans.csv, summary.csv    a row per scan; left against right, and visits
+    and pages for a browser: report.html of all scans, NAME_report.html of each (docs/report.md).
     A name of --muscles is an abbreviation, a full name or a group of docs/output.md.
 
     A scan that fails is reported, and the others are segmented. Scans that are done are skipped;

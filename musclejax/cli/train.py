@@ -27,6 +27,7 @@ def train(options: TrainOptions) -> None:
 
     \b
     In --workdir:
+      report.html      curves and figures of every epoch so far, in one page
       metrics.jsonl    figures of every epoch, one JSON object per line
       curves.png       loss and accuracy (the paper's Fig. 7)
       tensorboard/     the same figures as events

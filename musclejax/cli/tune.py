@@ -18,6 +18,7 @@ def tune(options: TuneOptions) -> None:
 
     \b
     In RUN:
+      report.html    best trials, picture, all trials and the recipe; open this first
       trials.jsonl   log: one line per trial and rung, written as it finishes
       trials/NNN/    checkpoints of trial NNN
       trials.csv     the log as a table

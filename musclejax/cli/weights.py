@@ -58,9 +58,12 @@ def export(runs: tuple[Path, ...], options: WeightsExport) -> None:
     """Make weights for `musclejax segment` from training runs.
 
     RUN is the --workdir of `musclejax train`; give up to three, one per network of the tree.
+    Without --others the weights have these networks alone: `segment` then needs --region, and
+    knows no levels unless one of the runs is that of the level network.
 
     \b
-    Example:
+    Examples:
+      musclejax weights export run -o tuned --others phantom
       musclejax weights export run_thigh run_leg run_region -o weights --version 1
       musclejax segment scan.nii.gz -o out --weights weights
     """

@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt8
 from musclejax import anatomy
 from musclejax.data.label_map import to_scan_order, whole_numbers
 from musclejax.data.label_names import HIGHEST
-from musclejax.data.label_tables import LabelTable
+from musclejax.data.label_tables import SCHEMES, LabelTable, find_table
 from musclejax.data.muscle_names import Meaning
 from musclejax.errors import InputError, listed
 from musclejax.scan.volume import Volume
@@ -94,10 +94,19 @@ def _check_known(found: Mapping[int, int], table: LabelTable, path: Path) -> Non
     unknown = [] if table.open else [number for number in found if number not in known]
     if unknown:
         shown = listed(f"{n} ({_voxels(found[n])})" for n in unknown)
-        near = min(table.muscles, key=lambda n: abs(n - unknown[0]))
-        remedy = f"Nearest to {unknown[0]}: {near}, {_shown(table.muscles[near])}. "
-        remedy += "--names says what other numbers mean."
-        raise InputError(path, f"label numbers {shown}", _accepted(table), remedy)
+        raise InputError(
+            path, f"label numbers {shown}", _accepted(table), _remedy(found, unknown[0], table)
+        )
+
+
+def _remedy(found: Mapping[int, int], unknown: int, table: LabelTable) -> str:
+    """Return what to do about a number without meaning: the scheme that has all, or a table."""
+    for scheme in SCHEMES:
+        if found.keys() <= {0, *find_table(scheme).muscles}:
+            return f"They fit --names {scheme}."
+    near = min(table.muscles, key=lambda n: abs(n - unknown))
+    meaning = _shown(table.muscles[near])
+    return f"Nearest to {unknown}: {near}, {meaning}. --names says what other numbers mean."
 
 
 def _accepted(table: LabelTable) -> str:

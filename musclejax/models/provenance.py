@@ -1,6 +1,6 @@
 """The provenance of a network: a record that is stored with it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -57,11 +57,13 @@ def provenance_from_json(values: Mapping[str, Any]) -> Provenance:
 
 
 def joined(records: Mapping[str, Provenance], text: Callable[[Provenance], str]) -> str:
-    """Return a text of several networks once if it is the same, else by task."""
-    texts = {task: text(record) for task, record in records.items()}
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{task}: {line}" for task, line in texts.items() if line)
+    """Return a text of several networks once if it is the same, else with its tasks."""
+    tasks: dict[str, list[str]] = {}
+    for task, record in records.items():
+        tasks.setdefault(text(record), []).append(task)
+    if len(tasks) == 1:
+        return next(iter(tasks))
+    return "; ".join(f"{', '.join(own)}: {line}" for line, own in tasks.items() if line)
 
 
 def summary(records: Mapping[str, Provenance]) -> str:
@@ -74,13 +76,17 @@ def summary(records: Mapping[str, Provenance]) -> str:
 
 def _trained_on(records: Mapping[str, Provenance]) -> str:
     parts = [r.data["train"] for r in _segmenting(records).values() if "train" in r.data]
-    subjects = {subject for part in parts for subject in part.get("subjects", [])}
-    if not parts:
-        return ""
-    of = f"{len(subjects)} subject{'s' * (len(subjects) != 1)}"
-    if all(part.get("source") == "phantom" for part in parts):
-        return f"trained on synthetic slices of {of}"
-    return f"trained on {sum(part.get('slices', 0) for part in parts)} slices of {of}"
+    synthetic = [part for part in parts if part.get("source") == "phantom"]
+    scans = [part for part in parts if part not in synthetic]
+    slices = sum(part.get("slices", 0) for part in scans)
+    of = [f"{slices} slices of {_subjects(scans)}"] if scans else []
+    of += [f"synthetic slices of {_subjects(synthetic)}"] if synthetic else []
+    return f"trained on {' and '.join(of)}" if of else ""
+
+
+def _subjects(parts: Iterable[Mapping[str, Any]]) -> str:
+    count = len({subject for part in parts for subject in part.get("subjects", [])})
+    return f"{count} subject{'s' * (count != 1)}"
 
 
 def _figures(records: Mapping[str, Provenance]) -> str:

@@ -15,6 +15,8 @@ LIMB_AREA_CM2 = (20.0, 420.0)
 MIN_MUSCLE_SHARE = 0.15
 MAX_ANISOTROPY = 2.5
 AIR_IN_CT = -500.0
+OUTSIDE = "this scan may be out of distribution"
+"""Start of the warning."""
 
 
 class Quality(NamedTuple):
@@ -96,4 +98,4 @@ def quality_flags(quality: Quality) -> list[str]:
 def out_of_distribution_warning(quality: Quality) -> str:
     """Return one line with all quality flags; empty if there is none."""
     flags = quality_flags(quality)
-    return f"this scan may be out of distribution: {'; '.join(flags)}" if flags else ""
+    return f"{OUTSIDE}: {'; '.join(flags)}" if flags else ""

@@ -1,4 +1,4 @@
-"""Pictures of measurements: throughput by engine, variant, batch, threads; growth."""
+"""Pictures and page of measurements: throughput by engine, variant, batch, threads; growth."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from musclejax.bench.table import COLUMNS
 from musclejax.files import staging_folder
+from musclejax.reports.pages.benchmark import Measured, is_measured, to_document
+from musclejax.reports.pages.document import PAGE, from_figure, write_document
 
 COLORS = {
     "jax": "#0072B2",
@@ -43,11 +46,12 @@ TITLES = {
 }
 AXES = {"batch_size": "slices in a batch", "threads": "threads", "slices": "slices in all"}
 GRAY, LIGHT = "#555555", "#dddddd"
+_HOW_READ = "Whiskers are quartiles."
 Panel = Callable[[Axes, pd.DataFrame], None]
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw the rows of one kind: a panel for each option that took more than one value."""
+def draw(table: pd.DataFrame) -> Figure:
+    """Return the picture of one kind: a panel for each option that took more than one value."""
     panels = _panels(table)
     columns = len(panels) if len(panels) <= 3 else 2
     lines = math.ceil(len(panels) / columns)
@@ -60,7 +64,54 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     for axes in places[len(panels) :]:
         axes.remove()
     figure.supxlabel(_machine(table), fontsize=7, color=GRAY)
-    _save(figure, path)
+    return figure
+
+
+def save_picture(table: pd.DataFrame, folder: Path) -> None:
+    """Write the picture of the rows of one kind as bench_KIND.png."""
+    _save(draw(table), folder / f"bench_{table['kind'].iloc[0]}.png")
+
+
+def save_page(table: pd.DataFrame, folder: Path, warnings: Sequence[str]) -> Path:
+    """Write the page of the rows of one kind, and of what else was measured into the folder.
+
+    Args:
+        table: The latest rows.
+        folder: Where the tables are.
+        warnings: What could not be measured.
+
+    Returns:
+        The page.
+    """
+    kind = str(table["kind"].iloc[0])
+    others = {name: _read_rows(folder, name) for name in TITLES if name != kind}
+    shown = {kind: table} | {name: rows for name, rows in others.items() if rows is not None}
+    bad = [
+        f"bench_{name}.csv is no table of this version, and is left out"
+        for name, rows in others.items()
+        if rows is None and (folder / f"bench_{name}.csv").exists()
+    ]
+    measured = [_measured(name, rows) for name, rows in shown.items()]
+    write_document(folder / PAGE, to_document(measured, [*warnings, *bad]))
+    return folder / PAGE
+
+
+def _measured(kind: str, rows: pd.DataFrame) -> Measured:
+    fastest = rows.sort_values("slices_per_s", ascending=False)
+    alt = "Slices per second: " + ", ".join(
+        f"{_name(row['engine'], row['precision'])} {row['slices_per_s']:.3g}"
+        for _, row in fastest.head(len(NAMES)).iterrows()
+    )
+    return Measured(kind, TITLES[kind], rows, from_figure(draw(rows), alt, _HOW_READ))
+
+
+def _read_rows(folder: Path, kind: str) -> pd.DataFrame | None:
+    """Return the rows of an earlier measurement; None if there are none that can be read."""
+    try:
+        rows = pd.read_csv(folder / f"bench_{kind}.csv")
+    except (OSError, ValueError):
+        return None
+    return rows if is_measured(rows, COLUMNS[kind]) else None
 
 
 def draw_rivals(tables: Sequence[pd.DataFrame], path: Path) -> None:

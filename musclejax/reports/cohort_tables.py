@@ -63,7 +63,7 @@ class Failure(NamedTuple):
     visit: str = ""
 
 
-class _Key(NamedTuple):
+class ScanKey(NamedTuple):
     """A scan in the order of the tables; `failure` is None if it is done."""
 
     subject: str
@@ -107,17 +107,20 @@ def write_cohort_tables(
 
 def _failed_before(folder: Path, own: Mapping[str, Any]) -> dict[str, Failure]:
     """Return the scans that failed when the tables were last written and have no results."""
+    done = {*recorded_names(folder)}
+    return {name: failure for name, failure in _stated_failures(own).items() if name not in done}
+
+
+def _stated_failures(own: Mapping[str, Any]) -> dict[str, Failure]:
     state = own.get("scans")
     stated = state.get("failed") if isinstance(state, dict) else None
     rows = stated.items() if isinstance(stated, dict) else ()
     whole = len(Failure._fields) - 1
-    found = {
+    return {
         name: Failure(name, *map(str, row))
         for name, row in rows
         if isinstance(row, list) and len(row) == whole
     }
-    done = {*recorded_names(folder)}
-    return {name: failure for name, failure in found.items() if name not in done}
 
 
 def _write(folder: Path, own: Mapping[str, Any], failed: Mapping[str, Failure]) -> list[Path]:
@@ -129,7 +132,7 @@ def _write(folder: Path, own: Mapping[str, Any], failed: Mapping[str, Failure]) 
         if folder / name not in foreign
     ):
         return foreign
-    keys = sorted(_keys(folder, failed), key=lambda k: [(_natural(p), p) for p in k[:3]])
+    keys = list_scans(folder, failed)
     names = [name for name in COHORT_TABLES if folder / name not in foreign]
     with staging_folder(folder, _STAGE) as stage:
         written, edited = _write_tables(folder, stage, keys, names)
@@ -178,7 +181,17 @@ def _known(own: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
+def read_failures(folder: Path) -> dict[str, Failure]:
+    """Return the scans that had failed when the tables of a folder were last written, by name."""
+    return _stated_failures(read_json(folder / OWN) or {})
+
+
+def list_scans(folder: Path, failed: Mapping[str, Failure]) -> list[ScanKey]:
+    """Return the scans of a folder that are done or have failed, in the order of the tables."""
+    return sorted(_keys(folder, failed), key=lambda k: [(_natural(p), p) for p in k[:3]])
+
+
+def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[ScanKey]:
     """Yield the scans that are done or have failed, each once."""
     done = set()
     for name in recorded_names(folder):
@@ -186,10 +199,10 @@ def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[_Key]:
         failure = failed.get(name)
         reason = failure.reason if failure else None if record else _DAMAGED
         done.add(name)
-        yield _Key(*_whom(record or {}, name), name, reason, *_what(record or {}))
+        yield ScanKey(*_whom(record or {}, name), name, reason, *_what(record or {}))
     for name in failed.keys() - done:
         failure = failed[name]
-        yield _Key(failure.subject or name, failure.visit, name, failure.reason)
+        yield ScanKey(failure.subject or name, failure.visit, name, failure.reason)
 
 
 def _whom(record: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -237,7 +250,7 @@ class _Output:
 
 
 def _write_tables(
-    folder: Path, stage: Path, keys: Sequence[_Key], names: Sequence[str]
+    folder: Path, stage: Path, keys: Sequence[ScanKey], names: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[Path]]:
     """Write the tables of these names.
 
@@ -261,7 +274,7 @@ def _write_tables(
         summary, edited = _Summary(keys), []
         for key in keys:
             record = read_record(folder, key.name) or {}
-            out["scans.csv"].write(_line(_scan_row(key, record)))
+            out["scans.csv"].write(_line(scan_row(key, record).values()))
             if not record:
                 continue
             about = _about(key, record)
@@ -281,7 +294,7 @@ def _write_tables(
         return {name: out[name].describe() for name in names}, edited
 
 
-def _columns(folder: Path, keys: Sequence[_Key], kind: str, known: Sequence[str]) -> list[str]:
+def _columns(folder: Path, keys: Sequence[ScanKey], kind: str, known: Sequence[str]) -> list[str]:
     """Return the columns of all scans: ours, those of further maps, warnings."""
     headers: dict[str, None] = {}
     for key in keys:
@@ -333,17 +346,17 @@ def _line(cells: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _about(key: _Key, record: Mapping[str, Any]) -> dict[str, object]:
+def _about(key: ScanKey, record: Mapping[str, Any]) -> dict[str, object]:
     return {
         "subject": key.subject,
         "visit": key.visit,
         "scan": key.name,
         "region": record.get("region", ""),
-        "image_kind": _image_kind(record),
+        "image_kind": image_kind(record),
     }
 
 
-def _image_kind(record: Mapping[str, Any]) -> str:
+def image_kind(record: Mapping[str, Any]) -> str:
     """Return what kind of image the network was given."""
     fat, series = (record.get(name) for name in ("fat_fraction", "series"))
     if isinstance(fat, dict) and fat.get("synthesized"):
@@ -351,7 +364,13 @@ def _image_kind(record: Mapping[str, Any]) -> str:
     return str(series.get("kind") or "other") if isinstance(series, dict) else "other"
 
 
-def _scan_row(key: _Key, record: Mapping[str, Any]) -> list[object]:
+def scan_row(key: ScanKey, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a scan in scans.csv, by column.
+
+    Args:
+        key: The scan.
+        record: Its run record; empty if there is none.
+    """
     status = "corrected" if record.get("corrected") else "done"
     seconds, flagged = record.get("seconds"), record.get("flagged")
     warnings = record.get("warnings")
@@ -366,13 +385,13 @@ def _scan_row(key: _Key, record: Mapping[str, Any]) -> list[object]:
         "reason": key.failure or "",
         "finished": record.get("finished", ""),
     }
-    return [row.get(name, "") for name in SCAN_COLUMNS]
+    return {name: row.get(name, "") for name in SCAN_COLUMNS}
 
 
 class _Summary:
     """Rows of summary.csv; keeps the first visit of one subject."""
 
-    def __init__(self, keys: Iterable[_Key]) -> None:
+    def __init__(self, keys: Iterable[ScanKey]) -> None:
         self._subject = ""
         self._first: dict[str, tuple[str, dict[str, dict[str, dict[str, float]]]]] = {}
         """Region -> first visit with it, and its figures by series and muscle."""
@@ -381,7 +400,7 @@ class _Summary:
         self._scans = Counter(about[:3] for about in counted)
 
     def rows(
-        self, key: _Key, about: Mapping[str, object], table: Iterable[Mapping[str, str]]
+        self, key: ScanKey, about: Mapping[str, object], table: Iterable[Mapping[str, str]]
     ) -> Iterator[list[object]]:
         """Yield a row per muscle or group of a scan; scans come in the order of subject, visit."""
         if key.subject != self._subject:
@@ -401,7 +420,7 @@ class _Summary:
             yield [_shown(values.get(column, "")) for column in SUMMARY_COLUMNS]
 
     def _same_place(
-        self, key: _Key, visit: str, known: Mapping[str, dict[str, dict[str, float]]]
+        self, key: ScanKey, visit: str, known: Mapping[str, dict[str, dict[str, float]]]
     ) -> Mapping[str, Mapping[str, float]]:
         """Return the figures of a scan's place at the first visit; none if it is not known which.
 

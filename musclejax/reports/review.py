@@ -1,50 +1,100 @@
-"""`review.csv`: what a person says about the results of a cohort, by scan or by slice."""
+"""What a person says about the results of a cohort, by scan or by slice.
+
+It stands in `review.csv`, and in `NAME_review.csv` of single scans, as pages of results save them.
+"""
 
 import csv
+import glob
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from musclejax.data.corrections import RIGHT, UNUSABLE
 from musclejax.errors import InputError, did_you_mean
+from musclejax.reports.tables import FORMULA
 
 REVIEW = "review.csv"
-"""Its name in the folder of results."""
+"""Of all scans, in the folder of results."""
+SCAN_REVIEW = f"{{name}}_{REVIEW}"
+"""Of one scan, beside it."""
 MARKS = (RIGHT, "to correct", UNUSABLE)
 COLUMNS = ("scan", "slice", "mark", "comment")
 Review = dict[str, dict[int | None, str]]
 """Scan -> slice, or None of the whole scan -> mark."""
 
 
+class Remark(NamedTuple):
+    """A row of a review.
+
+    Attributes:
+        scan: NAME of the results; empty in a row without a mark only.
+        slice: Index from 0, as in NAME_slices.csv; None of the whole scan.
+        mark: One of `MARKS`; empty where the row only comments.
+        comment: Anybody's text.
+        file: Name of the file.
+        row: Its number there; the titles are row 1.
+    """
+
+    scan: str
+    slice: int | None
+    mark: str
+    comment: str
+    file: str
+    row: int
+
+
 def read_review(folder: Path) -> Review:
     """Return the mark of each scan and slice of a folder of results; empty if it has no review.
 
-    Its columns are scan, slice (empty: the whole scan), mark (right, to correct, unusable) and
+    Raises:
+        InputError: As of `read_remarks`, and if one scan or slice is marked in two ways.
+    """
+    return marks_of(read_remarks(folder), folder)
+
+
+def read_remarks(folder: Path, scan: str | None = None) -> list[Remark]:
+    """Return the rows of all reviews of a folder: of `review.csv`, then of those of single scans.
+
+    Of these only that of one `scan` if it is given.
+
+    Columns are scan, slice (empty: the whole scan), mark (right, to correct, unusable) and
     comment; rows without a mark only comment.
 
     Raises:
-        InputError: If it is no such table, or marks one scan or slice in two ways.
+        InputError: If a file is no such table.
     """
-    marks: Review = {}
-    path = folder / REVIEW
-    if not path.is_file():
-        return marks
-    for number, row in enumerate(_rows(path), 2):
-        if not row["mark"]:
+    name = "*" if scan is None else glob.escape(scan)
+    files = [folder / REVIEW, *sorted(folder.glob(SCAN_REVIEW.format(name=name)))]
+    return [remark for path in files if path.is_file() for remark in _read(path)]
+
+
+def marks_of(remarks: Iterable[Remark], folder: Path) -> Review:
+    """Return the mark of each scan and slice.
+
+    Raises:
+        InputError: If one is marked in two ways.
+    """
+    first: dict[tuple[str, int | None], Remark] = {}
+    for remark in remarks:
+        if not remark.mark:
             continue
-        where = f"row {number}, "
-        index = _slice(row["slice"], where, path)
-        if not row["scan"]:
-            raise InputError(path, f"{where}no scan", "its name, as in NAME_labels.nii.gz")
-        if row["mark"] not in MARKS:
-            found, hint = f"{where}mark {row['mark'][:60]!r}", did_you_mean(row["mark"], MARKS)
-            raise InputError(path, found, ", ".join(MARKS), hint)
-        own = marks.setdefault(row["scan"], {})
-        if own.setdefault(index, row["mark"]) != row["mark"]:
-            place = f"slice {index} of {row['scan']}" if index is not None else row["scan"]
-            found = f"{where}a second mark of {place}: {own[index]} and {row['mark']}"
-            raise InputError(path, found, "one mark", "Remove one of the rows.")
+        before = first.setdefault((remark.scan, remark.slice), remark)
+        if before.mark != remark.mark:
+            raise _contradiction(before, remark, folder)
+    marks: Review = {}
+    for (scan, index), remark in first.items():
+        marks.setdefault(scan, {})[index] = remark.mark
     return marks
+
+
+def _contradiction(before: Remark, remark: Remark, folder: Path) -> InputError:
+    scan, index = remark.scan, remark.slice
+    place = f"slice {index} of {scan}" if index is not None else scan
+    other = f" (row {before.row} of {before.file})" if before.file != remark.file else ""
+    found = f"row {remark.row}, a second mark of {place}: {before.mark}{other} and {remark.mark}"
+    remedy = "Remove the older row, or file." if other else "Remove one of the rows."
+    return InputError(folder / remark.file, found, "one mark", remedy)
 
 
 def is_reviewed(review: Review, scan: str) -> bool:
@@ -59,15 +109,36 @@ def find_strays(review: Review, slices: Mapping[str, object]) -> list[str]:
         review: As of `read_review`.
         slices: Scan -> number of its slices, if its record tells.
     """
-    lines = [f"{REVIEW}: no results of {scan!r}" for scan in sorted(review.keys() - slices.keys())]
+    lines = []
+    for scan in sorted(review.keys() - slices.keys()):
+        lines.append(f"review: no results of {scan!r}. {did_you_mean(scan, slices)}".rstrip(". "))
     for scan in sorted(review.keys() & slices.keys()):
         count = slices[scan]
         if not isinstance(count, int):
             continue
         if beyond := [z for z in review[scan] if z is not None and z >= count]:
             first = f"{scan} has no slice {min(beyond)}, only 0 to {count - 1}"
-            lines.append(f"{REVIEW}: {first}: is it counted from 0, as in {scan}_slices.csv?")
+            lines.append(f"review: {first}: is it counted from 0, as in {scan}_slices.csv?")
     return lines
+
+
+def _read(path: Path) -> list[Remark]:
+    rows = enumerate(_rows(path), 2)
+    return [remark for number, row in rows if (remark := _remark(path, number, row))]
+
+
+def _remark(path: Path, number: int, row: Mapping[str, str]) -> Remark | None:
+    """Return a row of a review; None if it is empty."""
+    where, mark, comment = f"row {number}, ", row["mark"], row.get("comment", "")
+    if not (mark or comment):
+        return None
+    if mark and mark not in MARKS:
+        found, hint = f"{where}mark {mark[:60]!r}", did_you_mean(mark, MARKS)
+        raise InputError(path, found, ", ".join(MARKS), hint)
+    index = _slice(row["slice"], where, path)
+    if mark and not row["scan"]:
+        raise InputError(path, f"{where}no scan", "its name, as in NAME_labels.nii.gz")
+    return Remark(row["scan"], index, mark, comment, path.name, number)
 
 
 def _slice(text: str, where: str, path: Path) -> int | None:
@@ -85,7 +156,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             text = file.read()
         separator = max(",;\t", key=text.partition("\n")[0].count)  # Excel's own in many countries
         lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-        table = [[c.strip() for c in row] for row in lines]
+        table = [[_unprotected(cell.strip()) for cell in row] for row in lines]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         found = f"no readable table ({' '.join(str(error).split())[:100]})"
         remedy = "Save it as CSV, UTF-8."
@@ -101,3 +172,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
             raise InputError(path, found, f"{len(titles)}", remedy)
     filled = ([*row, *[""] * (len(titles) - len(row))] for row in table[1:])
     return [dict(zip(titles, row, strict=True)) for row in filled]
+
+
+def _unprotected(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps spreadsheets from computing it."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell

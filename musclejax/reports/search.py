@@ -11,12 +11,15 @@ from ml_collections import ConfigDict
 
 from musclejax.config import config_hash, default_config
 from musclejax.files import staging_folder, write_json, write_text
-from musclejax.reports.search_picture import draw_search
+from musclejax.reports.pages.document import PAGE, from_file, write_document
+from musclejax.reports.pages.search import to_document
+from musclejax.reports.pictures.search import draw_search
 from musclejax.reports.tables import csv_text
 from musclejax.tuning.hyperband import ranked
 from musclejax.tuning.log import Entry
 from musclejax.tuning.space import with_settings
 
+PICTURE = "tune.png"
 _RECIPE = '''"""The best of {trials} trials of `musclejax tune`: trial {best.trial}.
 
 {metric} was {best.value:.4f} after {best.budget} epochs.
@@ -40,21 +43,22 @@ def get_config() -> ConfigDict:
 def save_results(
     workdir: Path, config: ConfigDict, entries: list[Entry], made_with: Mapping[str, Any]
 ) -> None:
-    """Write `trials.csv`, `tune.png`, `best.py` and `best.json` into the folder of a search.
+    """Write the tables, the picture, the page and the best recipe into the folder of a search.
 
     Args:
         workdir: The folder.
         config: The recipe of the search.
         entries: Finished tasks, one or more of which did not fail.
-        made_with: Versions and machine, for `best.json`.
+        made_with: Command, versions and machine.
     """
     best = ranked(entries)[0]
     recipe = with_settings(config, best.settings)
-    write_text(workdir / "trials.csv", csv_text(to_table(entries)))
-    with staging_folder(workdir, "tune.png") as stage:
-        draw_search(entries, config, stage / "tune.png")
-    trials = len({entry.trial for entry in entries})
-    write_text(workdir / "best.py", recipe_text(recipe, best, trials))
+    table, trials = to_table(entries), len({entry.trial for entry in entries})
+    write_text(workdir / "trials.csv", csv_text(table))
+    with staging_folder(workdir, PICTURE) as stage:
+        draw_search(entries, config, stage / PICTURE)
+    text = recipe_text(recipe, best, trials)
+    write_text(workdir / "best.py", text)
     values = recipe.to_dict()
     record = {
         "trial": best.trial,
@@ -69,6 +73,9 @@ def save_results(
         **made_with,
     }
     write_json(workdir / "best.json", record)
+    picture = from_file(workdir / PICTURE, f"{best.metric} of {trials} trials by epochs.")
+    document = to_document(entries, best_trials(entries), table, picture, text, made_with)
+    write_document(workdir / PAGE, document)
 
 
 def to_table(entries: list[Entry]) -> pd.DataFrame:

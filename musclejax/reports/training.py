@@ -1,4 +1,4 @@
-"""Pictures and event files of a run's metrics."""
+"""Picture, page and event files of a run's metrics."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tensorboardX import SummaryWriter
 
-from musclejax.files import staging_folder
-from musclejax.reports.style import literal
-from musclejax.training.workdir import read_metrics
+from musclejax.files import read_json, staging_folder
+from musclejax.reports.pages.document import PAGE, from_file, write_document
+from musclejax.reports.pages.training import to_document
+from musclejax.reports.pictures.style import literal
+from musclejax.training.workdir import RECORD, read_metrics
 
 CURVES = "curves.png"
 EVENTS = "tensorboard"
@@ -69,10 +71,24 @@ def _draw(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
         axes.set_ylim(0, 1)
 
 
-def draw_run(run: Path, title: str) -> None:
-    """Draw the curves of a run into its folder, atomically."""
+def save_run(run: Path, title: str) -> None:
+    """Write the curves and the page of a run into its folder, as far as it is.
+
+    Args:
+        run: The folder.
+        title: Task and variant of the run.
+
+    Raises:
+        InputError: If the metrics cannot be read, or a file that is not ours is in the way.
+        OSError: If there is no room.
+    """
+    history = read_metrics(run)
     with staging_folder(run, CURVES) as stage:
-        draw_curves(read_metrics(run), title, stage / CURVES)
+        draw_curves(history, title, stage / CURVES)
+    alt = f"Loss and accuracy of {len(history)} epochs."
+    picture = from_file(run / CURVES, alt, "As the paper's Fig. 7.")
+    document = to_document(title, history, read_json(run / RECORD) or {}, picture)
+    write_document(run / PAGE, document)
 
 
 def open_events(run: Path, epoch: int) -> SummaryWriter:

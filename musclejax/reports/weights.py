@@ -82,7 +82,9 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         data = provenance["data"].get(part)
         if data:
             source = f" ({data['source']})" if "source" in data else ""
-            found[part] = f"{data['slices']} slices of {len(data['subjects'])} subjects{source}"
+            count = len(data["subjects"])
+            people = f"{count} subject{'s' * (count != 1)}"
+            found[part] = f"{data['slices']} slices of {people}{source}"
     return found
 
 

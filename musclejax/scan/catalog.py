@@ -48,6 +48,13 @@ _ROOMS = (
     *("mri", "nifti", "nii", "rawdata", "scans", "sourcedata"),
 )
 """Folders that name no person and no visit, in small letters."""
+_VISIT = (
+    r"baseline|follow[-_ ]?up|(visit|ses|session|time|timepoint|tp|month|week|day|year)[-_ ]?\d+"
+    r"|\d+[-_ ]?(months?|weeks?|years?)|\d{4}([-_.]?\d\d){2}"
+)
+"""Folders of visits, whatever lies above them: `visit1`, `month 6`, `20240105`, `2024-01-05`."""
+_OWN_VISIT = _VISIT + r"|pre|post|[vmwdy]\d+|\d+[mwy]"
+"""The same below a folder that may be a person's: above, `m01` may be a man."""
 _NO_PLACES = (
     *("sub", "ses", "echo", "part", "run", "rec", "mod", "inv", "flip", "mt", "desc", "space"),
     "res",
@@ -118,7 +125,7 @@ def list_series(path: Path, root: Path | None = None) -> Catalog:
         warnings = [line for line in warnings if line != count_line(path, walked.scans)]
     warnings += [line for listing in listings for line in listing.warnings]
     failures = [line for listing in listings for line in listing.failures]
-    series, two_of_a_date = _assign(found)
+    series, two_of_a_date = _assign(_persons_first(found, scan_name(root)))
     return Catalog(
         tuple(sorted(series, key=_order)),
         (*walked.failures, *failures),
@@ -385,21 +392,50 @@ def _confirmed(item: _Found, sure: bool) -> _Found:
 
 def _persons(found: Sequence[_Found]) -> set[str]:
     """Return the folders below the study that are those of a person."""
-    stems: dict[str, set[str]] = defaultdict(set)
+    own: dict[str, list[_Found]] = defaultdict(list)
     for item in found:
         if item.plain and item.folders:
-            stems[item.folders[0]].add(item.stem)
-    counts = Counter(stem for own in stems.values() for stem in own)
-    return {folder for folder, own in stems.items() if _is_person(own, counts)}
+            own[item.folders[0]].append(item)
+    counts = Counter(stem for items in own.values() for stem in {item.stem for item in items})
+    return {folder for folder, items in own.items() if _is_person(folder, items, counts)}
 
 
-def _is_person(stems: set[str], counts: Mapping[str, int]) -> bool:
+def _is_person(folder: str, items: Sequence[_Found], counts: Mapping[str, int]) -> bool:
     """Return whether a folder is that of a person rather than of a group of them.
 
-    Files of a person are one, or have the names that those of others have; or they differ in the
-    words of their kind.
+    Files of a person are one, or differ in the words of their kind; or have the names that those
+    of others have, or the person's number; or lie alone in folders of visits.
     """
-    return len(stems) == 1 or any(counts[stem] > 1 for stem in stems)
+    stems = {item.stem for item in items}
+    if len(stems) == 1 or any(counts[stem] > 1 for stem in stems):
+        return True
+    if re.search(r"\d", folder) and all(stem.lower().startswith(folder.lower()) for stem in stems):
+        return True
+    visits = {item.folders[1:2] for item in items}
+    return len(visits) == len(stems) and all(_matches(_OWN_VISIT, "".join(v)) for v in visits)
+
+
+def _persons_first(found: Sequence[_Found], root: str) -> list[_Found]:
+    """Put folders of visits at the top of a study behind those of persons.
+
+    The person is the next folder; of files, their name; or the study's, if all have one name.
+    """
+    stems = {item.stem for item in found if _matches(_VISIT, "".join(item.folders[:1]))}
+    return [
+        replace(item, folders=(_person_below(item, root, stems), *item.folders[:1]))
+        if _matches(_VISIT, "".join(item.folders[:1])) and not item.bids
+        else item
+        for item in found
+    ]
+
+
+def _person_below(item: _Found, root: str, stems: set[str]) -> str:
+    own = item.stem if len(stems) > 1 else root
+    return next(iter(item.folders[1:2]), own)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.fullmatch(pattern, name, re.IGNORECASE) is not None
 
 
 def _in_tree(item: _Found, persons: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,16 +86,33 @@ def place_of(path: Path, series: Series | None = None) -> str:
     return f"{absolute(first)}{index}"
 
 
+def is_at(record: Mapping[str, Any], path: Path, series: Series | None = None) -> bool:
+    """Return whether a run record is that of a scan in this place."""
+    about = record.get("source_files")
+    place = about.get("path") if isinstance(about, dict) else record.get("source")
+    return isinstance(place, str) and str(absolute(Path(place))) == place_of(path, series)
+
+
+def recorded_path(record: Mapping[str, Any], name: str) -> Path:
+    """Return the file or folder of a scan, from the root if its run record has it so."""
+    source, about = Path(str(record.get("source") or name)), record.get("source_files")
+    stated = about.get("path") if isinstance(about, dict) else None
+    if not isinstance(stated, str):
+        return source
+    place = Path(re.sub(r"\[\d+\]$", "", stated))  # one volume of a file with several
+    return place if place.name == source.name else place.parent  # of one series in a folder
+
+
 def absolute(path: Path) -> Path:
     """Return a path from the root, without `..`, its links not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100  (`resolve` follows links)
 
 
 def is_output(name: str) -> bool:
-    """Return whether a file has a name of those that `segment` writes."""
+    """Return whether a file has a name of those that `segment` writes, or of reviews of them."""
     base, earlier = name.partition(".bak")[0], "labels.txt"
-    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, earlier)
-    return of_folder or base.endswith(tuple(f"_{kind}" for kind in OUTPUT_KINDS))
+    of_folder = base in (*LABEL_NAMES, *COHORT_TABLES, *PAGES, earlier)
+    return of_folder or base.endswith(tuple(f"_{kind}" for kind in (*OUTPUT_KINDS, *PAGES)))
 
 
 LABEL_NAMES = (
@@ -104,6 +122,9 @@ LABEL_NAMES = (
 """Files that `segment` writes once per folder."""
 COHORT_TABLES = ("muscles.csv", "slices.csv", "scans.csv", "summary.csv")
 """Tables of all scans of a folder."""
+PAGES = ("report.html", "review.csv")
+"""Of all scans of a folder, and with NAME_ before it of one: what people open, and what they say of
+it. Made anew at any time, or theirs: no record vouches for them."""
 
 
 def _files_of(path: Path, series: Series | None) -> list[Path]:

@@ -12,6 +12,8 @@ from musclejax.errors import InputError
 from musclejax.files import staging_folder
 
 _FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+"""Scripts, style and library that stand in pages."""
 _GENERATOR = b'<meta name="generator" content="musclejax'
 _HEAD_BYTES = 400
 """Of a page, in which it says whose it is."""
@@ -29,13 +31,22 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         InputError: If there is a file that is no page of ours.
         OSError: If the folder cannot be written.
     """
-    if not is_ours(path):
-        found, remedy = "a file that musclejax did not write", "Rename or remove it."
-        raise InputError(path, found, "a page of musclejax, or none", remedy)
+    check_page(path)
     with staging_folder(path.parent, path.name) as stage:
         _environment().get_template(template).stream(**values).dump(
             str(stage / path.name), encoding="utf-8", errors="backslashreplace"
         )
+
+
+def check_page(path: Path) -> None:
+    """Check that a page may be written, before hours are spent.
+
+    Raises:
+        InputError: If there is a file that is no page of ours.
+    """
+    if not is_ours(path):
+        found, remedy = "a file that musclejax did not write", "Rename or remove it."
+        raise InputError(path, found, "a page of musclejax, or none", remedy)
 
 
 def is_ours(path: Path) -> bool:
@@ -63,4 +74,4 @@ def _environment() -> Environment:
 
 def _static(name: str) -> Markup:
     """Return a file of `static/` as it is: it is ours, or a library's that was looked at."""
-    return Markup((_FOLDER / "static" / name).read_text("utf-8"))
+    return Markup((STATIC / name).read_text("utf-8"))

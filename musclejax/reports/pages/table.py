@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from musclejax.errors import printable
+
 Look = Literal["", "bad", "warn", "good", "quiet"]
 """How a cell looks; its text says the same in words."""
 
@@ -78,7 +80,7 @@ def show(value: Any, digits: int = 3) -> str:
     """Return a value as people read it: rounded, and nothing where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
+    if not isinstance(value, float) or math.isinf(value):
+        return printable(str(value))
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{decimals}f}"

@@ -4,12 +4,13 @@
   const FORMULA = /^[=+\-@\t\r]/; // a cell that a spreadsheet would compute
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-  const text = (row, index) => row.cells[index].textContent.trim();
+  // What a cell says: a control in it has its value there.
+  const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
 
   function sort(table, index, descending) {
     const body = table.tBodies[0];
     const isNumber = table.tHead.rows[0].cells[index].classList.contains("number");
-    const rows = Array.from(body.rows, (row) => [text(row, index), row]);
+    const rows = Array.from(body.rows, (row) => [value(row.cells[index]), row]);
     const sign = descending ? -1 : 1;
     rows.sort(([a], [b]) => {
       if (a === "" || b === "") return (a === "") - (b === ""); // what is empty comes last
@@ -26,15 +27,14 @@
     let count = 0;
     const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of table.tBodies[0].rows) {
-      const found = row.textContent.toLowerCase();
+      const found = Array.from(row.cells, value).join(" ").toLowerCase();
       row.hidden = !wanted.every((word) => found.includes(word));
       count += !row.hidden;
     }
     told.textContent = `${count} of ${table.tBodies[0].rows.length} rows`;
   }
 
-  function quoted(cell) {
-    const content = cell.textContent.trim();
+  function quoted(content) {
     const safe = FORMULA.test(content) && isNaN(Number(content)) ? `'${content}` : content;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   }
@@ -49,7 +49,7 @@
 
   function exported(table) {
     const rows = [table.tHead.rows[0], ...Array.from(table.tBodies[0].rows).filter((r) => !r.hidden)];
-    return rows.map((row) => Array.from(row.cells, quoted).join(",") + "\n").join("");
+    return rows.map((row) => Array.from(row.cells, (cell) => quoted(value(cell))).join(",") + "\n").join("");
   }
 
   function element(kind, properties) {
@@ -77,6 +77,6 @@
     filter(table, "", told);
   }
 
-  window.musclejax = { save };
+  window.musclejax = { element, equip, quoted, save };
   document.querySelectorAll("table.sortable").forEach(equip);
 })();

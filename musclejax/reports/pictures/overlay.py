@@ -1,5 +1,7 @@
 """Labels over a scan: the colors of every picture, whatever draws it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -11,16 +13,21 @@ EDGE_ALPHA = 0.9
 """Opacity of its outermost pixels."""
 _UNKNOWN = (0.6, 0.6, 0.6, 0.45)
 """Red, green, blue, alpha of pixels whose label is unknown: any number that no muscle has."""
-_ROWS = len(anatomy.COLORS) + 1
+Colors = Mapping[int, tuple[int, int, int]]
 
 
-def _tints(alpha: float) -> list[tuple[float, ...]]:
-    background, *muscles = ([c / 255 for c in color] for color in anatomy.COLORS.values())
+def _tints(colors: Colors, alpha: float) -> list[tuple[float, ...]]:
+    background, *muscles = ([c / 255 for c in color] for color in colors.values())
     return [(*background, 0.0), *((*color, alpha) for color in muscles), _UNKNOWN]
 
 
-LAYERS = np.array(_tints(FILL_ALPHA) + _tints(EDGE_ALPHA))
+def _layers(colors: Colors) -> Float[np.ndarray, "layers 4"]:
+    return np.array(_tints(colors, FILL_ALPHA) + _tints(colors, EDGE_ALPHA))
+
+
+LAYERS = _layers(anatomy.COLORS)
 """Red, green, blue, alpha by layer: the fills by label number, unknown; the outlines likewise."""
+_ROWS = len(LAYERS) // 2
 
 
 def layers(labels: UInt8[np.ndarray, "r c"]) -> UInt8[np.ndarray, "r c"]:
@@ -45,8 +52,13 @@ def overlay(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
     return LAYERS[layers(labels)]
 
 
-def blend() -> UInt8[np.ndarray, "layers grays 3"]:
+def tint(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "r c 4"]:
+    """Return the same without outlines."""
+    return LAYERS[np.minimum(labels, _ROWS - 1)]
+
+
+def blend(colors: Colors = anatomy.COLORS) -> UInt8[np.ndarray, "layers grays 3"]:
     """Return red, green, blue of each layer over each of 256 grays."""
-    color, alpha = 255 * LAYERS[:, None, :3], LAYERS[:, None, 3:]
-    gray = np.arange(256.0)[None, :, None]
+    table = _layers(colors)[:, None]
+    color, alpha, gray = 255 * table[..., :3], table[..., 3:], np.arange(256.0)[:, None]
     return np.round(color * alpha + gray * (1 - alpha)).astype(np.uint8)

@@ -10,10 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from musclejax import anatomy
+from musclejax.reports.pictures.overlay import LAYERS, tint
 
 _DPI = 110
-_TINT = 0.35
 
 
 def outlines(labels: UInt8[np.ndarray, "r c"]) -> Float[np.ndarray, "n 2 2"]:
@@ -32,12 +31,10 @@ def draw_outlines(axes: Axes, labels: UInt8[np.ndarray, "r c"], **style: Any) ->
 
 def draw_tint(axes: Axes, labels: UInt8[np.ndarray, "r c"], **options: Any) -> None:
     """Tint labels and draw the border of each in its own color."""
-    table = np.array([(*color, 255 * _TINT) for color in anatomy.COLORS.values()]) / 255
-    table[0] = 0
-    axes.imshow(table[labels], interpolation="nearest", **options)
+    axes.imshow(tint(labels), interpolation="nearest", **options)
     for number in np.unique(labels[labels > 0]):
         mask = (labels == number).astype(np.uint8)
-        draw_outlines(axes, mask, colors=[table[number][:3]], linewidths=1.1)
+        draw_outlines(axes, mask, colors=[LAYERS[number][:3]], linewidths=1.1)
 
 
 def letter(axes: Axes, x: float, y: float, text: str) -> None:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from musclejax import anatomy
 from musclejax.reports.evaluation_tables import limits
-from musclejax.reports.outlines import write_figure
-from musclejax.reports.style import legend, literal
+from musclejax.reports.pictures.outlines import write_figure
+from musclejax.reports.pictures.style import legend, literal
 
 _WIDTH_IN, _ROW_IN = 14.0, 3.6
 _HEAD_IN, _FOOT_IN, _GAP_IN = 0.75, 1.25, 0.95
