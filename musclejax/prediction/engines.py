@@ -21,7 +21,8 @@ from jaxtyping import Float, UInt8
 
 from musclejax.errors import InputError
 from musclejax.models import onnx_graph
-from musclejax.models.cpu import onednn, onednn_library
+from musclejax.models.cpu import onednn, onednn_library, onednn_network
+from musclejax.models.cpu.convolution import depth_to_space
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
 from musclejax.models.spec import PRECISIONS
@@ -136,12 +137,7 @@ def _jax_function(
 
     def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
         logits = jnp.asarray(module.apply(variables, images, train=False))
-        labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
-        if probabilities:
-            soft = _to_steps(jax.nn.softmax(logits))
-            return labels, soft.max(-1), soft
-        top = logits.max(-1, keepdims=True)
-        return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
+        return _labels(logits, probabilities)
 
     jitted = partial(jax.jit(apply), placed)
     # oneDNN keeps all processors busy by itself.
@@ -164,7 +160,37 @@ _HALVES = ThreadPoolExecutor(2, "musclejax-half")
 
 
 def _onednn_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
-    return _jax_function(network, precision, probabilities, "onednn")
+    module, variables = fold_batch_norm(network, precision, "onednn")
+    if not onednn_network.fits(module.spec):
+        return _jax_function(network, precision, probabilities, "onednn")
+    whole = onednn_network.OneDNNNetwork(module.spec, variables["params"])
+    patch = module.spec.strides[0]
+
+    def apply(operands: Any, images: jax.Array) -> tuple[jax.Array, ...]:
+        logits = onednn_network.logits(whole, operands, images)
+        batch, rows, columns, _ = logits.shape
+        # The pixels of a patch side by side; they go to their places as uint8.
+        pixels = logits.reshape(batch, rows, -1, module.num_classes)
+        found = (
+            depth_to_space(values.reshape(batch, rows, columns, -1), patch)
+            for values in _labels(pixels, probabilities)
+        )
+        *maps, last = (values.reshape(*images.shape[:3], -1) for values in found)
+        return (*(values[..., 0] for values in maps), last if probabilities else last[..., 0])
+
+    jitted = jax.jit(apply)
+    # XLA would go on in the background, and the network must live until it is done.
+    return lambda images: tuple(jax.block_until_ready(jitted(whole.operands, images)))
+
+
+def _labels(logits: jax.Array, probabilities: bool) -> tuple[jax.Array, ...]:
+    """Return labels, their probability and, if requested, that of every class."""
+    labels = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+    if probabilities:
+        soft = _to_steps(jax.nn.softmax(logits))
+        return labels, soft.max(-1), soft
+    top = logits.max(-1, keepdims=True)
+    return labels, _to_steps(1 / jnp.exp(logits - top).sum(-1))
 
 
 def _to_steps(probability: jax.Array) -> jax.Array:

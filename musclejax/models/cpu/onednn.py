@@ -7,7 +7,8 @@ processor affinity.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -198,12 +199,19 @@ def _target(kind: str) -> str:
     return f"musclejax_onednn_{kind}"
 
 
-_lock = threading.Lock()  # a primitive has one set of operands; each call uses all processors
+_lock = threading.Lock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait for the others: a primitive has one set of operands; each call uses all processors."""
+    with _lock, all_threads():
+        yield
 
 
 def _run(kind: str, arguments: Sequence[Buffer], results: Sequence[Buffer]) -> None:
     types = [BF16 if b.dtype == xla_ffi.BF16 else F32 for b in (arguments[0], results[0])]
-    with _lock, all_threads():
+    with alone():
         primitive: Convolution | Normalization
         if kind in onednn_normalization.OPERANDS:
             primitive = _normalization_primitive(kind, arguments[0].shape, types[0])

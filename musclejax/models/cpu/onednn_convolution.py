@@ -9,12 +9,14 @@ from musclejax.models.cpu.onednn_primitive import (
     ARGUMENT,
     F32,
     FORWARD_TRAINING,
+    Room,
     Step,
     attributes,
     described,
     dims,
     execute,
     image_of,
+    kernel_strides,
     memory_of,
     place,
     reorder,
@@ -63,7 +65,7 @@ class Convolution:
         output = image_of(b, d, h, w, result if kind == "forward" else dtype)
         any_kernel, kernel = (
             described((d, c, k, k), dtype=dtype),
-            described((d, c, k, k), _kernel_strides(c, d, k)),
+            described((d, c, k, k), kernel_strides(c, d, k)),
         )
         one, none, pad = dims((1, 1)), dims((0, 0)), dims((k // 2, k // 2))
         geometry = (one, none, pad, pad)
@@ -100,7 +102,7 @@ class Convolution:
             )
         outside = {"src": image, "diff_src": image, "dst": output, "diff_dst": output}
         self._memory: list[ctypes.c_void_p] = []
-        self._copy: tuple[ctypes.c_void_p | None, int] = (None, 0)
+        self._rooms: list[Room] = []
         operands: list[tuple[int, ctypes.c_void_p]] = []
         before: list[Step] = []
         after: list[Step] = []
@@ -125,7 +127,7 @@ class Convolution:
         if library().dnnl_memory_desc_equal(given, wanted):
             return user, []
         copy = memory_of(wanted)
-        self._copy = copy, library().dnnl_memory_desc_get_size(wanted)
+        self._rooms.append(Room(library().dnnl_memory_desc_get_size(wanted), [copy]))
         if is_result:
             return copy, [reorder(wanted, given, copy, user)]
         return copy, [reorder(given, wanted, user, copy)]
@@ -138,9 +140,5 @@ class Convolution:
         """
         for memory, address in zip(self._memory, addresses, strict=True):
             place(memory, address)
-        execute(self._steps, *self._copy)
+        execute(self._steps, self._rooms)
 
-
-def _kernel_strides(c: int, d: int, k: int) -> tuple[int, int, int, int]:
-    """Return the strides of [k, k, c, d] in memory; oneDNN names the axes d, c, row, column."""
-    return 1, d, k * c * d, c * d

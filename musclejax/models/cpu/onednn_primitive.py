@@ -8,19 +8,21 @@ import ctypes
 import mmap
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from musclejax.models.cpu.onednn_library import do, engine, library, run, stream
 
 F32, BF16 = 3, 2
-FORWARD_TRAINING = 64
+FORWARD_TRAINING, FORWARD_INFERENCE = 64, 96
 ARGUMENT = {"src": 1, "dst": 17, "weights": 33, "mean": 49, "variance": 50, "scale": 51}
-ARGUMENT |= {"shift": 52, "scratchpad": 80, "diff_src": 129, "diff_dst": 145}
+ARGUMENT |= {"bias": 41, "shift": 52, "scratchpad": 80, "diff_src": 129, "diff_dst": 145}
 ARGUMENT |= {"diff_weights": 161, "diff_scale": 255, "diff_shift": 256}
 """Name of an operand -> its number."""
 _ANY = 1
 _SCRATCHPAD_DESCRIPTOR = 136
 _HANDED_OVER = 1
+_RELU = 0x20
 _PAGE = 4096
 _at = ctypes.byref
 
@@ -66,22 +68,29 @@ def reorder(
     return step(descriptor, operands)
 
 
-def execute(steps: Sequence[Step], copy: ctypes.c_void_p | None = None, size: int = 0) -> None:
+class Room(NamedTuple):
+    """Memory in the workspace: bytes, and the objects that lie there by turns."""
+
+    size: int
+    objects: Sequence[ctypes.c_void_p]
+
+
+def execute(steps: Sequence[Step], rooms: Sequence[Room] = ()) -> None:
     """Run steps in order, one call at a time: all share one workspace.
 
     Args:
-        steps: What to run; their operands have addresses.
-        copy: A memory object that is to lie in the workspace.
-        size: Its bytes.
+        steps: What to run; their other operands have addresses.
+        rooms: What is to lie in the workspace.
     """
-    # The copy at the beginning, scratch memory behind it.
-    behind = -(-size // _PAGE) * _PAGE
-    begin = _workspace(behind + max(step.size for step in steps))
-    if copy:
-        place(copy, begin)
+    # The rooms at the beginning, scratch memory behind them.
+    *begins, behind = accumulate((-(-r.size // _PAGE) * _PAGE for r in rooms), initial=0)
+    start = _workspace(behind + max(step.size for step in steps))
+    for begin, room in zip(begins, rooms, strict=True):
+        for memory in room.objects:
+            place(memory, start + begin)
     for step in steps:
         if step.size:
-            place(step.scratch, begin + behind)
+            place(step.scratch, start + behind)
         run(step.primitive, step.operands)
     do("stream_wait", stream())
 
@@ -108,6 +117,11 @@ def described(
             dims(strides),
         )
     return described
+
+
+def kernel_strides(c: int, d: int, k: int) -> tuple[int, int, int, int]:
+    """Return the strides of [k, k, c, d] in memory; oneDNN names the axes d, c, row, column."""
+    return 1, d, k * c * d, c * d
 
 
 def image_of(b: int, c: int, h: int, w: int, dtype: int) -> ctypes.c_void_p:
@@ -137,13 +151,23 @@ def _workspace(size: int) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(_grown[0]))
 
 
-@lru_cache(maxsize=1)
-def attributes() -> ctypes.c_void_p:
-    """Return the attributes of all primitives: scratch memory is handed over at each call.
+@lru_cache(maxsize=4)
+def attributes(*, add: bool = False, rectify: bool = False) -> ctypes.c_void_p:
+    """Return the attributes of a primitive: scratch memory is handed over at each call.
 
     oneDNN's own belongs to the thread that made the primitive, and XLA calls from any.
+
+    Args:
+        add: Whether the result is added to what is there.
+        rectify: Whether the sum is rectified.
     """
-    attributes = ctypes.c_void_p()
+    attributes, after = ctypes.c_void_p(), ctypes.c_void_p()
     do("primitive_attr_create", _at(attributes))
     do("primitive_attr_set_scratchpad_mode", attributes, _HANDED_OVER)
+    do("post_ops_create", _at(after))
+    if add:
+        do("post_ops_append_sum", after, ctypes.c_float(1), 0, 0)
+    if rectify:
+        do("post_ops_append_eltwise", after, _RELU, ctypes.c_float(0), ctypes.c_float(0))
+    do("primitive_attr_set_post_ops", attributes, after)
     return attributes
