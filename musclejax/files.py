@@ -16,6 +16,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from platformdirs import user_cache_path
+
 from musclejax.errors import InputError, one_line
 from musclejax.system import newer_than_this
 
@@ -223,6 +225,32 @@ def json_text(path: Path) -> str:
     if about.st_size > LARGEST_JSON:
         raise ValueError(f"{about.st_size} bytes, more than {LARGEST_JSON}")
     return path.read_text(encoding="utf-8-sig")
+
+
+def cache_folder() -> Path | None:
+    """Return the user's folder for what can be computed again; None where they have no home."""
+    try:
+        return user_cache_path("musclejax")
+    except RuntimeError:
+        return None
+
+
+def is_private(folder: Path) -> bool:
+    """Make a folder that only this user can read and write: what lies there is believed.
+
+    Returns:
+        False if that is impossible: no home, a disk that cannot be written, another's folder.
+    """
+    if not folder.is_absolute():  # "~" where nobody knows a home
+        return False
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        folder.chmod(0o700)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def sha256(content: bytes) -> str:

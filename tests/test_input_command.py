@@ -564,7 +564,7 @@ def test_without_highdicom_no_segmentation_is_promised(
 
 def test_a_user_without_a_home_compiles_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """No HOME and no entry in the table of users, as in a container: platformdirs raises."""
-    monkeypatch.setattr(process, "user_cache_path", lambda name: homeless())
+    monkeypatch.setattr(files, "user_cache_path", lambda name: homeless())
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     process.configure(None)
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
@@ -844,7 +844,7 @@ def test_compiled_functions_are_kept_in_a_private_folder_only(
     folder: str, private: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / folder if folder == "own" else Path(folder)
-    assert process.is_private(path) == private
+    assert files.is_private(path) == private
     if private:
         assert path.stat().st_mode & 0o777 == 0o700
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musclejax.app import console
 from musclejax.app.process import usage
@@ -102,9 +102,13 @@ def _check_engine(client: "Client", options: SegmentOptions) -> None:
     Raises:
         InputError: If one cannot.
     """
+    for worker, lacks in lacking_workers(client, options).items():
+        remedy = "Give an engine that all workers have."
+        found = f"a worker at {worker} that cannot use it ({lacks})"
+        raise InputError(f"--engine {options.engine}", found, "one that can", remedy)
+
+
+def lacking_workers(client: "Client", options: SegmentOptions) -> dict[str, Any]:
+    """Return the workers that have joined and cannot use the engine, and why."""
     answers = client.run(lacks_engine, options.engine, options.precision, on_error="return")
-    for worker, lacks in answers.items():
-        if lacks:
-            remedy = "Give an engine that all workers have."
-            found = f"a worker at {worker} that cannot use it ({lacks})"
-            raise InputError(f"--engine {options.engine}", found, "one that can", remedy)
+    return {worker: lacks for worker, lacks in answers.items() if lacks}

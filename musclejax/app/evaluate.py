@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from musclejax.app import console
-from musclejax.app.announce import load_announced
+from musclejax.app.announce import load_announced, resolved_announced
 from musclejax.app.fat_map import check_maps
 from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
@@ -26,7 +26,8 @@ from musclejax.evaluation.run import (
     from_weights,
 )
 from musclejax.models.weights import Weights
-from musclejax.prediction.engines import library_versions, resolve
+from musclejax.prediction.engine_choice import check
+from musclejax.prediction.engines import library_versions
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.evaluation import check_folder, save
 from musclejax.reports.run_record import check_replaceable
@@ -69,8 +70,9 @@ def _run(options: EvaluateOptions, how: SegmentOptions) -> int:
         with clock.stage("startup"), usage():
             weights = None
             if options.weights:
-                how = replace(how, engine=resolve(how.engine, how.precision))
+                check(how)
                 weights = load_announced(options.weights)
+                how = resolved_announced(how, weights)
             source = _source(options, how, weights)
         check_maps(options.fat_fraction, len(source.dataset.cases))
         with clock.stage("cases"):

@@ -24,7 +24,6 @@ from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.engines import library_versions
-from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment_steps
 from musclejax.reports.cohort import read_flagged
@@ -300,8 +299,8 @@ def _outcome(
     probability = result.region_probability
     how = "as given" if probability is None else f"p = {probability:.3f}"
     by = result.engine, result.precision
-    # The default needs no mention.
-    engine = "" if by == (DEFAULTS.engine, DEFAULTS.precision) else f", {' '.join(by)}"
+    # The plainest needs no mention.
+    engine = "" if by == ("jax", "float32") else f", {' '.join(by)}"
     plural = "s" if result.tta_slices > 1 else ""
     tta = f", TTA of {result.tta_slices} slice{plural}" if result.tta_slices else ""
     line = f"{name}: {result.region} ({how}), {result.volume.num_slices} slices, "

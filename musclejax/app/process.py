@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from platformdirs import user_cache_path
 
 from musclejax.app.devices import check_devices, mend_compile_cache
 from musclejax.errors import InputError
-from musclejax.files import DISK_FULL
+from musclejax.files import DISK_FULL, cache_folder, is_private
 from musclejax.loops import Stage
 from musclejax.system import cpu_model, keep_heap, limit_threads
 
@@ -170,25 +169,5 @@ def _cache_folder() -> Path | None:
     """Return the folder for compiled functions; None where the user has no home."""
     # One for each kind of processor: machines of a cluster may share a home.
     kind = hashlib.sha256(cpu_model().encode()).hexdigest()[:8]
-    try:
-        return user_cache_path("musclejax") / f"xla-{kind}"
-    except RuntimeError:
-        return None
-
-
-def is_private(folder: Path) -> bool:
-    """Make a folder that only this user can read and write: compiled functions are executed.
-
-    Returns:
-        False if that is impossible: no home, a disk that cannot be written, another's folder.
-    """
-    if not folder.is_absolute():  # "~" where nobody knows a home
-        return False
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            return False
-        folder.chmod(0o700)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
+    folder = cache_folder()
+    return folder and folder / f"xla-{kind}"

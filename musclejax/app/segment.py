@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musclejax.app import console
-from musclejax.app.announce import load_announced
-from musclejax.app.cluster import join_cluster, run_on
+from musclejax.app.announce import load_announced, resolved_announced
+from musclejax.app.cluster import join_cluster, lacking_workers, run_on
 from musclejax.app.cohort import CohortTables, say_page
 from musclejax.app.fat_map import check_all_maps
 from musclejax.app.label_names import write_label_names
@@ -25,9 +25,9 @@ from musclejax.app.work import FAILED, Outcome, Scan, Work, failure, lock_file, 
 from musclejax.errors import InputError, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
-from musclejax.models.weights import weight_files
+from musclejax.models.weights import Weights, weight_files
 from musclejax.options import named_paths
-from musclejax.prediction.engines import resolve
+from musclejax.prediction.engine_choice import check
 from musclejax.prediction.options import SegmentOptions
 from musclejax.reports.cohort import order_by_need
 from musclejax.reports.cohort_tables import Failure
@@ -73,10 +73,11 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
     for error in nameless:
         console.warn(f"failed: {error}")
     with clock.stage("startup"), usage():
-        options = replace(options, engine=resolve(options.engine, options.precision))
+        check(options)
     with _cluster(job.scheduler) as client:
         with clock.stage("startup"), usage():
             weights = load_announced(job.weights)
+            options = _resolved(options, weights, client)
         again = job.overwrite or job.overwrite_edited
         write_label_names(job.output, job.labels, change=again)
         work = Work(job, options, settings_of(job, options), weights.hash)
@@ -87,6 +88,15 @@ def _run(paths: Sequence[Path], job: SegmentJob, options: SegmentOptions) -> int
         rest = f"; the other results are in {job.output}" if failed < total else ""
         console.warn(f"{failed} of {total} failed{rest}")
     return 1 if failed else 0
+
+
+def _resolved(options: SegmentOptions, weights: Weights, client: "Client | None") -> SegmentOptions:
+    """State engine and precision; by default those that all workers have."""
+    resolved = resolved_announced(options, weights)
+    by_default = (options.engine, options.precision) == ("default", "auto")
+    if client and by_default and lacking_workers(client, resolved):
+        return resolved_announced(replace(options, precision="float32"), weights)
+    return resolved
 
 
 @contextmanager

@@ -74,11 +74,13 @@ class Weights:
         name: Name of the bundled weights, or of the folder.
         networks: Networks by task; saved ones are read when they are first used.
         provenance: Where each network comes from, by task.
+        bundled: Whether they ship with the package.
     """
 
     name: str
     networks: Mapping[str, Network] | SavedNetworks
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    bundled: bool = False
 
     @property
     def version(self) -> str:
@@ -154,7 +156,7 @@ def load_weights(name_or_folder: str | Path) -> Weights:
     folder = find_weights(name_or_folder)
     networks = SavedNetworks(weight_files(folder))
     records = {task: header.provenance for task, header in networks.headers.items()}
-    return Weights(folder.name, networks, records)
+    return Weights(folder.name, networks, records, bundled=folder.parent == BUNDLED)
 
 
 def save_weights(

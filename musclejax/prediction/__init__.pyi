@@ -3,9 +3,9 @@ from .batches import predict_classes as predict_classes
 from .batches import predict_labels as predict_labels
 from .dixon import fat_fraction as fat_fraction
 from .dixon import synthesize as synthesize
+from .engine_choice import resolve as resolve
 from .engines import ENGINES as ENGINES
 from .engines import predict_function as predict_function
-from .engines import resolve as resolve
 from .engines import unavailable_reason as unavailable_reason
 from .fat_fraction import load_fat_fraction as load_fat_fraction
 from .maps import load_map as load_map

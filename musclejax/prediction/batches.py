@@ -12,7 +12,9 @@ from jaxtyping import Float, UInt8
 from musclejax.loops import Advance, result_of
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
-from musclejax.prediction.engines import predict_function, resolve
+from musclejax.models.weights import Weights
+from musclejax.prediction.engine_choice import resolve
+from musclejax.prediction.engines import predict_function
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 
 CLASSIFIER_BATCH_SIZE = 16
@@ -55,8 +57,8 @@ def predict_labels_steps(
     Raises:
         InputError: If the engine is not installed or does not offer the precision.
     """
-    engine = resolve(options.engine, options.precision)
-    apply = predict_function(network, engine, options.precision, True)
+    options = resolve(options, Weights("", {network.task: network})).options
+    apply = predict_function(network, options.engine, options.precision, True)
     shape, classes = slices.shape, network.module.num_classes
     labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     probabilities = np.empty((*shape, classes), np.uint8)

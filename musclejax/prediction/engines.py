@@ -1,4 +1,4 @@
-"""The engines that compute a network while predicting: JAX, alone or with oneDNN, or ONNX engines.
+"""The engines that compute a network while predicting: JAX, oneDNN called by JAX, or ONNX engines.
 
 In all of them, labels and confidence leave as uint8 from inside the engine. ONNX Runtime and
 OpenVINO get the network as an ONNX graph made in memory. All but "jax" need the extra
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,6 @@ from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
 from musclejax.models.spec import PRECISIONS
 from musclejax.options import Precision
-from musclejax.prediction.options import Engine
 from musclejax.system import available_threads
 
 INSTALL = "pip install 'musclejax[engines]'"
@@ -53,29 +52,6 @@ class Facts(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
-def resolve(engine: str = "auto", precision: str = "float32") -> Engine:
-    """Return the engine to use.
-
-    Args:
-        engine: One of `ENGINES`, or "auto" for the fastest one that is installed here and
-            computes in that precision.
-        precision: One of `PRECISIONS`.
-
-    Raises:
-        InputError: If there is no such engine or precision, the engine does not offer the
-            precision, or a package is missing.
-    """
-    if precision not in PRECISIONS:
-        raise InputError.choice("precision", precision, PRECISIONS)
-    if engine == "auto":
-        engine = next(e for e in reversed(ENGINES) if not unavailable_reason(e, precision))
-    elif engine not in ENGINES:
-        raise InputError.choice("engine", engine, ("auto", *ENGINES))
-    elif reason := unavailable_reason(engine, precision):
-        raise reason
-    return cast(Engine, engine)
-
-
 def missing_packages(engine: str) -> list[str]:
     """Return the packages that the engine needs and that are not installed."""
     return [package for package in ENGINES[engine].packages if find_spec(package) is None]
@@ -96,7 +72,7 @@ def predict_function(
 
     Args:
         network: A segmentation network.
-        engine: One of `ENGINES`, as `resolve` returns it.
+        engine: One of `ENGINES`.
         precision: One of `PRECISIONS`: of the operands of convolutions; sums are float32.
         probabilities: Whether to return those of every class too.
 
@@ -105,13 +81,24 @@ def predict_function(
         steps of 1/255 and, if requested, the probability of every class in such steps.
 
     Raises:
-        InputError: As `resolve`.
+        InputError: If there is no such engine or precision, the engine does not offer the
+            precision, or it cannot be used here.
     """
-    return ENGINES[resolve(engine, precision)].make(network, precision, probabilities)
+    if reason := unavailable_reason(engine, precision):
+        raise reason
+    return ENGINES[engine].make(network, precision, probabilities)
 
 
 def unavailable_reason(engine: str, precision: str) -> InputError | None:
-    """Return why an engine cannot be used with a precision; None if it can."""
+    """Return why an engine cannot be used with a precision; None if it can.
+
+    Raises:
+        InputError: If there is no such engine or precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError.choice("precision", precision, PRECISIONS)
+    if engine not in ENGINES:
+        raise InputError.choice("engine", engine, ENGINES)
     offered = ENGINES[engine].precisions
     if precision not in offered:
         able = ", ".join(name for name, facts in ENGINES.items() if precision in facts.precisions)
@@ -123,9 +110,8 @@ def unavailable_reason(engine: str, precision: str) -> InputError | None:
         found = absent or f"no package {', '.join(missing)}"
         accepted = "a CPU and the extra `engines`" if absent else "the extra `engines`"
         return InputError(f"engine {engine}", found, accepted, f"Run: {INSTALL}")
-    if (engine, precision) == ("openvino", "bfloat16") and not _has_bfloat16():
-        return InputError(f"engine {engine}", "a processor without bfloat16", "float32")
-    return None
+    lacks = _BFLOAT16_LACKS[engine]() if precision == "bfloat16" else ""
+    return InputError(f"engine {engine}", lacks, "float32") if lacks else None
 
 
 def _jax_function(
@@ -168,15 +154,15 @@ def _onednn_function(network: Network, precision: str, probabilities: bool) -> P
 
     def apply(operands: Any, images: jax.Array) -> tuple[jax.Array, ...]:
         logits = onednn_network.logits(whole, operands, images)
-        batch, rows, columns, _ = logits.shape
+        grid = logits.shape[:3]
         # The pixels of a patch side by side; they go to their places as uint8.
-        pixels = logits.reshape(batch, rows, -1, module.num_classes)
-        found = (
-            depth_to_space(values.reshape(batch, rows, columns, -1), patch)
+        pixels = logits.reshape(*grid[:2], -1, module.num_classes)
+        return tuple(
+            depth_to_space(values.reshape(*grid, -1), patch).reshape(
+                *images.shape[:3], *values.shape[3:]
+            )
             for values in _labels(pixels, probabilities)
         )
-        *maps, last = (values.reshape(*images.shape[:3], -1) for values in found)
-        return (*(values[..., 0] for values in maps), last if probabilities else last[..., 0])
 
     jitted = jax.jit(apply)
     # XLA would go on in the background, and the network must live until it is done.
@@ -230,13 +216,11 @@ def _openvino_function(network: Network, precision: str, probabilities: bool) ->
 
 ENGINES: dict[str, Facts] = {
     "jax": Facts(_jax_function, PRECISIONS),
-    "onednn": Facts(_onednn_function, PRECISIONS),  # JAX, its 3x3 convolutions by oneDNN: a library, no package
+    "onednn": Facts(_onednn_function, PRECISIONS),  # JAX and a library, no package
     "onnxruntime": Facts(_onnxruntime_function, packages=("onnx", "onnxruntime")),
     "openvino": Facts(_openvino_function, PRECISIONS, ("onnx", "openvino")),
 }
-"""Slowest first: "auto" takes the last one that can be used. ONNX Runtime has no bfloat16
-convolution for CPUs. Source of the order: ours; benchmarks/bench_infer.csv, and threads/ there for
-onednn against jax."""
+"""Name -> engine. ONNX Runtime has no bfloat16 convolution for CPUs."""
 
 
 def _graph(network: Network, probabilities: bool) -> bytes:
@@ -252,8 +236,17 @@ def _channel_first(images: Images) -> Float[np.ndarray, "b 1 h w"]:
 
 
 @lru_cache(maxsize=1)
-def _has_bfloat16() -> bool:
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _openvino_lacks_bfloat16() -> str:
+    able = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "" if able else "a processor without bfloat16"
+
+
+_BFLOAT16_LACKS: dict[str, Callable[[], str]] = {
+    "jax": str,  # it has it everywhere
+    "onednn": onednn.bfloat16_unavailable_reason,
+    "openvino": _openvino_lacks_bfloat16,
+}
+"""Engine -> why bfloat16 gains nothing here; empty if it does."""
 
 
 def _openvino() -> Any:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from musclejax.anatomy import read_muscles
 from musclejax.errors import InputError
-from musclejax.options import Option, Precision, check_choices
+from musclejax.options import Option, check_choices
 
-Engine = Literal["auto", "jax", "onednn", "onnxruntime", "openvino"]
+Engine = Literal["default", "auto", "jax", "onednn", "onnxruntime", "openvino"]
 BATCH_SIZE = 4
 """Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
 and 1.07 s per slice on two AVX2 cores."""
@@ -20,10 +20,11 @@ class SegmentOptions:
     Attributes:
         region: Which network; auto: the classifier decides.
         geometry: world: orientation from the file, every slice. 2021: as the 2021 code.
-        engine: Engine of the segmentation network; auto: the fastest one here. All but jax need
-            musclejax[engines]. The classifier is always computed by JAX in float32.
-        precision: Of the factors in convolutions; sums are float32. Not every engine and processor
-            has bfloat16.
+        engine: Engine of the segmentation network. default: oneDNN if in bfloat16, else JAX. auto:
+            the fastest one here, measured once. All but jax need musclejax[engines]. The classifier
+            is always computed by JAX in float32.
+        precision: Of the factors in convolutions; sums are float32. auto: bfloat16 for bundled
+            weights where the processor has it and oneDNN is installed, else float32.
         batch_size: Slices at once; more take more memory.
         tta: Test-time augmentation: where the network is uncertain of a slice, predict its mirror
             image too (not with geometry 2021).
@@ -41,8 +42,8 @@ class SegmentOptions:
 
     region: Literal["auto", "thigh", "leg"] = "auto"
     geometry: Literal["world", "2021"] = "world"
-    engine: Engine = "jax"
-    precision: Precision = "float32"
+    engine: Engine = "default"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_size: int = BATCH_SIZE
     tta: bool = True
     postprocess: bool = True

@@ -16,7 +16,7 @@ from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
 from musclejax.prediction.batches import predict_classes
-from musclejax.prediction.engines import resolve
+from musclejax.prediction.engine_choice import check, resolve
 from musclejax.prediction.estimate import estimate, estimate_warning
 from musclejax.prediction.evidence import Evidence, add_up
 from musclejax.prediction.gather import ColumnSums, gather, sum_columns
@@ -92,13 +92,14 @@ def segment_steps(
         resample to level again if the scan lies upside down. In the stage network: slices done and
         their total, which grows by the slices with test-time augmentation.
     """
-    resolve(options.engine, options.precision)  # an engine that cannot compute is reported first
+    check(options)  # an engine that cannot compute is reported first
     if not isinstance(scan, Volume):
         yield Stage("load")
     volume = load(scan)
     if not isinstance(weights, Weights):
         yield Stage("weights")
         weights = load_weights(weights)
+    options, *said = resolve(options, weights)[:2]
     result, slices = yield from _tree_steps(volume, weights, options)
     if is_uncertain(result, options):
         yield Stage("check")
@@ -106,10 +107,10 @@ def segment_steps(
         if judgement == "upside down":
             turned = exchange_front_and_back(volume)
             result, _ = yield from _tree_steps(turned, weights, options)
-            return exchange_back(result, volume)
-        if judgement == "undecided":
-            result = replace(result, warnings=(UNDECIDED, *result.warnings))
-    return result
+            result = exchange_back(result, volume)
+        elif judgement == "undecided":
+            said.append(UNDECIDED)
+    return replace(result, warnings=(*filter(None, said), *result.warnings))
 
 
 def _tree_steps(
@@ -176,9 +177,8 @@ def label_steps(
     """
     network = find_network(weights, region)
     world = options.geometry == "world"
-    engine = resolve(options.engine, options.precision)
     tta = options.tta and weights.trained and world
-    options = replace(options, engine=engine, tta=tta)
+    options = replace(resolve(options, weights).options, tta=tta)
     yield Stage("network")
     scaled = normalize(scan.slices, network.config.intensity)
     predicted = yield from predict_in_windows_steps(network, scaled, scan.body, options)

@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_cache_path
 
-from musclejax.app.process import is_private
-from musclejax.files import flatten
+from musclejax.files import flatten, is_private
 from tests.fuzz.commands import COMMANDS, Command
 from tests.limbs import write_dataset
 

@@ -141,4 +141,3 @@ class Convolution:
         for memory, address in zip(self._memory, addresses, strict=True):
             place(memory, address)
         execute(self._steps, self._rooms)
-

@@ -248,7 +248,7 @@ class _Plan:
 
 
 def _layers(spec: NetworkSpec, params: Mapping[str, Any]) -> dict[str, _Layer]:
-    """Return a network's layers but the first, by block and layer; those of joined images in two."""
+    """Return a network's layers by block and name; those of two images joined in two parts."""
     found = {
         f"{block}/{name}": _Layer(layer["kernel"], _floats(layer["bias"]))
         for block, layers in params.items()
