@@ -34,7 +34,8 @@ def test_the_muscles_of_the_sample_scans(name: str, region: str, thigh_path: Pat
     volume = load(thigh_path.with_name(f"{name}.nii.gz"))
     # These slices alone: they are as far apart as they are in the file, or farther.
     few = replace(volume, data=np.ascontiguousarray(volume.data[..., shown]))
-    labels = segment(few, load_weights("phantom"), SegmentOptions(region=region)).labels
+    options = SegmentOptions(region=region, precision="float32")
+    labels = segment(few, load_weights("phantom"), options).labels
     truth = truth[..., shown]
     counts = []
     for side in np.array_split(np.arange(len(truth)), 2):  # left is left

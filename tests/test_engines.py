@@ -1,5 +1,6 @@
 """Engines that may stand in for JAX: the same labels on real slices, and clear refusals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,7 +15,8 @@ from musclejax.prediction import engines
 from musclejax.prediction.batches import predict_labels
 from musclejax.prediction.options import SegmentOptions
 
-ABLE = [e for e in ("onnxruntime", "openvino") if not engines.missing_packages(e)]
+OTHERS = ("onednn", "onnxruntime", "openvino")
+ABLE = [e for e in OTHERS if engines.unavailable_reason(e, "float32") is None]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +30,13 @@ def slices(network) -> np.ndarray:
     return sample_slices(network)[:3]
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", OTHERS)
 def test_labels_and_confidence_are_those_of_jax(engine: str, network, slices: np.ndarray) -> None:
     if engine not in ABLE:
         pytest.skip(f"{engine} is not installed")
-    ours = predict_labels(network, slices, SegmentOptions(batch_size=2))
-    theirs = predict_labels(network, slices, SegmentOptions(batch_size=2, engine=engine))
+    jax_alone = SegmentOptions(batch_size=2, engine="jax")
+    ours = predict_labels(network, slices, jax_alone)
+    theirs = predict_labels(network, slices, replace(jax_alone, engine=engine))
     assert len(np.unique(ours.labels)) == 13
     assert (theirs.labels == ours.labels).mean() >= 0.9999
     # Steps of 1/255: rounding may fall to the other side.
@@ -65,14 +68,14 @@ def test_folding_keeps_what_the_network_computes(network, slices: np.ndarray) ->
 @pytest.mark.parametrize(
     ("engine", "precision", "message"),
     [
-        ("tensorrt", "float32", "engine: found 'tensorrt'; accepted: auto, jax, onednn, onnxru"),
+        ("tensorrt", "float32", "engine: found 'tensorrt'; accepted: jax, onednn, onnxru"),
         ("jax", "float16", "precision: found 'float16'; accepted: float32, bfloat16"),
         ("onnxruntime", "bfloat16", "found bfloat16; accepted: float32. Engines with bfloat16: ja"),
     ],
 )
-def test_choices_that_do_not_exist(engine: str, precision: str, message: str) -> None:
+def test_choices_that_do_not_exist(engine: str, precision: str, message: str, network) -> None:
     with pytest.raises(InputError, match=message):
-        engines.resolve(engine, precision)
+        engines.predict_function(network, engine, precision)
 
 
 def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,40 +83,33 @@ def test_absent_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         engines.onednn_library, "unavailable_reason", lambda: "no oneDNN 3.x is installed"
     )
-    with pytest.raises(InputError, match="found no oneDNN 3.x is installed; .*engines"):
-        engines.resolve("onednn")
-    for engine in ("onnxruntime", "openvino"):
-        with pytest.raises(
-            InputError, match=f"found no package onnx, {engine}; .*engines"
-        ) as error:
-            engines.resolve(engine)
-        assert "pip install 'musclejax[engines]'" in str(error.value)
-        assert "\n" not in str(error.value)
-    assert engines.resolve("auto") == engines.resolve("jax") == "jax"
+    found = {"onednn": "no oneDNN 3.x is installed"}
+    found |= {engine: f"no package onnx, {engine}" for engine in ("onnxruntime", "openvino")}
+    for engine, lacks in found.items():
+        reason = str(engines.unavailable_reason(engine, "float32"))
+        assert f"found {lacks}; " in reason
+        assert "pip install 'musclejax[engines]'" in reason
+        assert "\n" not in reason
+    assert engines.unavailable_reason("jax", "float32") is None
 
 
 def test_onednn_is_not_taken_where_jax_runs_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
     monkeypatch.setattr(engines.onednn_library, "unavailable_reason", lambda: "")
-    assert engines.resolve("auto") == "onednn"
+    assert engines.unavailable_reason("onednn", "float32") is None
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert engines.resolve("auto") == "jax"
-    with pytest.raises(InputError, match="found a gpu; accepted: a CPU and"):
-        engines.resolve("onednn")
+    reason = str(engines.unavailable_reason("onednn", "float32"))
+    assert "found a gpu; accepted: a CPU and" in reason
 
 
-def test_auto_takes_the_fastest_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"onnx", "onnxruntime"}
-    monkeypatch.setattr(engines, "find_spec", lambda name: name if name in installed else None)
-    assert engines.resolve("auto") == "onnxruntime"
-    assert engines.resolve("auto", "bfloat16") == "jax"
-    installed.add("openvino")
-    assert engines.resolve("auto") == "openvino"
-    for able, best in ((True, "openvino"), (False, "jax")):
-        monkeypatch.setattr(engines, "_has_bfloat16", lambda able=able: able)
-        assert engines.resolve("auto", "bfloat16") == best
-    with pytest.raises(InputError, match="a processor without bfloat16; accepted: float32"):
-        engines.resolve("openvino", "bfloat16")
+@pytest.mark.parametrize("engine", ["onednn", "openvino"])
+def test_bfloat16_needs_a_processor_for_it(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: name)
+    monkeypatch.setattr(engines.onednn, "unavailable_reason", lambda: "")
+    monkeypatch.setitem(engines._BFLOAT16_LACKS, engine, lambda: "an old processor")
+    reason = str(engines.unavailable_reason(engine, "bfloat16"))
+    assert reason == f"engine {engine}: found an old processor; accepted: float32."
+    monkeypatch.setitem(engines._BFLOAT16_LACKS, engine, str)
+    assert engines.unavailable_reason(engine, "bfloat16") is None
 
 
 def test_the_packages_of_every_engine_stand_in_the_extra() -> None:

@@ -154,7 +154,7 @@ def test_a_calf_that_was_taken_for_a_thigh() -> None:
     stored = nib.load(Path(__file__).parent / "stored_labels" / "test_low.nii.gz")
     data = np.asarray(image.dataobj, np.float32)[::-1, ::-1, 2:30:7]
     volume = Volume(np.ascontiguousarray(data), stored.affine, "turned")
-    result = segment(volume, options=SegmentOptions(tta=False))
+    result = segment(volume, options=SegmentOptions(tta=False, precision="float32"))
     assert (result.region, result.warnings[0]) == ("leg", WARNING)
     labels = np.asarray(stored.dataobj)[::-1, ::-1, :4]
     both = (labels > 0) & (result.labels > 0)
@@ -168,6 +168,6 @@ def test_a_slice_that_does_not_tell() -> None:
     data = np.asarray(image.dataobj, np.float32)[..., 1:2]
     for flip, region, warned in ((1, "thigh", False), (-1, "leg", True)):
         volume = Volume(np.ascontiguousarray(data[::flip, ::flip]), image.affine, "slice")
-        result = segment(volume, options=SegmentOptions(tta=False))
+        result = segment(volume, options=SegmentOptions(tta=False, precision="float32"))
         assert result.region == region
         assert (UNDECIDED in result.warnings) == warned

@@ -18,6 +18,7 @@ from musclejax.errors import InputError
 from musclejax.loops import Advance, Stage
 from musclejax.options import choices
 from musclejax.prediction import engines
+from musclejax.prediction.engine_speed import Pair
 from musclejax.prediction.options import Engine, SegmentOptions
 from musclejax.scan.grid import GEOMETRIES
 from musclejax.scan.study import load
@@ -43,11 +44,13 @@ def labels(folder: Path) -> np.ndarray:
 
 
 def test_choices_of_the_command_are_those_of_the_engines() -> None:
-    assert set(get_args(Engine)) == {*engines.ENGINES, "auto"}
+    assert set(get_args(Engine)) == {"default", *engines.ENGINES, "auto"}
     assert choices(SegmentOptions, "geometry") == GEOMETRIES
 
 
-def test_the_default_is_jax_in_float32(scan: Path, weights_folder: Path, tmp_path: Path) -> None:
+def test_of_own_weights_the_default_is_jax_in_float32(
+    scan: Path, weights_folder: Path, tmp_path: Path
+) -> None:
     arguments = ("segment", scan, "-o", tmp_path, "--weights", weights_folder, "--region", "thigh")
     result = call(*arguments)
     assert result.exit_code == 0, result.output
@@ -56,7 +59,7 @@ def test_the_default_is_jax_in_float32(scan: Path, weights_folder: Path, tmp_pat
     assert "onnx" not in found["versions"]
     assert "jax float32" not in result.stdout
     assert "a: already done\n" in call(*arguments).stdout
-    other = call(*arguments, "--precision", "bfloat16")
+    other = call(*arguments, "--engine", "jax", "--precision", "bfloat16")
     assert "already done, with other settings" in other.stdout
 
 
@@ -78,18 +81,49 @@ def test_other_engines_give_the_same_labels(
     assert set(engines.ENGINES[engine].packages) <= set(found["versions"])
 
 
-def test_auto_takes_what_has_the_precision(
-    scan: Path, weights_folder: Path, tmp_path: Path
+@pytest.mark.parametrize("fastest", [("jax", "float32"), ("onednn", "float32")])
+def test_auto_says_what_was_measured_and_records_what_was_taken(
+    fastest: tuple[str, str],
+    scan: Path,
+    weights_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    pairs = [Pair("jax", "float32"), Pair("onednn", "float32")]
+    if reason := engines.unavailable_reason(*fastest):
+        pytest.skip(str(reason))
+    seconds = {pair: 0.5 if pair == fastest else 1.0 for pair in pairs}
+    monkeypatch.setattr(
+        "musclejax.prediction.engine_choice._pairs",
+        lambda how, _: pairs if how.engine == "auto" else [Pair(how.engine, how.precision)],
+    )
+    monkeypatch.setattr("musclejax.prediction.engine_speed.measured", lambda *given: seconds)
     result = call(
         "segment", scan, "-o", tmp_path, "--weights", weights_folder, "--region", "thigh",
-        "--engine", "auto", "--precision", "bfloat16",
+        "--engine", "auto", "-v",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert f"engines, seconds per slice: {fastest[0]} float32 0.125, " in result.stdout
     found = record(tmp_path)
-    assert found["engine"] == engines.resolve("auto", "bfloat16")
-    assert found["precision"] == found["settings"]["precision"] == "bfloat16"
-    assert f", {found['engine']} bfloat16)" in result.stdout
+    assert (found["engine"], found["precision"]) == fastest
+    assert (found["settings"]["engine"], found["settings"]["precision"]) == fastest
+
+
+def test_bfloat16_by_request_without_a_processor_for_it_is_one_line(
+    scan: Path, weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "musclejax.models.cpu.onednn.bfloat16_unavailable_reason", lambda: "an old processor"
+    )
+    monkeypatch.setitem(engines._BFLOAT16_LACKS, "onednn", lambda: "an old processor")
+    arguments = ("segment", scan, "--weights", weights_folder, "--region", "thigh")
+    result = call(*arguments, "-o", tmp_path / "asked", "--precision", "bfloat16")
+    assert result.exit_code == 0, result.output
+    line = "bfloat16 gains nothing here (an old processor): computed in float32\n"
+    assert result.stderr.count(line) == 1
+    found = record(tmp_path / "asked")
+    assert (found["engine"], found["precision"]) == ("jax", "float32")
+    assert "bfloat16" not in call(*arguments, "-o", tmp_path / "unasked").stderr
 
 
 @pytest.mark.parametrize(

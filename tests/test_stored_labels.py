@@ -1,9 +1,9 @@
 """Label maps and tables stay what they were: over changes of the code, and over JAX 0.8 to 0.12.
 
 Origin of the numbers: `stored_labels/` holds the labels of five slices of each sample scan, and the
-table of their muscles, as the code gave them on 30 November 2026 (JAX 0.10.2 and 0.12.0, equal
-voxel for voxel). They change with the bundled weights only; then, after a look at the pictures:
-`python tests/test_stored_labels.py`.
+table of their muscles, as the code gave them in float32 on 30 November 2026 (JAX 0.10.2 and 0.12.0,
+equal voxel for voxel). They change with the bundled weights only; then, after a look at the
+pictures: `python tests/test_stored_labels.py`.
 """
 
 from pathlib import Path
@@ -31,7 +31,8 @@ def label(name: str) -> musclejax.Segmentation:
     affine = scan.affine @ np.diag([1, 1, EVERY, 1])
     affine[:, 3] = scan.affine @ [0, 0, FIRST, 1]
     data = np.asarray(scan.dataobj)[..., FIRST::EVERY]
-    return musclejax.segment(nib.Nifti1Image(data, affine))
+    plain = musclejax.SegmentOptions(precision="float32")  # on every processor
+    return musclejax.segment(nib.Nifti1Image(data, affine), options=plain)
 
 
 @pytest.mark.parametrize("name", SAMPLES)

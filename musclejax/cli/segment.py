@@ -58,7 +58,7 @@ def segment(scans: tuple[Path, ...], job: SegmentJob, options: SegmentOptions) -
       musclejax segment scan.nii.gz -o out
       musclejax segment cohort/ -o out --region thigh --threads 4 --batch-size 2
       musclejax segment study/ -o out --series '*dixon*_opp'
-      musclejax segment cohort/ -o out --engine auto --precision bfloat16
+      musclejax segment cohort/ -o out --engine auto -v
       musclejax segment dicom_series/ -o out --dicom-sr --fat-fraction ff.nii.gz
       musclejax segment cohort/ -o out --labels sides --naming bids --muscles VL,VM,VI,RF
       musclejax segment water.nii.gz -o out --water water.nii.gz --fat fat.nii.gz --map T2=t2.nii.gz

@@ -90,15 +90,11 @@ def predict_function(
 
 
 def unavailable_reason(engine: str, precision: str) -> InputError | None:
-    """Return why an engine cannot be used with a precision; None if it can.
-
-    Raises:
-        InputError: If there is no such engine or precision.
-    """
+    """Return why an engine cannot be used with a precision; None if it can."""
     if precision not in PRECISIONS:
-        raise InputError.choice("precision", precision, PRECISIONS)
+        return InputError.choice("precision", precision, PRECISIONS)
     if engine not in ENGINES:
-        raise InputError.choice("engine", engine, ENGINES)
+        return InputError.choice("engine", engine, ENGINES)
     offered = ENGINES[engine].precisions
     if precision not in offered:
         able = ", ".join(name for name, facts in ENGINES.items() if precision in facts.precisions)

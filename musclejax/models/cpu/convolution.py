@@ -8,7 +8,7 @@ memory once; without it, XLA computes the operand again inside every loop that r
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _materialize = lax.optimization_barrier
@@ -32,8 +32,8 @@ def space_to_depth(
 
 
 def depth_to_space(
-    x: Float[Array, "b h w c"], stride: int
-) -> Float[Array, "b h*{stride} w*{stride} c//{stride}**2"]:
+    x: Shaped[Array, "b h w c"], stride: int
+) -> Shaped[Array, "b h*{stride} w*{stride} c//{stride}**2"]:
     """Undo `space_to_depth`."""
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, stride, c // stride)
