@@ -26,6 +26,7 @@ from musclejax.reports.pages import plots
 from musclejax.reports.pages.cohort import write_cohort_page
 from musclejax.reports.pages.muscle_summary import draw_levels, read_summary
 from musclejax.reports.pages.plots import Series, draw_boxes, draw_lines
+from musclejax.reports.pages.render import write_page
 from musclejax.reports.review import read_remarks, read_review
 from musclejax.scan.source import is_output
 from tests import pages
@@ -257,8 +258,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(folder: Path, name: str) -> None:
         if name == "b":
             raise InputError("b_labels.nii.gz", "no such file", "a label map")
+        write_page(folder / f"{name}_report.html", "base.html", title=name)
         written.append(name)
-        (folder / f"{name}_report.html").touch()
 
     monkeypatch.setattr("musclejax.app.report.write_scan_page", write)
 
@@ -277,6 +278,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call(str(tmp_path), "--no-scans")
     assert written == ["a"]
     call(str(tmp_path))
+    assert written == ["a", "a"]
+    (tmp_path / "a_report.html").write_text("<p>mine</p>")
+    assert call(str(tmp_path))[0] == 1
     assert written == ["a", "a"]
     (tmp_path / "empty").mkdir()
     assert call(str(tmp_path / "empty"))[1].startswith("Error: ")

@@ -252,6 +252,34 @@ def test_slices_to_look_at() -> None:
     assert facts[0].area_cm2["left"] == {"VL": 10.2, "VM": 9.0}
 
 
+def test_slices_to_look_at_are_linked_above_the_viewer(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    table = pd.read_csv(folder / "scan_slices.csv")
+    low = table["slice"].isin((1, 3)) & table["muscle"].eq("VL") & table["side"].eq("left")
+    table.loc[low, ["area_cm2", "estimated_dsc"]] = 10.0, 0.5
+    table["flag"] = low
+    table.to_csv(folder / "scan_slices.csv", index=False)
+    read = Page(write_scan_page(folder, "scan", result=result))
+    assert "2 cm² or more may be wrong in slices 1 3" in " ".join(read.text.split())
+    assert read.links[4:6] == ["#slice-1", "#slice-3"]
+
+
+def test_an_empty_label_map_and_a_table_without_rows(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    for kind in ("muscles", "slices"):
+        table = pd.read_csv(folder / f"scan_{kind}.csv")
+        table.assign(muscle="", name="").to_csv(folder / f"scan_{kind}.csv", index=False)
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+    (folder / "scan_slices.csv").write_text("slice,side,muscle\n")
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+
+
+def test_a_damaged_record_costs_its_lines_only(tmp_path: Path) -> None:
+    strange = {"region": ["thigh"], "seconds": {"total": "x"}, "versions": [1], "flagged": 7}
+    results(tmp_path / "out", scan(), **strange)
+    assert "the record names no region" in notes(write_scan_page(tmp_path / "out", "scan"))
+
+
 def test_commands_are_quoted() -> None:
     folder = Path("/a b/$HOME 'x' \"y\"")
     scan, labels = folder / "s.nii.gz", folder / "s_labels.nii.gz"

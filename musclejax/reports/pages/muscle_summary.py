@@ -120,7 +120,7 @@ def muscle_table(frame: pd.DataFrame) -> Table:
         Column("truncated", "of these, by the field of view: volumes are of a part", number=True),
         *(Column(_title(name), f"{name} of summary.csv", number=True) for name in shown),
     )
-    rows = (
+    rows: Iterator[list[str | Cell]] = (
         [
             *([region] * several),
             *(muscle, str(rows["name"].iloc[0])),

@@ -126,12 +126,14 @@ class Slice(NamedTuple):
         number: Its index in the file.
         level: As in "level 0.42"; empty if it is not known.
         remarks: To be read before looking.
+        doubtful: Whether one of them is a muscle to look at.
         picture: WebP, base64.
     """
 
     number: int
     level: str
     remarks: list[str]
+    doubtful: bool
     picture: str
 
 
@@ -157,8 +159,9 @@ def _show(shown: Shown | None, record: Mapping[str, Any], facts: Mapping[int, Sl
     frame = frame_of(shown.volume, shown.labels)
     pictures = _draw(shown, REGIONS[str(record["region"])], frame)
     slices = [
-        Slice(z, _level(facts.get(z, NOTHING)), facts.get(z, NOTHING).remarks, picture)
+        Slice(z, _level(known), known.remarks, bool(known.low), picture)
         for z, picture in zip(_slice_numbers(shown.volume), pictures, strict=True)
+        for known in (facts.get(z, NOTHING),)
     ]
     packed, lines = _pack_fitting(shown, frame, sum(map(len, pictures)))
     data = _viewer_data(shown.volume, frame, packed, facts) if packed else {}

@@ -27,7 +27,7 @@ _METHODS = {
     "anatomy": "lateral and medial muscles of the one limb",
     "position": "the position in the scanner",
 }
-"""What told left from right (`scan.sides.Sides`), in words."""
+"""Methods of `scan.sides.Sides`, in words."""
 Row = Mapping[str, Any]
 
 
@@ -67,6 +67,8 @@ def _percent(name: str, title: str, meaning: str = "") -> tuple[str, _Figure]:
 
 _LOW = "estimated: what a comparison with a person's contours would give; 'look' where it is low"
 _ESTIMATE = ("estimated_dsc", _Figure(Column("estimated DSC", _LOW, number=True), _dsc))
+_WIDTH = Column("interval", "of the estimate, 80 %", number=True)
+_INTERVAL = ("estimated_dsc_low", _Figure(_WIDTH, _interval))
 _FAT = _percent("fat_fraction", "fat fraction (%)", "mean over the muscle")
 _MUSCLES = dict(
     (
@@ -85,7 +87,7 @@ _MUSCLES = dict(
         _percent("fat_fraction_eroded", "eroded (%)", "without the outermost pixels"),
         _number("lean_ml", "lean (ml)", "volume times 1 - fat fraction"),
         _ESTIMATE,
-        ("estimated_dsc_low", _Figure(Column("interval", "of the estimate, 80 %", number=True), _interval)),
+        _INTERVAL,
         _percent("changed_share", "changed (%)", "voxels that a person changed"),
         _number("mean_area_cm2", "mean area (cm²)", "over the slices that show the muscle"),
         _number("max_area_cm2", "largest area (cm²)"),
