@@ -232,6 +232,18 @@ def test_keys_alone(viewer: Any) -> None:
     assert place(viewer) == before
 
 
+def test_a_scan_is_marked_by_keys(page: Any, shown: dict[str, Shown]) -> None:
+    path = shown["LPS"].path
+    path.with_name("report.html").touch()
+    open_viewer(page, path)
+    for key, mark in (("r", "right"), ("c", "to correct"), ("u", "unusable"), ("u", "")):
+        page.keyboard.press(key)  # at once: the picture has the focus
+        assert page.locator("#mark-scan").input_value() == mark
+    assert page.locator("#review-state").text_content() == "no marks yet"
+    page.keyboard.press("n")
+    page.wait_for_url(f"{path.with_name('report.html').as_uri()}#after=scan")
+
+
 def test_wheel_and_three_planes(viewer: Any) -> None:
     axial = picture(viewer)
     height, width = axial.shape
