@@ -91,7 +91,6 @@ class OneDNNNetwork:
         self.channels = params["head"]["kernel"].shape[-1]
         self._layers = _layers(spec, params)
         self._laid: dict[str, list[tuple[Any, ctypes.c_void_p, mmap.mmap]]] = {}
-        self._biases: dict[str, np.ndarray] = {}
         self._plans: dict[tuple[int, ...], _Plan] = {}
         _networks[self.number] = self
 
