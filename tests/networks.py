@@ -7,14 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from musclejax.config import default_config
+from musclejax.models.cpu import onednn_library
 from musclejax.models.initialization import draw_variables
 from musclejax.models.network import Network
 from musclejax.models.shapes import expected_shapes, nest_arrays
 from musclejax.models.spec import NetworkSpec
 from musclejax.models.variants import VARIANTS
 from tests.conftest import quick_jit
+
+needs_library = pytest.mark.skipif(
+    bool(onednn_library.unavailable_reason()),
+    reason=f"oneDNN: {onednn_library.unavailable_reason()}",
+)
+_NO_BFLOAT16 = onednn_library.unavailable_reason() or onednn_library.bfloat16_unavailable_reason()
+needs_bfloat16 = pytest.mark.skipif(bool(_NO_BFLOAT16), reason=f"bfloat16: {_NO_BFLOAT16}")
 
 
 def shrunk(spec: NetworkSpec) -> NetworkSpec:

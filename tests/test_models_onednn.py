@@ -28,14 +28,14 @@ from musclejax.models.network import build
 from musclejax.models.spec import NetworkSpec, spec_from_json
 from musclejax.training.step import convolutions, precision
 from tests.conftest import quick_jit
-from tests.networks import assert_close, assert_same_value_and_gradient, normal
-
-needs_library = pytest.mark.skipif(
-    bool(onednn_library.unavailable_reason()),
-    reason=f"oneDNN: {onednn_library.unavailable_reason()}",
+from tests.networks import (
+    assert_close,
+    assert_same_value_and_gradient,
+    needs_bfloat16,
+    needs_library,
+    normal,
 )
-_NO_BFLOAT16 = onednn_library.unavailable_reason() or onednn_library.bfloat16_unavailable_reason()
-needs_bfloat16 = pytest.mark.skipif(bool(_NO_BFLOAT16), reason=f"bfloat16: {_NO_BFLOAT16}")
+
 ROUNDING = 2**-8
 """Relative distance of neighbors in bfloat16: results are rounded once."""
 

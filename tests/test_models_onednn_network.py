@@ -9,18 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from musclejax.models.cpu import onednn_library, onednn_network
+from musclejax.models.cpu import onednn_network
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
-from musclejax.models.spec import PRECISIONS, NetworkSpec
+from musclejax.models.spec import NetworkSpec
 from musclejax.prediction import engines
 from tests.conftest import quick_jit
-from tests.networks import STRUCTURES, drawn, network_of
+from tests.networks import STRUCTURES, drawn, needs_bfloat16, needs_library, network_of
 
-pytestmark = pytest.mark.skipif(
-    bool(onednn_library.unavailable_reason()),
-    reason=f"oneDNN: {onednn_library.unavailable_reason()}",
-)
+pytestmark = needs_library
 SPEC = NetworkSpec(widths=(4, 5), strides=(1, 2))
 ROUNDINGS = 2**-5
 """A dozen layers, each of which rounds activations by 2^-9 of their size."""
@@ -57,13 +54,16 @@ def expected(network: Network, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [n for n, s in STRUCTURES.items() if s.norm != "group"])
-def test_logits_of_every_structure(name: str) -> None:
+@pytest.mark.parametrize(
+    ("precision", "close"),
+    [("float32", 1e-5), pytest.param("bfloat16", ROUNDINGS, marks=needs_bfloat16)],
+)
+def test_logits_of_every_structure(name: str, precision: str, close: float) -> None:
     made = network(STRUCTURES[name])
     x = images(made.spec)
     reference = expected(made, x)
-    for precision, close in zip(PRECISIONS, (1e-5, ROUNDINGS), strict=True):
-        found = logits(whole(made, precision), x)
-        np.testing.assert_allclose(found, reference, rtol=0, atol=close * np.abs(reference).max())
+    found = logits(whole(made, precision), x)
+    np.testing.assert_allclose(found, reference, rtol=0, atol=close * np.abs(reference).max())
 
 
 @pytest.mark.parametrize("change", [{"units": 3}, {"units": 3, "residual": False}])
