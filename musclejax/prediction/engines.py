@@ -161,7 +161,7 @@ def _onednn_function(network: Network, precision: str, probabilities: bool) -> P
         )
 
     jitted = jax.jit(apply)
-    # XLA would go on in the background, and the network must live until it is done.
+    # XLA computes in the background, and the network must live until it is done.
     return lambda images: tuple(jax.block_until_ready(jitted(whole.operands, images)))
 
 
