@@ -18,7 +18,7 @@ from musclejax.models.spec import NetworkSpec
 MAX_GROUPS = 8
 """Groups of group normalization where the width allows. Source: ours."""
 
-_KERNEL_INIT = nn.initializers.glorot_normal()  # Source: paper, section "Network architecture"
+_KERNEL_INIT = nn.initializers.zeros
 _FAST: dict[str, Callable[..., jax.Array]] = {
     "strided": conv.strided_convolution,
     "transposed": conv.transposed_convolution,
