@@ -18,7 +18,7 @@ from musclejax.app.devices import check_devices, mend_compile_cache
 from musclejax.errors import InputError
 from musclejax.files import DISK_FULL
 from musclejax.loops import Stage
-from musclejax.system import cpu_model, keep_heap, limit_threads
+from musclejax.system import cpu_model, keep_heap, limit_threads, rest_collector
 
 Result = TypeVar("Result")
 _TRANSIENT = (*DISK_FULL, errno.EIO)
@@ -98,6 +98,7 @@ def configure(threads: int | None, *, joins: bool = False) -> None:
         with usage():
             limit_threads(threads)
     keep_heap()
+    rest_collector()
     mend_compile_cache()
     folder = _cache_folder()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and folder and is_private(folder):

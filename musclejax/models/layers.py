@@ -18,7 +18,9 @@ from musclejax.models.spec import NetworkSpec
 MAX_GROUPS = 8
 """Groups of group normalization where the width allows. Source: ours."""
 
-_KERNEL_INIT = nn.initializers.zeros
+KERNEL_INIT = nn.initializers.zeros
+"""Kernels are drawn by `models.initialization`. Flax traces this at every use to compare shapes: the
+random numbers of all kernels took half of the time of tracing a network."""
 _FAST: dict[str, Callable[..., jax.Array]] = {
     "strided": conv.strided_convolution,
     "transposed": conv.transposed_convolution,
@@ -64,7 +66,7 @@ class ConvolutionUnit(nn.Module):
         """
         size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
         channels = sum(_values(part).shape[-1] for part in parts)
-        kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
+        kernel = self.param("kernel", KERNEL_INIT, (size, size, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Layer = partial(self._convolve, train)
         if train and self.spec.rematerialize and not self.spec.reference:

@@ -8,7 +8,7 @@ slice between others, where the network errs, and that of a foot from that of a 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, SLICE_SPACING_MM, Region
@@ -173,14 +173,18 @@ def lone_limb(
         if not own.any():
             continue
         # Not the outermost pixels: noise and a part of the other limb may be among them.
-        ends = np.percentile(np.argwhere(own), [1, 99], axis=0)
-        middle = ends.mean(0).astype(int)
-        columns = np.arange(SLICE_PX)
-        inside = (columns > ends[0, 1] - _RIM_PX) & (columns < ends[1, 1] + _RIM_PX)
-        top, left = middle
+        rows, columns = (_ends(own.sum(axis)) for axis in (1, 0))
+        top, left = int(np.mean(rows)), int(np.mean(columns))
+        at = np.arange(SLICE_PX)
+        inside = (at > columns[0] - _RIM_PX) & (at < columns[1] + _RIM_PX)
         padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
         cut[:] = padded[top : top + LIMB_PX, left : left + LIMB_PX]
     return out
+
+
+def _ends(counts: Int[np.ndarray, " p"]) -> Float[np.ndarray, "2"]:
+    """Return the places between which 98 % of the pixels lie, by their number at each place."""
+    return np.percentile(np.repeat(np.arange(len(counts)), counts), [1, 99])
 
 
 def fit_levels(
