@@ -29,6 +29,4 @@ class RegionClassifier(nn.Module):
         """Return logits; the dense layer fixes height and width at initialization."""
         x = contract(self.spec, image, train=train)[-1]
         x = x.reshape(x.shape[0], -1).astype(image.dtype)
-        return nn.Dense(self.num_classes, kernel_init=KERNEL_INIT, name="head")(
-            x
-        )
+        return nn.Dense(self.num_classes, kernel_init=KERNEL_INIT, name="head")(x)

@@ -19,8 +19,8 @@ MAX_GROUPS = 8
 """Groups of group normalization where the width allows. Source: ours."""
 
 KERNEL_INIT = nn.initializers.zeros
-"""Kernels are drawn by `models.initialization`. Flax traces this at every use to compare shapes: the
-random numbers of all kernels took half of the time of tracing a network."""
+"""`models.initialization` draws kernels. Flax traces this at every use, to compare shapes: random
+numbers for all kernels took half of the time of tracing a network."""
 _FAST: dict[str, Callable[..., jax.Array]] = {
     "strided": conv.strided_convolution,
     "transposed": conv.transposed_convolution,

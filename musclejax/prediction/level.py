@@ -16,6 +16,7 @@ from musclejax.models.network import Network
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Levels
 from musclejax.scan.grid import to_thumbnails
+from musclejax.scan.slices import Slices
 
 THIGH_MM = np.arange(350.0, 481.0, 10.0)
 """Lengths from hip to knee joint that are considered."""
@@ -89,9 +90,9 @@ class _Limb(NamedTuple):
 
 def find_levels(
     network: Network,
-    slices: Float[np.ndarray, "z r c"],
+    slices: Slices,
     sides: UInt8[np.ndarray, "z c"],
-    body: Bool[np.ndarray, "z r c"],
+    body: Slices,
     heights_mm: Float[np.ndarray, " z"],
     areas: Float[np.ndarray, "z sides k"],
     region: Region,
@@ -116,15 +117,12 @@ def find_levels(
     possible[..., 0] = True
     turned, warnings = 0.0, []
     limbs: dict[int, _Limb] = {}
+    thumbnails = _limb_thumbnails(slices, sides, body)
     for side in range(len(SIDES)):
-        own = body & (sides == side + 1)[:, None, :]
-        seen = own.sum((1, 2)) * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2
+        seen = np.array([side in shown for shown in thumbnails])
         if not seen.any():
             continue
-        shown = lone_limb(slices, own)[seen]
-        if SIDES[side] == "left":
-            shown = shown[:, :, ::-1]  # as right limbs look
-        opinions = predict_classes(network, to_thumbnails(shown))
+        opinions = predict_classes(network, [shown[side] for shown in thumbnails if side in shown])
         labeled = Labeled(region, areas[seen, side], probability)
         fit = fit_levels(opinions, heights_mm[seen], heights_mm, labeled)
         other_way = fit_levels(opinions, -heights_mm[seen], -heights_mm, labeled)
@@ -153,6 +151,22 @@ def find_levels(
     return Levels(level, sd, in_range, possible, tuple(warnings))
 
 
+def _limb_thumbnails(
+    slices: Slices, sides: UInt8[np.ndarray, "z c"], body: Slices
+) -> list[dict[int, Float[np.ndarray, "t t"]]]:
+    """Return the limbs in view of each slice, by side, as right limbs look and as networks see."""
+    thumbnails: list[dict[int, Float[np.ndarray, "t t"]]] = []
+    for z, of_columns in enumerate(sides):
+        image, mask = slices[z], body[z]
+        thumbnails.append({})
+        for side, name in enumerate(SIDES):
+            own = mask & (of_columns == side + 1)
+            if own.sum() * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2:
+                shown = lone_limb(image, own)[:, :: -1 if name == "left" else 1]
+                [thumbnails[-1][side]] = to_thumbnails(shown[None])
+    return thumbnails
+
+
 def region_at(levels: Levels) -> str:
     """Return the region that most of a scan shows; "" if no limb is in view."""
     seen = levels.level[np.isfinite(levels.level)]
@@ -160,26 +174,21 @@ def region_at(levels: Levels) -> str:
 
 
 def lone_limb(
-    slices: Float[np.ndarray, "z r c"], limb: Bool[np.ndarray, "z r c"]
-) -> Float[np.ndarray, "z p p"]:
+    image: Float[np.ndarray, "r c"], limb: Bool[np.ndarray, "r c"]
+) -> Float[np.ndarray, "p p"]:
     """Return the part around one limb, without the columns of the other.
 
     Args:
-        slices: On the model grid.
-        limb: Its pixels; of a slice without any, zeros are returned.
+        image: A slice on the model grid.
+        limb: Its pixels.
     """
-    out = np.zeros((len(slices), LIMB_PX, LIMB_PX), np.float32)
-    for image, own, cut in zip(slices, limb, out, strict=True):
-        if not own.any():
-            continue
-        # Not the outermost pixels: noise and a part of the other limb may be among them.
-        rows, columns = (_ends(own.sum(axis)) for axis in (1, 0))
-        top, left = int(np.mean(rows)), int(np.mean(columns))
-        at = np.arange(SLICE_PX)
-        inside = (at > columns[0] - _RIM_PX) & (at < columns[1] + _RIM_PX)
-        padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
-        cut[:] = padded[top : top + LIMB_PX, left : left + LIMB_PX]
-    return out
+    # Not the outermost pixels: noise and a part of the other limb may be among them.
+    rows, columns = (_ends(limb.sum(axis)) for axis in (1, 0))
+    top, left = int(np.mean(rows)), int(np.mean(columns))
+    at = np.arange(SLICE_PX)
+    inside = (at > columns[0] - _RIM_PX) & (at < columns[1] + _RIM_PX)
+    padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
+    return padded[top : top + LIMB_PX, left : left + LIMB_PX]
 
 
 def _ends(counts: Int[np.ndarray, " p"]) -> Float[np.ndarray, "2"]:
