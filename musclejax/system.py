@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,7 @@ _FOREVER = -1
 _OBJECTS = 1_000_000
 """New objects between two looks for cycles; Python's default is 2,000."""
 _MIB = 2**20
+_imported = time.perf_counter()
 
 
 def available_threads() -> int:
@@ -76,6 +78,18 @@ def peak_memory_mib() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (_MIB if sys.platform == "darwin" else 1024), 1)
+
+
+def process_age_s() -> float:
+    """Return the seconds since the process began; where that is unknown, since this was imported.
+
+    Python's own start and the imports of a command are in it, as they are for a user.
+    """
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):  # not Linux
+        return time.perf_counter() - _imported
 
 
 def free_memory_mib() -> float | None:

@@ -80,7 +80,7 @@ def predict_classes(
 ) -> Float[np.ndarray, "z k"]:
     """Return the probability of each class of a classifier for each thumbnail."""
     apply, size = _classifier(network), CLASSIFIER_BATCH_SIZE
-    images, outputs = iter(thumbnails), []
+    images, outputs = iter(thumbnails), [np.zeros((0, network.module.num_classes), np.float32)]
     while batch := list(islice(images, size)):
         outputs.append(np.asarray(apply(_pad(np.stack(batch), size)))[: len(batch)])
     return np.concatenate(outputs)

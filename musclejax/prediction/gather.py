@@ -39,7 +39,7 @@ def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
     by_row = found.probabilities.reshape(height, -1).astype(np.float32)
     total = np.zeros((SLICE_PX, classes), np.float32)
     # Whole numbers that float32 holds: their sum is exact.
-    total[first : first + width] = (np.ones(height, np.float32) @ by_row).reshape(width, classes)
+    total[first : first + width] = by_row.sum(0).reshape(width, classes)
 
     def add(at: Int[np.ndarray, " n"], values: np.ndarray | None = None) -> np.ndarray:
         code = (at % width + first) * classes + labels[at]

@@ -5,6 +5,7 @@ limb: heights are known, and so is about how long thighs and legs are. That tell
 slice between others, where the network errs, and that of a foot from that of a calf.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -117,12 +118,13 @@ def find_levels(
     possible[..., 0] = True
     turned, warnings = 0.0, []
     limbs: dict[int, _Limb] = {}
-    thumbnails = _limb_thumbnails(slices, sides, body)
+    in_view = _find_limbs(sides, body)
+    said = predict_classes(network, _limb_thumbnails(slices, sides, body, in_view))
     for side in range(len(SIDES)):
-        seen = np.array([side in shown for shown in thumbnails])
+        seen = in_view[:, side]
         if not seen.any():
             continue
-        opinions = predict_classes(network, [shown[side] for shown in thumbnails if side in shown])
+        opinions = said[np.nonzero(in_view)[1] == side]
         labeled = Labeled(region, areas[seen, side], probability)
         fit = fit_levels(opinions, heights_mm[seen], heights_mm, labeled)
         other_way = fit_levels(opinions, -heights_mm[seen], -heights_mm, labeled)
@@ -151,20 +153,23 @@ def find_levels(
     return Levels(level, sd, in_range, possible, tuple(warnings))
 
 
+def _find_limbs(sides: UInt8[np.ndarray, "z c"], body: Slices) -> Bool[np.ndarray, "z sides"]:
+    """Return in which slices each limb is in view."""
+    columns = np.stack([body[z].sum(0) for z in range(len(body))])
+    pixels = [np.where(sides == side, columns, 0).sum(1) for side in range(1, len(SIDES) + 1)]
+    return np.stack(pixels, 1) * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2
+
+
 def _limb_thumbnails(
-    slices: Slices, sides: UInt8[np.ndarray, "z c"], body: Slices
-) -> list[dict[int, Float[np.ndarray, "t t"]]]:
-    """Return the limbs in view of each slice, by side, as right limbs look and as networks see."""
-    thumbnails: list[dict[int, Float[np.ndarray, "t t"]]] = []
-    for z, of_columns in enumerate(sides):
-        image, mask = slices[z], body[z]
-        thumbnails.append({})
-        for side, name in enumerate(SIDES):
-            own = mask & (of_columns == side + 1)
-            if own.sum() * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2:
-                shown = lone_limb(image, own)[:, :: -1 if name == "left" else 1]
-                [thumbnails[-1][side]] = to_thumbnails(shown[None])
-    return thumbnails
+    slices: Slices,
+    sides: UInt8[np.ndarray, "z c"],
+    body: Slices,
+    in_view: Bool[np.ndarray, "z sides"],
+) -> Iterator[Float[np.ndarray, "t t"]]:
+    """Return each limb in view of each slice, as right limbs look, shrunk for the network."""
+    for z, side in np.argwhere(in_view):
+        shown = lone_limb(slices[z], body[z] & (sides[z] == side + 1))
+        yield from to_thumbnails(shown[None, :, :: -1 if SIDES[side] == "left" else 1])
 
 
 def region_at(levels: Levels) -> str:

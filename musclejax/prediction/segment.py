@@ -35,7 +35,7 @@ from musclejax.prediction.upright import (
     judge,
     measure_coherence,
 )
-from musclejax.prediction.voxels import find_voxels
+from musclejax.prediction.voxels import count_by_slice
 from musclejax.prediction.windows import predict_in_windows_steps
 from musclejax.scan.grid import SKIPPED_2021, sides_of_columns, to_thumbnails
 from musclejax.scan.model_grid import ModelGrid, normalized
@@ -269,19 +269,18 @@ def _find_levels(
 ) -> Levels:
     """Find the levels of both limbs, slices in the order of the file."""
     view, network = scan.volume.lps, weights.networks[anatomy.LEVEL]
-    own_labels, own_sides = (view.from_file(array) for array in (labels, sides.voxels))
-    counts = find_voxels(own_labels, own_sides, 2, region).count()
+    order = view.file_index(np.arange(len(scan)))
+    counts = count_by_slice(labels, sides.voxels, scan.volume.axial_axis, region.num_classes)
     found = find_levels(
         network,
         normalized(scan, network.config.intensity),
         sides_of_columns(sides.voxels, scan.volume, scan.transform),
         scan.body,
         np.arange(len(scan)) * view.spacing_mm[2],
-        counts[..., : region.num_classes].astype(np.float64),
+        counts[order].astype(np.float64),
         region,
         probability,
     )
-    order = view.file_index(np.arange(len(scan)))
     return replace(
         found,
         level=found.level[order],

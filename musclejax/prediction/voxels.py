@@ -139,6 +139,20 @@ def find_voxels(
     return found if (side >= 0).all() else found.only(side >= 0)
 
 
+def count_by_slice(
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: UInt8[np.ndarray, "i j k"],
+    axial_axis: int,
+    classes: int,
+) -> Counts:
+    """Return the number of voxels of each label number; nothing is kept of single voxels."""
+    maps = (np.moveaxis(array, axial_axis, 0) for array in (labels, sides))
+    size = (len(SIDES) + 1) * classes
+    codes = (s * classes + m for m, s in zip(*maps, strict=True))
+    counts = [np.bincount(code.ravel(), minlength=size) for code in codes]
+    return np.stack(counts).reshape(-1, len(SIDES) + 1, classes)[:, 1:]
+
+
 def _medians(
     ascending: Float[np.ndarray, " n"], code: Integer[np.ndarray, " n"], codes: int
 ) -> Float[np.ndarray, " codes"]:
