@@ -167,7 +167,7 @@ def _limb_thumbnails(
     in_view: Bool[np.ndarray, "z sides"],
 ) -> Iterator[Float[np.ndarray, "t t"]]:
     """Return each limb in view of each slice, as right limbs look, shrunk for the network."""
-    for z, side in np.argwhere(in_view):
+    for z, side in np.argwhere(in_view).tolist():
         shown = lone_limb(slices[z], body[z] & (sides[z] == side + 1))
         yield from to_thumbnails(shown[None, :, :: -1 if SIDES[side] == "left" else 1])
 

@@ -230,7 +230,7 @@ def classify(network: Network, slices: Slices, geometry: str = "world") -> dict[
     else:
         shown = np.flatnonzero([slices[z].any() for z in range(len(slices))])
         chosen = shown[spread_over(len(shown), CLASSIFIER_BATCH_SIZE)]
-    thumbnails = to_thumbnails(np.stack([scaled[z] for z in chosen]))
+    thumbnails = to_thumbnails(np.stack([scaled[z] for z in chosen.tolist()]))
     mean = predict_classes(network, thumbnails).mean(0)
     return {name: float(p) for name, p in zip(anatomy.REGIONS, mean, strict=True)}
 

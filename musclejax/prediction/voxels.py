@@ -131,10 +131,10 @@ def find_voxels(
     """Return the labeled voxels of a label map with sides as of `scan.sides.Sides`."""
     flat = np.ascontiguousarray(labels).ravel()
     at = np.flatnonzero(flat)
-    side = np.ascontiguousarray(sides).ravel()[at].astype(np.int64) - 1
+    side = np.ascontiguousarray(sides).ravel()[at].astype(np.int32) - 1
     step = int(np.prod(labels.shape[axial_axis + 1 :]))
     slices = labels.shape[axial_axis]
-    z = at // step % slices
+    z = (at // step % slices).astype(np.int32)
     found = Voxels(at, z, side, flat[at], slices, members_of(region))
     return found if (side >= 0).all() else found.only(side >= 0)
 

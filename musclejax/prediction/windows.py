@@ -40,7 +40,7 @@ class Windows(NamedTuple):
 
     def inside(self, z: int) -> tuple[slice, slice]:
         """Return the rows and columns of a slice that its window shows."""
-        (first, left), (height, width) = self.corners[z], self.size
+        (first, left), (height, width) = self.corners[z].tolist(), self.size
         return slice(first, first + height), slice(left, left + width)
 
 

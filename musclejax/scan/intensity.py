@@ -1,5 +1,6 @@
 """Scanner intensities to network input, by the weights' own configuration."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,9 @@ def level(image: Float[np.ndarray, "x y z"]) -> Leveled:
 
 def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
     low, high = float(image.min()), float(image.max())
-    mean, sd = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+    mean = float(image.mean(dtype=np.float64))
+    # Part by part: NumPy's own takes the memory of two more images.
+    sd = math.sqrt(np.mean([np.square(part - mean).mean(dtype=np.float64) for part in image]))
     if max(high - mean, mean - low) <= _SPIKE_SD * sd:
         return image, ""
     bottom, top = (float(p) for p in np.percentile(image, (0.01, 99.99)))

@@ -36,7 +36,7 @@ class ModelGrid:
 
     def __getitem__(self, z: int) -> Float[np.ndarray, "r c"]:
         """Return a slice: intensities as the scanner gave them, air at 0."""
-        chunk, place = divmod(int(z), _CHUNK)
+        chunk, place = divmod(z, _CHUNK)
         if chunk not in self._kept:
             if len(self._kept) == _KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -46,7 +46,7 @@ class ModelGrid:
 
     def take(self, chosen: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n r c"]:
         """Return some slices."""
-        return np.stack([self[z] for z in chosen])
+        return np.stack([self[z] for z in chosen.tolist()])
 
     @property
     def body(self) -> Slices:
