@@ -48,6 +48,7 @@ OUTPUTS = (
     "slices.csv",
     "qc.png",
     "run.json",
+    "report.html",
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from musclejax.anatomy import COLORS, REGIONS, Region
-from musclejax.reports.overlay import blend
+from musclejax.reports.pictures.overlay import blend
 
 VISIONS = {
     "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],

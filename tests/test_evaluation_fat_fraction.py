@@ -13,7 +13,7 @@ from musclejax.anatomy import REGIONS
 from musclejax.evaluation.compare import FAT_MEASURES
 from musclejax.evaluation.metrics import GROUPS, fat_fractions
 from musclejax.evaluation.run import evaluate, from_folders
-from musclejax.reports import evaluation_agreement
+from musclejax.reports.pictures import agreement
 from tests.pairs import AFFINE, thigh, write
 from tests.test_evaluation_cli import call
 
@@ -129,7 +129,7 @@ def test_agreement_is_drawn_as_it_is_computed(
 ) -> None:
     """By hand: errors -1, 2 and 5 ml have a mean of 2 and a standard deviation of 3."""
     figures: list[Figure] = []
-    monkeypatch.setattr(evaluation_agreement, "write_figure", lambda f, path: figures.append(f))
+    monkeypatch.setattr(agreement, "write_figure", lambda f, path: figures.append(f))
     errors = np.array([-1.0, 2.0, 5.0])
     rows = pd.DataFrame(
         {
@@ -140,7 +140,7 @@ def test_agreement_is_drawn_as_it_is_computed(
             "fat_fraction_error_pp": errors if with_fat else np.nan,
         }
     )  # fmt: skip
-    evaluation_agreement.draw_agreement(rows, REGIONS["thigh"], "title", tmp_path / "a.png")
+    agreement.draw_agreement(rows, REGIONS["thigh"], "title", tmp_path / "a.png")
     panels = figures[0].axes
     assert len(panels) == (3 if with_fat else 2)
     middle = {0: 100 + errors / 2, 2: 20 + errors / 2}

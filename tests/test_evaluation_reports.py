@@ -32,8 +32,8 @@ from musclejax.loops import Advance, result_of
 from musclejax.prediction.result import Segmentation
 from musclejax.reports import evaluation_tables as tables
 from musclejax.reports.evaluation import extremes, save
-from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
-from musclejax.reports.outlines import outlines
+from musclejax.reports.pictures.evaluation import Row, draw_overlays, draw_subjects, draw_views
+from musclejax.reports.pictures.outlines import outlines
 from musclejax.scan.volume import Volume
 from tests.pages import Page, check_alone
 from tests.pairs import AFFINE, ORIENTATIONS, make_pair, thigh, write

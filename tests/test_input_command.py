@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
-from matplotlib.image import imread
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from musclejax import files
@@ -30,10 +30,10 @@ from musclejax.app.names import is_of
 from musclejax.app.work import Scan, failure
 from musclejax.errors import InputError
 from musclejax.files import file_sha256, read_json, staging_folder, transient_lock
-from musclejax.loops import Stage, result_of
-from musclejax.reports import contact_sheet, run_record, segmentation, tables
+from musclejax.loops import Stage
+from musclejax.reports import run_record, segmentation, tables
 from musclejax.reports.cohort_tables import OWN
-from musclejax.reports.style import literal
+from musclejax.reports.pictures.style import literal
 from musclejax.scan.source import COHORT_TABLES, PAGES, read_source
 from musclejax.scan.volume import Volume
 from tests.pretend import pretend_picture, pretend_steps
@@ -433,35 +433,6 @@ def test_what_is_no_record_is_read_as_none(damaged: bytes, tmp_path: Path) -> No
     assert run_record.read_record(tmp_path, "a") is None
 
 
-# Pictures ----------------------------------------------------------------------------------------
-
-
-def drawn(path: Path, *warnings: str) -> np.ndarray:
-    """Return the contact sheet of one slice with these warnings, 0 to 1."""
-    data = np.zeros((24, 8, 1), np.float32)
-    data[4:20, 2:6] = 1
-    result = result_of(pretend_steps(Volume(data, np.eye(4), "a")))
-    contact_sheet.draw(replace(result, warnings=warnings), path, panels=1)
-    return np.asarray(imread(path))[..., :3]
-
-
-def test_the_picture_shows_warnings(tmp_path: Path) -> None:
-    """Ours: a strip under the title in orange, a line more for each that finds no room."""
-    plain, one = drawn(tmp_path / "a.png"), drawn(tmp_path / "b.png", "look at it")
-    three = drawn(tmp_path / "c.png", *("look at every picture of it " * 6,) * 3)
-
-    def strip(image: np.ndarray) -> int:
-        """Return the number of rows with a text in orange, matplotlib's (255, 165, 0)."""
-        rows = np.abs(image[: image.shape[0] - len(plain) + 66] - [1, 165 / 255, 0]).max(-1) < 0.1
-        return int(rows.any(1).sum())
-
-    assert strip(plain) == 0
-    assert 0 < strip(one) < 20
-    assert one.shape == plain.shape
-    assert strip(three) > 3 * strip(one)
-    assert len(three) > len(plain)
-
-
 # Texts -------------------------------------------------------------------------------------------
 
 
@@ -477,7 +448,7 @@ def test_the_picture_shows_warnings(tmp_path: Path) -> None:
     ],
 )
 def test_every_name_is_drawn_as_it_is(name: str) -> None:
-    figure = contact_sheet.Figure()
+    figure = Figure()
     text = figure.text(0, 0, literal(name))
     shown, is_formula = text._preprocess_math(text.get_text())
     assert not is_formula
@@ -485,7 +456,6 @@ def test_every_name_is_drawn_as_it_is(name: str) -> None:
     assert isinstance(text, Text)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
 @pytest.mark.parametrize("name", [r"[red]$\frac{1}$", os.fsdecode(b"M\xfcller")])
 def test_odd_names_are_segmented(
     name: str, segment: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -906,7 +876,6 @@ def test_a_place_that_cannot_be_written_is_reported_before_any_work(
 def test_warnings_stand_in_the_tables(
     segment: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
 
     def warned(volume: Volume, *rest: Any) -> Any:
         result = yield from pretend_steps(volume, *rest)

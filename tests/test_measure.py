@@ -543,7 +543,9 @@ def test_review(tmp_path: Path) -> None:
     )
     expected = {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
     assert read_review(tmp_path) == expected
-    strays = "\n".join(find_strays(expected, {"a": 3, "c": 1}))
+    (tmp_path / "review (1).csv").touch()
+    strays = "\n".join(find_strays(tmp_path, expected, {"a": 3, "c": 1}))
+    assert "review (1).csv is not read: rename it" in strays
     assert re.search("no results of 'b'\n.*a has no slice 3, only 0 to 2", strays)
     path.write_text(
         "\ufeffscan;slice;mark;comment\r\na;;right;x, y\r\na;3;to correct\r\nb;0;unusable\r\n"

@@ -269,12 +269,14 @@ def test_untrained_weights_say_so(weights_folder: Path) -> None:
     assert weights.warning == UNTRAINED
 
 
-def test_labeling_imports_no_checkpoints() -> None:
-    """Orbax takes a second to import, and only training needs it."""
+def test_labeling_imports_neither_checkpoints_nor_plots() -> None:
+    """Orbax takes a second to import, and only training needs it; matplotlib a fifth."""
     code = (
         "import sys; from musclejax.models.weights import load_weights;"
         "load_weights('phantom').networks['thigh']; import musclejax.models.fold;"
-        "print([m for m in ('orbax', 'h5py', 'safetensors.torch', 'torch') if m in sys.modules])"
+        "import musclejax.app.measure, musclejax.app.segment;"
+        "unused = ('orbax', 'h5py', 'matplotlib', 'safetensors.torch', 'torch');"
+        "print([m for m in unused if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -89,6 +89,24 @@ def test_packed_voxels_are_those_of_the_file(axes: str, turn: tuple[float, float
     assert (np.asarray(codes.dataobj) == expected).all()
 
 
+@pytest.mark.parametrize(("axes", "turn"), [("RAS", (0, 0)), ("IAR", (0, 0)), ("PSL", (20, 12))])
+def test_a_part_lies_where_it_does_in_the_whole(axes: str, turn: tuple[float, float]) -> None:
+    shown = Shown(*scan(axes, turn), np.ones_like(scan(axes, turn).labels))
+    whole = np.asarray(nifti(pack(shown).image).dataobj)
+    part = pack(shown, (slice(10, 60), slice(5, 25)))
+    image, codes = nifti(part.image), nifti(part.labels)
+    assert sorted(image.shape) == sorted((50, 20, SLICES))
+    box = tuple(slice(n, n + size) for n, size in zip(part.first, image.shape, strict=True))
+    assert (np.asarray(image.dataobj) == whole[box]).all()
+    assert (np.asarray(codes.dataobj) == shown.labels[box]).all()
+    place = shown.volume.affine @ [*part.first, 1]
+    np.testing.assert_allclose(image.affine @ [0, 0, 0, 1], place, atol=1e-3)
+    corner = shown.volume.lps.affine @ [10, 5, 0, 1]  # one of its corners
+    ends = [[0, n - 1] for n in image.shape]
+    corners = [image.affine @ [i, j, k, 1] for i in ends[0] for j in ends[1] for k in ends[2]]
+    assert min(np.abs(np.array(corners) - corner).max(1)) < 1e-3
+
+
 @pytest.mark.parametrize("axes", ["LPS", "IAR"])
 @pytest.mark.parametrize("numbering", ["muscles", "sides"])
 def test_labels_and_sides_are_read_as_they_were(tmp_path: Path, axes: str, numbering: str) -> None:
@@ -133,12 +151,11 @@ def test_slices_are_counted_as_in_the_file(tmp_path: Path) -> None:
     assert shown == [str(z) for z in range(SLICES)][::-1]
 
 
-def test_scans_before_and_after_are_linked(done: tuple[Path, Segmentation]) -> None:
-    folder, result = done
-    for name in ("a b", "z#1"):
-        (folder / f"{name}_run.json").write_text("{}")
-    links = Page(write_scan_page(folder, "scan", result=result)).links
-    assert links[1:4] == ["report.html", "a%20b_report.html", "z%231_report.html"]
+def test_the_page_of_all_scans_leads_on(tmp_path: Path) -> None:
+    results(tmp_path / "out", scan(name="a b#1"))
+    links = Page(write_scan_page(tmp_path / "out", "a b#1")).links
+    ways = [f"report.html#{way}=a%20b%231" for way in ("before", "after")]
+    assert links[1:4] == ["report.html", *ways]
 
 
 def test_names_are_texts(tmp_path: Path) -> None:
@@ -210,7 +227,7 @@ def test_a_volume_that_is_too_large_is_left_out(
     monkeypatch.setattr(scan_page, "LARGEST", scan_page._TEXTS + 100_000)
     monkeypatch.setattr(scan_page, "_PICTURES", 12_000)
     page = write_scan_page(folder, "scan", result=result)
-    assert re.search(r"no viewer: with its 0 million voxels .* more than 2;", notes(page))
+    assert re.search(r"no viewer: with it the page would .* more than 2; pictures", notes(page))
     small = re.findall(r"image/webp;base64,([^\"]*)", page.read_text("utf-8"))
     assert len(small) == SLICES
     assert sum(map(len, small)) <= 12_000
@@ -219,11 +236,11 @@ def test_a_volume_that_is_too_large_is_left_out(
 
 
 def test_slices_to_look_at() -> None:
-    """1.02 cm2 of 5.1 cm2 at a DSC of 0.8 may be wrong, and is told; 0.9 cm2 of 4.5 cm2 is not."""
+    """2.04 cm2 of 10.2 cm2 at a DSC of 0.8 may be wrong, and is told; 1.8 cm2 of 9 cm2 is not."""
     rows = [
-        (0, "left", "VL", "muscle", 5.1, 0.8, True, True),
+        (0, "left", "VL", "muscle", 10.2, 0.8, True, True),
         (0, "left", "VM", "muscle", 9.0, 0.7, True, True),
-        (0, "right", "VL", "muscle", 4.5, 0.8, True, True),
+        (0, "right", "VL", "muscle", 9.0, 0.8, True, True),
         (0, "right", "VM", "muscle", 9.0, 0.7, False, True),
         (0, "left", "quadriceps", "group", 99.0, 0.1, True, True),
         (1, "left", "", "", 0.0, np.nan, False, False),
@@ -232,7 +249,35 @@ def test_slices_to_look_at() -> None:
     facts = slice_facts(pd.DataFrame(rows, columns=titles).assign(level=0.5))
     assert facts[0].remarks == ["look at left VM (0.70), left VL (0.80)"]
     assert facts[1].remarks == ["out of range"]
-    assert facts[0].area_cm2["left"] == {"VL": 5.1, "VM": 9.0}
+    assert facts[0].area_cm2["left"] == {"VL": 10.2, "VM": 9.0}
+
+
+def test_slices_to_look_at_are_linked_above_the_viewer(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    table = pd.read_csv(folder / "scan_slices.csv")
+    low = table["slice"].isin((1, 3)) & table["muscle"].eq("VL") & table["side"].eq("left")
+    table.loc[low, ["area_cm2", "estimated_dsc"]] = 10.0, 0.5
+    table["flag"] = low
+    table.to_csv(folder / "scan_slices.csv", index=False)
+    read = Page(write_scan_page(folder, "scan", result=result))
+    assert "2 cm² or more may be wrong in slices 1 3" in " ".join(read.text.split())
+    assert read.links[4:6] == ["#slice-1", "#slice-3"]
+
+
+def test_an_empty_label_map_and_a_table_without_rows(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    for kind in ("muscles", "slices"):
+        table = pd.read_csv(folder / f"scan_{kind}.csv")
+        table.assign(muscle="", name="").to_csv(folder / f"scan_{kind}.csv", index=False)
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+    (folder / "scan_slices.csv").write_text("slice,side,muscle\n")
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+
+
+def test_a_damaged_record_costs_its_lines_only(tmp_path: Path) -> None:
+    strange = {"region": ["thigh"], "seconds": {"total": "x"}, "versions": [1], "flagged": 7}
+    results(tmp_path / "out", scan(), **strange)
+    assert "the record names no region" in notes(write_scan_page(tmp_path / "out", "scan"))
 
 
 def test_commands_are_quoted() -> None:

@@ -8,10 +8,12 @@ scan's region, its level, whether it is in range, and the labeled area. Source o
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from real_tests import SCANS, SUBJECTS, WHOLE_LEG, echoes
 
 import musclejax
@@ -20,13 +22,15 @@ from musclejax.models.weights import load_weights
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.segment import segment
-from musclejax.reports.contact_sheet import draw
+from musclejax.reports.pictures.contact_sheet import draw
 from musclejax.scan.grid import to_model_grid, to_thumbnails
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
 STACKS = {1: "leg", 3: "leg", 4: "leg", 7: "thigh"}
 """Stack of a whole leg -> region: foot, calf, knee, hip."""
+WIDTH_PX, BYTES = 1800, 195_000
+"""Of a picture in a document, at most."""
 ECHO = "te345"
 """Of the two thighs with fat and water images."""
 
@@ -39,8 +43,9 @@ def main() -> None:
     network = weights.networks[CLASSIFIER]
     for volume, region in scans(args.data):
         found = segment(volume, weights)
-        picture = args.output / f"{volume.name}.jpg"
-        draw(found, picture)
+        with tempfile.TemporaryDirectory() as folder:
+            draw(found, sheet := Path(folder) / "sheet.png")
+            to_document(sheet, args.output / f"{volume.name}.webp")
         slices, _ = to_model_grid(volume)
         scaled = normalize(slices, network.config.intensity)
         right = predict_classes(network, to_thumbnails(scaled))[:, list(REGIONS).index(region)]
@@ -52,6 +57,16 @@ def main() -> None:
         print(f"{volume.name}: {found.region}, {wrong} of {len(right)} slices wrong; ", end="")
         print(*found.warnings, sep="; ", flush=True)
     pd.DataFrame(rows).to_csv(args.output / "slices.csv", index=False)
+
+
+def to_document(sheet: Path, path: Path) -> None:
+    """Write a picture as WebP, small enough for a document."""
+    with Image.open(sheet) as image:
+        image.thumbnail((WIDTH_PX, image.height))
+        for quality in range(80, 20, -10):
+            image.save(path, quality=quality, method=6)
+            if path.stat().st_size < BYTES:
+                return
 
 
 def by_slice(found: Segmentation) -> list[dict[str, object]]:

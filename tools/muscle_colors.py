@@ -88,7 +88,7 @@ def search(seed: int, steps: int) -> Colors:
 
 
 def cost(colors: Colors, hues: np.ndarray) -> float:
-    """Return what is wrong with colors: likeness, hues that are off, too gray, dark or loud."""
+    """Return the faults of colors in one number: alike, off their hue, too gray, dark or loud."""
     touch, either = measure(colors)
     lightness, chroma, hue = lch(colors).T
     off = np.abs((hue - hues + np.pi) % (2 * np.pi) - np.pi)

@@ -243,7 +243,7 @@ def _read_review(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Revi
         InputError: If it is no such table.
     """
     review = read_review(folder)
-    for line in find_strays(review, {name: r.get("slices") for name, r in records.items()}):
+    for line in find_strays(folder, review, {n: r.get("slices") for n, r in records.items()}):
         console.warn(printable(line))
     return review
 

@@ -128,7 +128,7 @@ def _measure_cohort(options: MeasureOptions) -> int:
     review = read_review(folder)
     marked = {name: read_record(folder, name) or {} for name in names if name in review}
     strays = find_strays(
-        review, dict.fromkeys(names) | {n: r.get("slices") for n, r in marked.items()}
+        folder, review, dict.fromkeys(names) | {n: r.get("slices") for n, r in marked.items()}
     )
     for line in (*strays, *_find_nameless(folder, names)):
         console.warn(printable(line))

@@ -3,8 +3,8 @@ from .evaluation_tables import table2 as table2
 from .evaluation_tables import table3 as table3
 from .evaluation_tables import table4 as table4
 from .label_files import save_label_names as save_label_names
+from .pictures.search import draw_search as draw_search
 from .samples import draw_samples as draw_samples
-from .search_picture import draw_search as draw_search
 from .segmentation import save as save
 from .training import draw_curves as draw_curves
 from .weights import weights_record as weights_record

@@ -13,8 +13,6 @@ from musclejax.evaluation.result import Evaluation
 from musclejax.evaluation.scene import Scene, load_scene, select
 from musclejax.files import file_sha256, read_json, staging_folder, write_json, write_text
 from musclejax.reports import evaluation_tables as tables
-from musclejax.reports.evaluation_agreement import draw_agreement
-from musclejax.reports.evaluation_pictures import Row, draw_overlays, draw_subjects, draw_views
 from musclejax.reports.pages.document import PAGE, Section, from_file, write_document
 from musclejax.reports.pages.evaluation import (
     numbered_tables,
@@ -23,6 +21,8 @@ from musclejax.reports.pages.evaluation import (
     worst_muscles,
 )
 from musclejax.reports.pages.markdown import document_markdown, section_markdown
+from musclejax.reports.pictures.agreement import draw_agreement
+from musclejax.reports.pictures.evaluation import Row, draw_overlays, draw_subjects, draw_views
 from musclejax.reports.run_record import checksums, is_edited, seal
 from musclejax.reports.tables import write_table
 

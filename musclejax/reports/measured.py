@@ -16,7 +16,7 @@ from musclejax.prediction.estimate import LOW, flagged_warning
 from musclejax.prediction.result import Segmentation
 from musclejax.reports import bids
 from musclejax.reports.cohort import read_flagged
-from musclejax.reports.contact_sheet import draw
+from musclejax.reports.pictures.contact_sheet import draw
 from musclejax.reports.run_record import (
     BIDS_TREE,
     LABELS,

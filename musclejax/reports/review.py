@@ -18,7 +18,8 @@ REVIEW = "review.csv"
 """Of all scans, in the folder of results."""
 SCAN_REVIEW = f"{{name}}_{REVIEW}"
 """Of one scan, beside it."""
-MARKS = (RIGHT, "to correct", UNUSABLE)
+TO_CORRECT = "to correct"
+MARKS = (RIGHT, TO_CORRECT, UNUSABLE)
 COLUMNS = ("scan", "slice", "mark", "comment")
 Review = dict[str, dict[int | None, str]]
 """Scan -> slice, or None of the whole scan -> mark."""
@@ -102,14 +103,22 @@ def is_reviewed(review: Review, scan: str) -> bool:
     return review.get(scan, {}).get(None) == RIGHT
 
 
-def find_strays(review: Review, slices: Mapping[str, object]) -> list[str]:
+def find_strays(folder: Path, review: Review, slices: Mapping[str, object]) -> list[str]:
     """Return a line for each scan of a review that a folder does not have, or slice of a scan.
 
+    So for reviews that are not read because of their name: browsers save a second `review (1).csv`.
+
     Args:
+        folder: Of results.
         review: As of `read_review`.
         slices: Scan -> number of its slices, if its record tells.
     """
-    lines = []
+    copies = (path.name for path in sorted(folder.glob("*review*.csv")))
+    lines = [
+        f"review: {name} is not read: rename it {REVIEW}, or {SCAN_REVIEW.format(name='NAME')}"
+        for name in copies
+        if not name.endswith(REVIEW)
+    ]
     for scan in sorted(review.keys() - slices.keys()):
         lines.append(f"review: no results of {scan!r}. {did_you_mean(scan, slices)}".rstrip(". "))
     for scan in sorted(review.keys() & slices.keys()):

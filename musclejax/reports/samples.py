@@ -15,7 +15,7 @@ from musclejax import anatomy
 from musclejax.data.batches import Batch, make_batch
 from musclejax.data.dataset import IGNORE
 from musclejax.data.sampler import Sampler, batch_origins
-from musclejax.reports.style import draw_slice, legend, literal, mark
+from musclejax.reports.pictures.style import draw_slice, legend, literal, mark
 
 _WIDTH_IN = 3.6
 _DPI = 100

@@ -13,7 +13,7 @@ from musclejax.config import config_hash, default_config
 from musclejax.files import staging_folder, write_json, write_text
 from musclejax.reports.pages.document import PAGE, from_file, write_document
 from musclejax.reports.pages.search import to_document
-from musclejax.reports.search_picture import draw_search
+from musclejax.reports.pictures.search import draw_search
 from musclejax.reports.tables import csv_text
 from musclejax.tuning.hyperband import ranked
 from musclejax.tuning.log import Entry

@@ -19,7 +19,7 @@ from musclejax.prediction.measurement import NO_MAPS, Maps, Measurement, measure
 from musclejax.prediction.result import Segmentation
 from musclejax.prediction.sections import tables_of
 from musclejax.reports import bids
-from musclejax.reports.contact_sheet import draw
+from musclejax.reports.pictures.contact_sheet import draw
 from musclejax.reports.run_record import (
     LABELS,
     ORIGINAL,

@@ -14,7 +14,7 @@ from tensorboardX import SummaryWriter
 from musclejax.files import read_json, staging_folder
 from musclejax.reports.pages.document import PAGE, from_file, write_document
 from musclejax.reports.pages.training import to_document
-from musclejax.reports.style import literal
+from musclejax.reports.pictures.style import literal
 from musclejax.training.workdir import RECORD, read_metrics
 
 CURVES = "curves.png"

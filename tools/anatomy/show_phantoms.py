@@ -13,7 +13,7 @@ from musclejax.phantom.generator import Phantom
 from musclejax.phantom.levels import levels_of
 from musclejax.phantom.slice import Settings
 from musclejax.phantom.templates import GROUPS, load_anatomy
-from musclejax.reports.style import draw_slice, legend
+from musclejax.reports.pictures.style import draw_slice, legend
 
 SIZE, COLUMNS, ROWS = (240, 384), 4, 4
 """Of a slice in pixels, and of the sheet of each region; image and labels side by side."""

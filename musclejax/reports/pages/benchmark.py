@@ -11,10 +11,10 @@ from musclejax.reports.pages.table import Column, Table, show
 
 _HEADINGS = {
     "slices_per_s": Column("slices/s", "median over the rounds", number=True),
-    "seconds_median": Column("s", "seconds of a repeat, median", number=True),
-    "seconds_iqr": Column("IQR", "interquartile range of these seconds", number=True),
-    "compile_s": Column("compile s", "seconds of the first call beyond the second", number=True),
-    "peak_memory_mib": Column("MiB", "peak memory of the process", number=True),
+    "seconds_median": Column("seconds", "of a repeat, median", number=True),
+    "seconds_iqr": Column("IQR (s)", "interquartile range of these seconds", number=True),
+    "compile_s": Column("compile (s)", "seconds of the first call beyond the second", number=True),
+    "peak_memory_mib": Column("memory (MiB)", "peak of the process", number=True),
     "gflops": Column("GFLOP/s", "arithmetic of the network per second", number=True),
     "share_of_peak": Column("of peak", "of the best matrix product of this machine", number=True),
     "ratio_to_jax": Column("vs jax", "times as fast as musclejax in float32", number=True),

@@ -22,7 +22,7 @@ from musclejax.scan.numbering import numbering_of
 from musclejax.scan.sides import find_sides
 from musclejax.scan.source import is_at, recorded_path
 from musclejax.scan.study import load, read_volume
-from musclejax.scan.volume import Volume
+from musclejax.scan.volume import LpsView, Volume
 
 RIGHT = 100
 """Added to the number of a right muscle, so that the viewer knows sides."""
@@ -136,24 +136,45 @@ class Packed(NamedTuple):
         image: 256 grays, 0 to white.
         labels: Muscle numbers, those of the right with `RIGHT` added.
         step: Intensity of a gray.
+        first: Index in the file of the first voxel.
     """
 
     image: str
     labels: str
     step: float
+    first: tuple[int, int, int]
 
 
-def pack(shown: Shown) -> Packed:
-    """Pack a scan for the viewer."""
+def pack(shown: Shown, box: tuple[slice, slice] | None = None) -> Packed:
+    """Pack a scan for the viewer.
+
+    Args:
+        shown: The scan and its labels.
+        box: Part of the axial plane, of the canonical view; None for all of it.
+    """
     volume, view = shown.volume, shown.volume.lps
     body = view.data[view.body]
     white = float(np.percentile(body, WHITE_PERCENTILE)) if body.size else 0.0
     step = white / 255 if white > 0 else 1.0
-    grays = np.clip(view.data * np.float32(1 / step) + np.float32(0.5), 0, 255).astype(np.uint8)
+    scaled = view.data * np.float32(1 / step) + np.float32(0.5)
+    grays = np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
     right = (shown.labels > 0) & (shown.sides == 2)
     codes = shown.labels + right * np.uint8(RIGHT)
-    image, labels = (_nifti(array, volume.affine) for array in (view.to_file(grays), codes))
-    return Packed(image, labels, step)
+    part = _in_file(view, box or (slice(None), slice(None)))
+    first = part[0].start, part[1].start, part[2].start
+    affine = volume.affine @ nib.affines.from_matvec(np.eye(3), first)
+    image, labels = (_nifti(array[part], affine) for array in (view.to_file(grays), codes))
+    return Packed(image, labels, step, first)
+
+
+def _in_file(view: LpsView, box: tuple[slice, slice]) -> tuple[slice, slice, slice]:
+    """Return a box of all slices along the axes of the file."""
+    parts = []
+    for axis, direction in view.orientation:
+        size = view.data.shape[int(axis)]
+        start, stop, _ = (*box, slice(None))[int(axis)].indices(size)
+        parts.append(slice(start, stop) if direction > 0 else slice(size - stop, size - start))
+    return parts[0], parts[1], parts[2]
 
 
 def _nifti(array: UInt8[np.ndarray, "i j k"], affine: Float[np.ndarray, "4 4"]) -> str:

@@ -71,8 +71,11 @@
 
   const apply = (matrix, place) =>
     [0, 1, 2].map((row) => matrix[row][3] + [0, 1, 2].reduce((sum, n) => sum + matrix[row][n] * place[n], 0));
-  const voxelOf = (place) =>
-    apply(data.to_voxel, nv.frac2mm(place, 0, true)).map((v, axis) => Math.min(dims[axis] - 1, Math.max(0, Math.round(v))));
+  const voxelOf = (place) => // of the file, of which a part may be here
+    apply(data.to_voxel, nv.frac2mm(place, 0, true)).map((v, axis) => {
+      const first = data.first[axis];
+      return Math.min(first + dims[axis] - 1, Math.max(first, Math.round(v)));
+    });
   const placeOf = (voxel) => nv.mm2frac(apply(data.to_mm, voxel), 0, true);
 
   function levelText(slice, side) {
@@ -82,7 +85,8 @@
   }
 
   function describe(voxel) {
-    const n = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
+    const [i, j, k] = voxel.map((v, axis) => v - data.first[axis]);
+    const n = i + dims[0] * (j + dims[1] * k);
     const slice = voxel[data.axis], code = codes[n];
     const side = code > data.right ? "right" : "left";
     const muscle = muscles.find(({ number }) => number === code % data.right);
@@ -187,11 +191,13 @@
     o: () => setStyle(STYLES[(STYLES.indexOf(look.shown) + 1) % STYLES.length]),
     l: () => setStyle(look.style === "none" ? look.shown : "none"),
     "[": () => setOpacity(100 * look.opacity - 10), "]": () => setOpacity(100 * look.opacity + 10),
-    m: () => at("mark-slice").focus(), "?": toggleHelp,
+    r: () => scan.markScan(data.marks[0]), c: () => scan.markScan(data.marks[1]), u: () => scan.markScan(data.marks[2]),
+    m: () => at("mark-slice").focus(), n: () => at("after").click(), p: () => at("before").click(), "?": toggleHelp,
   };
 
   function pressKey(event) {
     event.stopPropagation(); // NiiVue has other keys
+    canvas.classList.remove("begun");
     const act = KEYS[event.key];
     if (event.type !== "keydown" || !act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -234,6 +240,7 @@
     const screen = canvas.parentElement;
     screen.addEventListener("wheel", turnWheel, { capture: true, passive: false });
     for (const type of ["keydown", "keyup"]) screen.addEventListener(type, pressKey, { capture: true });
+    canvas.addEventListener("blur", () => canvas.classList.remove("begun"));
     canvas.addEventListener("mousemove", showPointer);
     canvas.addEventListener("mouseleave", () => (at("pointer").textContent = ""));
     canvas.addEventListener("webglcontextlost", () => giveUp("The graphics of this browser have stopped"));
@@ -260,6 +267,7 @@
 
   function giveUp(reason) {
     at("viewer").hidden = true;
+    at("pictures").after(at("review"));
     at("pictures").classList.remove("thumbs");
     at("no-viewer").textContent = `${reason}: pictures of all slices stand for it.`;
     at("no-viewer").hidden = false;
@@ -277,7 +285,9 @@
     edge = outlines();
 
     at("viewer").hidden = false;
+    at("aside").append(at("review"));
     at("pictures").classList.add("thumbs");
+    scan.center();
     nv = new niivue.Niivue({
       isRadiologicalConvention: true, showAllOrientationMarkers: true, sagittalNoseLeft: true,
       isNearestInterpolation: true, isForceMouseClickToVoxelCenters: true, multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
@@ -290,10 +300,11 @@
     colors = new Uint32Array(overlay.img.buffer, overlay.img.byteOffset, codes.length);
     nv.updateInterpolation(0, true); // the scan is smooth, labels are not
     connect();
-    nv.scene.crosshairPos = placeOf(dims.map((n) => n >> 1));
+    nv.scene.crosshairPos = placeOf(dims.map((n, axis) => data.first[axis] + (n >> 1)));
     showSlice(scan.slice);
     setPlane("axial");
     paint();
+    canvas.classList.add("begun"); // keys work at once; the ring is shown with the first of them
     canvas.focus({ preventScroll: true });
     window.musclejax.viewer = nv;
     document.documentElement.dataset.viewer = "ready";

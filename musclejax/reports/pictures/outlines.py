@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from musclejax.reports.overlay import LAYERS, tint
+from musclejax.reports.pictures.overlay import LAYERS, tint
 
 _DPI = 110
 

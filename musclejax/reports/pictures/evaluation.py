@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musclejax.evaluation.scene import Scene
-from musclejax.reports.outlines import draw_outlines, draw_tint, letter, write_figure
-from musclejax.reports.style import draw_slice, legend, literal
+from musclejax.reports.pictures.outlines import draw_outlines, draw_tint, letter, write_figure
+from musclejax.reports.pictures.style import draw_slice, legend, literal
 
 _WIDTH_IN = 14.0
 _WIDE_IN = 20.0

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from musclejax import anatomy
 from musclejax.reports.evaluation_tables import limits
-from musclejax.reports.outlines import write_figure
-from musclejax.reports.style import legend, literal
+from musclejax.reports.pictures.outlines import write_figure
+from musclejax.reports.pictures.style import legend, literal
 
 _WIDTH_IN, _ROW_IN = 14.0, 3.6
 _HEAD_IN, _FOOT_IN, _GAP_IN = 0.75, 1.25, 0.95
@@ -76,7 +76,8 @@ def draw_agreement(muscles: pd.DataFrame, region: anatomy.Region, heading: str, 
         for place, panel in zip(line, shown, strict=True):
             _draw_panel(place, rows, region, panel)
         style: dict[str, Any] = {"fontsize": 11, "weight": "bold", "loc": "left", "pad": 6}
-        title = f"{split}, {rows['case'].nunique()} cases"
+        count = rows["case"].nunique()
+        title = f"{split}, {count} case{'s' * (count != 1)}"
         line[0].set_title(literal(title), color="white", **style)
     present = [m.number for m in region.muscles if m.abbreviation in set(muscles["muscle"])]
     legend(figure, region, np.array(present, np.uint8))

@@ -12,8 +12,8 @@ from PIL import WebPImagePlugin as WebPImagePlugin  # else saving as WebP import
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import Region
-from musclejax.reports.lettering import HALO_PX, stamp
-from musclejax.reports.overlay import blend, edges, layers
+from musclejax.reports.pictures.lettering import HALO_PX, stamp
+from musclejax.reports.pictures.overlay import blend, edges, layers
 from musclejax.scan.intensity import body_box
 from musclejax.scan.volume import Volume
 
@@ -133,21 +133,38 @@ def _blended() -> UInt8[np.ndarray, "n 3"]:
 def _write_names(
     picture: Image.Image, labels: UInt8[np.ndarray, "r c"], names: Mapping[int, str], size: int
 ) -> None:
-    """Write an abbreviation on each part of a muscle that has room for it."""
-    x, y = picture.width / labels.shape[1], picture.height / labels.shape[0]
+    """Write an abbreviation on each part of a muscle that has room for it, large parts first."""
+    y, x = picture.height / labels.shape[0], picture.width / labels.shape[1]
     padded = np.pad(labels, _AROUND)
-    parts, _ = ndi.label((padded > 0) & ~edges(padded))
-    for number, inner in enumerate(ndi.find_objects(parts), 1):
-        label = padded[inner][parts[inner] == number][0]
+    free = np.ones((picture.height, picture.width), bool)
+    for label, (rows, columns) in _find_parts(padded):
         if label not in names:
             continue
-        rows, columns = (slice(side.start - _AROUND, side.stop + _AROUND) for side in inner)
         text = stamp(names[label], size)
         room = (text.height - 2 * HALO_PX) / y, (text.width - 2 * HALO_PX) / x
-        if place := _find_room(padded[rows, columns] == label, room):
-            row, column = place[0] + rows.start - _AROUND, place[1] + columns.start - _AROUND
-            middle = round((column + 0.5) * x), round((row + 0.5) * y)
-            picture.paste(text, (middle[0] - text.width // 2, middle[1] - text.height // 2), text)
+        place = _find_room(padded[rows, columns] == label, room)
+        if place is None:
+            continue
+        row, column = place[0] + rows.start - _AROUND, place[1] + columns.start - _AROUND
+        top = max(0, round((row + 0.5) * y - text.height / 2))
+        left = max(0, round((column + 0.5) * x - text.width / 2))
+        own = free[top : top + text.height, left : left + text.width]
+        if own.all():
+            picture.paste(text, (left, top), text)
+            own[:] = False
+
+
+def _find_parts(
+    labels: UInt8[np.ndarray, "r c"],
+) -> list[tuple[int, tuple[slice, slice]]]:
+    """Return label and surroundings of each part of a muscle that is wider than its border."""
+    parts, _ = ndi.label((labels > 0) & ~edges(labels))
+    found = []
+    for number, box in enumerate(ndi.find_objects(parts), 1):
+        label = int(labels[box][parts[box] == number][0])
+        rows, columns = (slice(side.start - _AROUND, side.stop + _AROUND) for side in box)
+        found.append((parts[box].size, label, (rows, columns)))
+    return [(label, box) for _, label, box in sorted(found, key=lambda part: -part[0])]
 
 
 def _find_room(part: Bool[np.ndarray, "r c"], text: tuple[float, float]) -> tuple[int, int] | None:
@@ -157,15 +174,12 @@ def _find_room(part: Bool[np.ndarray, "r c"], text: tuple[float, float]) -> tupl
         part: Pixels of a part of a muscle, within a box around it.
         text: Height and width of the text in these pixels.
     """
-    inside = ndi.uniform_filter(
-        part.astype(np.float32), [max(1, round(side)) for side in text], mode="constant"
-    )
+    size = [max(1, round(side)) for side in text]
+    inside = ndi.uniform_filter(part.astype(np.float32), size, mode="constant") * part
     if inside.max() < _INSIDE:
         return None
     depth = ndi.distance_transform_edt(part, (1 / text[0], 1 / text[1]))
     depth[inside < inside.max() - _ROUNDING] = 0
-    if not depth.any():  # in a hole of the part
-        return None
     deepest = np.argwhere(depth > _DEEPEST * depth.max())
     row, column = deepest[np.argmin(((deepest - deepest.mean(0)) ** 2).sum(1))]
     return int(row), int(column)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from musclejax.anatomy import COLORS, REGIONS
-from musclejax.reports.lettering import drawable
-from musclejax.reports.overlay import EDGE_ALPHA, FILL_ALPHA
-from musclejax.reports.slice_picture import slice_pictures, to_webp
+from musclejax.reports.pictures.lettering import drawable
+from musclejax.reports.pictures.overlay import EDGE_ALPHA, FILL_ALPHA
+from musclejax.reports.pictures.slices import slice_pictures, to_webp
 from musclejax.scan.volume import Volume
 from tests.test_grid import ORIENTATIONS, reoriented
 
@@ -18,6 +18,8 @@ THIGH = REGIONS["thigh"]
 VL, SAR, UNKNOWN = 1, 5, 255
 GRAY = 127.5
 """Of the body in a picture."""
+SCALE = 4.8
+"""Pixels of a picture in one of the scan."""
 
 
 def scan(columns: int = 100, rows: int = 60, spacing: tuple[float, ...] = (4.0, 4.0)) -> Volume:
@@ -62,10 +64,10 @@ def test_right_is_on_the_left_front_above_and_feet_come_first(orientation: np.nd
 @pytest.mark.parametrize(
     ("columns", "rows", "spacing", "size"),
     [
-        (100, 60, (4.0, 4.0), (560, 336)),  # enlarged
+        (100, 60, (4.0, 4.0), (480, 288)),  # enlarged
         (700, 80, (0.5, 0.5), (700, 80)),  # no pixel is lost
-        (300, 60, (1.0, 2.0), (560, 224)),  # pixels are square
-        (60, 300, (2.0, 1.0), (560, 1400)),
+        (300, 60, (1.0, 2.0), (480, 192)),  # pixels are square
+        (60, 300, (2.0, 1.0), (480, 1200)),
     ],
 )
 def test_pictures_keep_the_scans_pixels_and_its_form(
@@ -82,7 +84,7 @@ def test_muscles_are_tinted_and_outlined_and_the_unknown_is_gray() -> None:
     volume = scan()
     boxes = (SAR, np.s_[60:80, 20:40]), (UNKNOWN, np.s_[20:40, 20:40])
     image = pixels(volume, labeled(volume, *boxes))[0]
-    side = 20 * 5.6
+    side = 20 * SCALE
     assert shows(image, SAR, FILL_ALPHA).sum() == pytest.approx(side**2, rel=0.1)
     assert shows(image, SAR, EDGE_ALPHA).sum() == pytest.approx(4 * side, rel=0.1)  # a pixel wide
     unknown = 153 * 0.45 + GRAY * 0.55
@@ -94,13 +96,13 @@ def test_names_stand_on_muscles_that_have_room_for_them() -> None:
     volume = scan()
     thin, fat, narrow = np.s_[40:80, 45:47], np.s_[70:80, 35:45], np.s_[20:23, 20:50]
     image = pixels(volume, labeled(volume, (VL, thin), (VL, fat), (SAR, narrow)))[0]
-    letters = (image == 255).all(-1)[60:290]  # without the marks of the sides and the bright strip
+    letters = (image == 255).all(-1)[60:240]  # without the marks of the sides and the bright strip
     rows, columns = np.nonzero(letters)
-    left, right = (100 - 80) * 5.6, (100 - 70) * 5.6  # x runs to the patient's left
+    left, right = (100 - 80) * SCALE, (100 - 70) * SCALE  # x runs to the patient's left
     assert 10 < rows.size < 200
     assert left < columns.min() < columns.mean() < columns.max() < right
     assert columns.mean() == pytest.approx((left + right) / 2, abs=5)
-    assert rows.mean() + 60 == pytest.approx((60 - 41) * 5.6, abs=8)
+    assert rows.mean() + 60 == pytest.approx((60 - 41) * SCALE, abs=8)
 
 
 def test_a_muscle_with_a_hole_where_its_name_would_stand() -> None:

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 from musclejax.anatomy import Muscle
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.lettering import drawable, load_font
-from musclejax.reports.overlay import blend
-from musclejax.reports.slice_picture import Frame, draw_slices, frame_of
+from musclejax.reports.pictures.lettering import drawable, load_font
+from musclejax.reports.pictures.overlay import blend
+from musclejax.reports.pictures.slices import Frame, draw_slices, frame_of
 
 _MOST_PX, _NARROWEST_PX = 12_000_000, 280
 """Of all panels together; many slices have smaller panels, but never narrower ones."""
@@ -87,10 +87,10 @@ def draw(result: Segmentation, path: Path) -> None:
 def lay_out(frame: Frame, slices: int) -> Layout:
     """Return the layout of a sheet: as large as pictures are, or as small as they must be."""
     width, height = frame.size
-    fitting = math.sqrt(_MOST_PX / slices * width / height)
-    frame = frame.fit(min(width, max(_NARROWEST_PX, round(fitting))))
+    fitting = math.floor(math.sqrt(_MOST_PX / slices * width / height))
+    frame = frame.fit(min(width, max(_NARROWEST_PX, fitting)))
     width, height = frame.size
-    count = min(slices, max(1, _MOST_PX // (width * height)))
+    count = slices if fitting >= _NARROWEST_PX else max(1, _MOST_PX // (width * height))
     shown = np.linspace(0, slices - 1, count).round().astype(int)
     columns = round(math.sqrt(_FORM * count * height / width))
     return Layout(shown, frame, min(count, max(1, columns)), max(11, width // 30))

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from musclejax import anatomy
 from musclejax.errors import printable
-from musclejax.reports.overlay import overlay
+from musclejax.reports.pictures.overlay import overlay
 
 
 def draw_slice(
