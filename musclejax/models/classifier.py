@@ -3,7 +3,6 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from musclejax.models.layers import KERNEL_INIT
 from musclejax.models.spec import NetworkSpec
 from musclejax.models.vnet import contract
 
@@ -29,4 +28,6 @@ class RegionClassifier(nn.Module):
         """Return logits; the dense layer fixes height and width at initialization."""
         x = contract(self.spec, image, train=train)[-1]
         x = x.reshape(x.shape[0], -1).astype(image.dtype)
-        return nn.Dense(self.num_classes, kernel_init=KERNEL_INIT, name="head")(x)
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_normal(), name="head")(
+            x
+        )

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from musclejax.models.cpu import onednn
 from musclejax.models.cpu.convolution import depth_to_space
 from musclejax.models.cpu.normalization import LazyAffine
-from musclejax.models.layers import KERNEL_INIT, ConvolutionUnit, relu, rounded
+from musclejax.models.layers import ConvolutionUnit, relu, rounded
 from musclejax.models.spec import NetworkSpec
 
 
@@ -104,7 +104,7 @@ class VNet(nn.Module):
         patch = self.spec.strides[0]
         head = nn.Dense(
             self.num_classes * patch**2,
-            kernel_init=KERNEL_INIT,
+            kernel_init=nn.initializers.glorot_normal(),
             dot_general=onednn.dot_general if self.spec.computes_bfloat16 else None,
             name="head",
         )
