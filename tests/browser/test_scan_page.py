@@ -309,6 +309,18 @@ def test_sizes(browser: Any, shown: dict[str, Shown], width: int, scheme: str) -
     context.close()
 
 
+def test_long_paths_break(page: Any, tmp_path: Path) -> None:
+    """Of a DICOM series, which no command opens."""
+    series = "/" + "study_of_many_words_" * 10
+    one = scan(name="n" * 100)
+    result = results(tmp_path / "out", one, source=series, source_files={"path": series})
+    path = write_scan_page(tmp_path / "out", "n" * 100, result=result)
+    page.set_viewport_size({"width": 390, "height": 800})
+    open_viewer(page, path)
+    assert page.get_by_text("Open the DICOM series").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def assert_pictures(page: Any) -> None:
     """Check that a page without the viewer has all else."""
     assert not page.locator("#viewer").is_visible()
