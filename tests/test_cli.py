@@ -208,10 +208,11 @@ def test_import_is_light_and_help_is_quick() -> None:
 def test_segment_imports_what_it_needs_only() -> None:
     others = "matplotlib", "optax", "orbax", "tensorstore", "torch", "distributed", "h5py", "onnx"
     code = (
-        "import musclejax.app.segment, sys, gc; from musclejax.app.process import configure\n"
-        f"configure(None); print(sorted({{*{others}}} & set(sys.modules)), gc.get_threshold()[0])"
+        "from musclejax.app.process import configure; configure(None)\n"
+        "import musclejax.app.segment, sys, gc, os; print(gc.get_threshold()[0], "
+        f"os.environ['OPENBLAS_NUM_THREADS'], sorted({{*{others}}} & set(sys.modules)))"
     )
-    assert run_python(code) == "[] 1000000"
+    assert run_python(code) == "1000000 1 []"
 
 
 def run_python(code: str) -> str:

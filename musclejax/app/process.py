@@ -97,6 +97,8 @@ def configure(threads: int | None, *, joins: bool = False) -> None:
     if threads is not None:
         with usage():
             limit_threads(threads)
+    # NumPy's matrix products are small here: a second thread saves no time, and waits at full load.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_heap()
     rest_collector()
     mend_compile_cache()
