@@ -79,6 +79,8 @@ def test_a_cohort_with_one_bad_scan(scans: Path, weights_folder: Path, tmp_path:
     record = json.loads((out / "a_run.json").read_text())
     assert {"resample", "classify", "network", "save", "total"} <= set(record["seconds"])
     assert record["peak_memory_mib"] > 100
+    process = record["process_seconds"]
+    assert 0 < process["start"] < process["until_here"]
     assert record["threads"] >= 1
     assert {"jax", "musclejax"} <= set(record["versions"])
     assert len(record["weights_hash"]) == len(record["network_hash"]) == 12
@@ -200,8 +202,22 @@ def test_import_is_light_and_help_is_quick() -> None:
     code = (
         "import musclejax, sys; print(sorted({'jax', 'numpy', 'scipy', 'flax'} & set(sys.modules)))"
     )
+    assert run_python(code) == "[]"
+
+
+def test_segment_imports_what_it_needs_only() -> None:
+    others = "matplotlib", "optax", "orbax", "tensorstore", "torch", "distributed", "h5py", "onnx"
+    code = (
+        "from musclejax.app.process import configure; configure(None)\n"
+        "import musclejax.app.segment, sys, gc, os; print(gc.get_threshold()[0], "
+        f"os.environ['OPENBLAS_NUM_THREADS'], sorted({{*{others}}} & set(sys.modules)))"
+    )
+    assert run_python(code) == "1000000 1 []"
+
+
+def run_python(code: str) -> str:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    return found.stdout.strip()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from musclejax.anatomy import REGIONS, SIDES, SLICE_SPACING_MM
 from musclejax.prediction import estimate as module
+from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.estimate import (
     FEATURES,
@@ -25,7 +26,6 @@ from musclejax.prediction.evidence import CORE_PX, Evidence, add_up
 from musclejax.prediction.gather import gather, sum_columns
 from musclejax.prediction.measurement import measure_muscles, measure_slices
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.windows import SlicePrediction
 from musclejax.reports.cohort import LISTED, order_by_need, read_flagged
 from musclejax.reports.segmentation import describe
 from musclejax.scan.grid import to_model_grid

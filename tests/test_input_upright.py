@@ -16,7 +16,6 @@ from musclejax.prediction.segment import segment, segment_steps
 from musclejax.prediction.upright import (
     UNDECIDED,
     WARNING,
-    choose_slices,
     exchange_front_and_back,
     in_large_parts,
     is_uncertain,
@@ -97,12 +96,6 @@ def test_a_label_far_from_the_two_largest_parts_of_its_muscle_is_scattered() -> 
     confidence = np.full(labels.shape, 100, np.uint8)
     confidence[8, 6:9] = 200
     assert in_large_parts(labels, confidence) == (6 + 4) * 100 + 3 * 200
-
-
-@pytest.mark.parametrize(("slices", "chosen"), [(1, [0]), (3, [0, 1, 2]), (10, [1, 3, 6, 8])])
-def test_slices_are_chosen_evenly(slices: int, chosen: list[int]) -> None:
-    stack = np.broadcast_to(np.arange(slices, dtype=np.float32)[:, None, None], (slices, 2, 2))
-    assert choose_slices(stack)[:, 0, 0].tolist() == chosen
 
 
 def test_front_and_back_are_exchanged_by_the_header(thigh_path: Path) -> None:

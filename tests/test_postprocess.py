@@ -1,8 +1,12 @@
 """Small components, holes and too small sections are changed, and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
+from musclejax.prediction import postprocess as postprocess_module
 from musclejax.prediction.postprocess import postprocess
 
 
@@ -81,6 +85,38 @@ def test_a_small_component_inside_another_muscle_becomes_that_muscle() -> None:
     sound = labels.copy()
     labels[4:6, 8:10, 1] = 2
     np.testing.assert_array_equal(postprocess(labels, sides, 2), sound)
+
+
+def test_the_number_of_labelings_does_not_grow_with_the_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    label = postprocess_module.ndi.label
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        return label(*arguments)
+
+    monkeypatch.setattr(postprocess_module.ndi, "label", counted)
+    labels, sides = bodies()
+    postprocess(labels, sides, 2)
+    few = len(calls)
+    postprocess(*(np.tile(array, (1, 1, 10)) for array in (labels, sides)), 2)
+    assert len(calls) == 2 * few == 2 * 2 * 2 * 3  # sides, muscles, steps
+
+
+def test_slices_are_post_processed_as_each_alone() -> None:
+    """But for components across slices, which is another step."""
+    rng = np.random.default_rng(0)
+    smooth = ndi.uniform_filter(rng.uniform(size=(24, 30, 6)), (5, 5, 0))
+    labels = (smooth > np.quantile(smooth, 0.4)).astype(np.uint8) * np.uint8(3)
+    sides = np.ones(labels.shape, np.uint8)
+    steps = ("slice_components", "holes")
+    found = postprocess(labels, sides, 2, steps)
+    assert (found != labels).any()
+    for z in range(labels.shape[2]):
+        alone = postprocess(labels[..., z : z + 1], sides[..., :1], 2, steps)
+        np.testing.assert_array_equal(found[..., z : z + 1], alone)
 
 
 def test_no_step_no_change() -> None:

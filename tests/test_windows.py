@@ -1,7 +1,6 @@
 """Windows around the limbs: they hold the body, come in few sizes, and change nothing within."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclejax.anatomy import SLICE_PX
-from musclejax.loops import Advance
+from musclejax.loops import result_of
 from musclejax.models.network import Network
 from musclejax.models.variants import VARIANTS
 from musclejax.models.weights import Weights, load_weights
-from musclejax.prediction import windows
-from musclejax.prediction.batches import Prediction, predict_labels
+from musclejax.prediction import tta
+from musclejax.prediction.batches import Prediction, SlicePrediction, predict_labels
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
-from musclejax.prediction.windows import STEP_PX, find_windows, predict_in_windows
+from musclejax.prediction.tta import Totals
+from musclejax.prediction.windows import STEP_PX, find_windows, paste, predict_in_windows_steps
 
 LEAST = (96, 144)
 PLAIN = SegmentOptions(tta=False)
@@ -33,6 +33,19 @@ def network(weights_folder: Path) -> Network:
     config = network.config.copy_and_resolve_references()
     config.data.crop_px = LEAST
     return replace(network, config=config)
+
+
+def predict_in_windows(
+    network: Network, slices: np.ndarray
+) -> tuple[Totals, dict[int, SlicePrediction]]:
+    """Return the totals, and the slices with their windows put back."""
+    found: dict[int, SlicePrediction] = {}
+
+    def take(z: int, part: SlicePrediction, inside: tuple[slice, slice]) -> None:
+        found[z] = paste(part, inside)
+
+    steps = predict_in_windows_steps(network, slices, slices > 0, PLAIN, take)
+    return result_of(steps), found
 
 
 def body(*boxes: tuple[int, int, int, int] | None) -> np.ndarray:
@@ -91,8 +104,7 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
     slices = np.zeros((2, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 100:190, 200:330] = rng.uniform(0.5, 1, (90, 130))
     slices[1, 300:380, 20:120] = rng.uniform(0.5, 1, (80, 100))
-    predicted = predict_in_windows(network, slices, slices > 0, PLAIN)
-    found = list(predicted.slices)
+    predicted, found = predict_in_windows(network, slices)
     cut = np.stack([slices[0, 97:193, 193:337], slices[1, 292:388, 0:144]])
     expected = predict_labels(network, cut)
     assert expected.probabilities is not None
@@ -110,16 +122,15 @@ def test_within_a_window_it_is_the_network_and_beyond_it_is_air(network: Network
 
 
 def test_no_muscle_is_no_confidence(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(network: Network, images: np.ndarray, options: Any) -> Iterator[Advance]:
+    def nothing(network: Network, images: np.ndarray, *_: Any) -> Prediction:
         background = np.zeros((*images.shape, 13), np.uint8)
         background[..., 0] = STEPS
-        yield Advance(len(images), len(images))
         return Prediction(background[..., 1], background[..., 0], background)
 
-    monkeypatch.setattr(windows, "predict_labels_steps", nothing)
+    monkeypatch.setattr(tta, "predict_batch", nothing)
     slices = np.zeros((1, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 200:260, 200:280] = 1
-    assert predict_in_windows(network, slices, slices > 0, PLAIN).confidence == 0
+    assert predict_in_windows(network, slices)[0].confidence == 0
 
 
 def test_a_network_of_whole_slices_sees_whole_slices(network: Network) -> None:
@@ -128,8 +139,8 @@ def test_a_network_of_whole_slices_sees_whole_slices(network: Network) -> None:
     slices = np.zeros((1, SLICE_PX, SLICE_PX), np.float32)
     slices[0, 200:260, 200:280] = 1
     whole = replace(network, config=config)
-    [found] = predict_in_windows(whole, slices, slices > 0, PLAIN).slices
+    found = predict_in_windows(whole, slices)[1][0]
     np.testing.assert_array_equal(found.labels, predict_labels(whole, slices).labels[0])
     # So much more air changes the prediction of this network: the two differ.
-    [windowed] = predict_in_windows(network, slices, slices > 0, PLAIN).slices
+    windowed = predict_in_windows(network, slices)[1][0]
     assert (found.labels != windowed.labels).any()

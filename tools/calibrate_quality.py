@@ -47,8 +47,8 @@ from musclejax.prediction.estimate import (
 )
 from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.options import SegmentOptions
-from musclejax.prediction.segment import ModelGrid, label_steps
-from musclejax.scan.grid import to_model_grid
+from musclejax.prediction.segment import label_steps
+from musclejax.scan.model_grid import ModelGrid
 from musclejax.scan.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -220,7 +220,7 @@ def segment_rows(
 ) -> Iterator[dict[str, object]]:
     """Segment a scan of a known region; yield a row per slice, side and muscle."""
     region = str(about["region"])
-    grid = ModelGrid(volume, *to_model_grid(volume))
+    grid = ModelGrid(volume)
     options = SegmentOptions(engine="auto", batch_size=1)  # one shape to compile
     result = result_of(label_steps(grid, weights, region, None, options))
     assert result.evidence is not None

@@ -42,7 +42,7 @@ from musclejax.scan.dicom_seg import check_dicom_seg
 from musclejax.scan.source import Source, is_at, read_source
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
-from musclejax.system import machine, peak_memory_mib
+from musclejax.system import machine, peak_memory_mib, process_age_s
 
 Events = Generator[Stage | Advance, None, Segmentation]
 _WAITS_S = (5, 15, 40)
@@ -59,12 +59,14 @@ class Session:
         work: Options of the command.
         weights: The networks, loaded once.
         startup: Seconds by stage before the first scan.
+        started: Seconds from the start of the process until it was ready for its first scan.
         worker: Host and address of this process if it is a worker of a cluster; for the run record.
     """
 
     work: Work
     weights: Weights
     startup: Mapping[str, float]
+    started: float = field(default_factory=process_age_s)
     worker: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -114,7 +116,7 @@ def _worker_session(work: Work) -> Session:
 
     weights, seconds = _load_expected(work.job.weights, work.weights_hash)
     worker = {"host": platform.node(), "address": get_worker().address}
-    return Session(work, weights, {"startup": round(seconds, 4)}, worker)
+    return Session(work, weights, {"startup": round(seconds, 4)}, worker=worker)
 
 
 @lru_cache(maxsize=2)
@@ -286,6 +288,10 @@ def _record(
         "weights_hash": weights.hash,
         "network_hash": weights.networks[result.region].hash,
         "seconds": {**session.startup, **clock.seconds},
+        "process_seconds": {
+            "start": round(session.started, 4),
+            "until_here": round(process_age_s(), 4),
+        },
         "peak_memory_mib": peak_memory_mib(),
         **measures.record,
         **({"worker": dict(session.worker)} if session.worker else {}),

@@ -17,7 +17,7 @@ from musclejax.app.devices import check_devices, mend_compile_cache
 from musclejax.errors import InputError
 from musclejax.files import DISK_FULL, cache_folder, is_private
 from musclejax.loops import Stage
-from musclejax.system import cpu_model, keep_heap, limit_threads
+from musclejax.system import cpu_model, keep_heap, limit_threads, rest_collector
 
 Result = TypeVar("Result")
 _TRANSIENT = (*DISK_FULL, errno.EIO)
@@ -96,7 +96,10 @@ def configure(threads: int | None, *, joins: bool = False) -> None:
     if threads is not None:
         with usage():
             limit_threads(threads)
+    # NumPy's matrix products are small here: a second thread saves no time, and waits at full load.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_heap()
+    rest_collector()
     mend_compile_cache()
     folder = _cache_folder()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and folder and is_private(folder):

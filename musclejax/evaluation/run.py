@@ -31,8 +31,8 @@ from musclejax.loops import Advance, result_of
 from musclejax.models.weights import Weights
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.segment import ModelGrid, classify, label_steps
-from musclejax.scan.grid import to_model_grid
+from musclejax.prediction.segment import classify, label_steps
+from musclejax.scan.model_grid import ModelGrid
 from musclejax.scan.volume import check
 
 
@@ -251,11 +251,11 @@ def _predict(case: Case, dataset: Dataset, weights: Weights, options: SegmentOpt
     def split(task: str) -> str:
         return split_of(case, content, dataset, weights, task)
 
-    scan = ModelGrid(volume, *to_model_grid(volume, options.geometry))
+    scan = ModelGrid(volume, options.geometry)
     found = result_of(label_steps(scan, weights, region, None, options))
     decision = None
     if CLASSIFIER in weights.networks:
-        probabilities = classify(weights.networks[CLASSIFIER], scan.slices, options.geometry)
+        probabilities = classify(weights.networks[CLASSIFIER], scan, options.geometry)
         best = max(probabilities, key=lambda name: probabilities[name])
         decision = Decision(best, probabilities[best], split(CLASSIFIER))
     final = replace(case, split=split(region))

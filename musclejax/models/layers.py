@@ -64,7 +64,9 @@ class ConvolutionUnit(nn.Module):
         """
         size = {"plain": 3, "nearest": 1}.get(self.kind, self.stride)
         channels = sum(_values(part).shape[-1] for part in parts)
-        kernel = self.param("kernel", _KERNEL_INIT, (size, size, channels, self.features))
+        # Flax traces this to compare shapes: drawing is half of the time of tracing a network.
+        draw = nn.initializers.zeros if self.has_variable("params", "kernel") else _KERNEL_INIT
+        kernel = self.param("kernel", draw, (size, size, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Layer = partial(self._convolve, train)
         if train and self.spec.rematerialize and not self.spec.reference:

@@ -1,7 +1,8 @@
 """Networks applied to slices in batches of one fixed shape."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from musclejax.loops import Advance, result_of
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
 from musclejax.models.weights import Weights
@@ -34,53 +34,61 @@ class Prediction(NamedTuple):
     probabilities: UInt8[np.ndarray, "z r c k"]
 
 
+class SlicePrediction(NamedTuple):
+    """Output of a segmentation network for one slice; as `Prediction`."""
+
+    labels: UInt8[np.ndarray, "r c"]
+    confidence: UInt8[np.ndarray, "r c"]
+    probabilities: UInt8[np.ndarray, "r c k"]
+
+
 def predict_labels(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
     options: SegmentOptions = DEFAULTS,
 ) -> Prediction:
-    """Segment slices that are normalized and on the model grid; see `predict_labels_steps`."""
-    return result_of(predict_labels_steps(network, slices, options))
-
-
-def predict_labels_steps(
-    network: Network, slices: Float[np.ndarray, "z r c"], options: SegmentOptions
-) -> Generator[Advance, None, Prediction]:
     """Segment slices that are normalized and on the model grid.
 
     Args:
         network: A segmentation network.
         slices: Height and width multiples of the network's `size_multiple`.
-        options: Its engine, precision and batch size. With fewer slices than a batch has, the
-            batch is as small; the last batch is padded, so that one shape is compiled.
+        options: Its engine, precision and batch size.
 
     Raises:
         InputError: If the engine is not installed or does not offer the precision.
     """
     options = resolve(options, Weights("", {network.task: network})).options
+    size = batch_size(len(slices), options)
+    starts = range(0, len(slices), size) or [0]
+    parts = [predict_batch(network, slices[s : s + size], size, options) for s in starts]
+    return Prediction(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def batch_size(count: int, options: SegmentOptions) -> int:
+    """Return the size of the batches of a scan: few slices do not pay for a whole one."""
+    return max(1, min(options.batch_size, count))
+
+
+def predict_batch(
+    network: Network, slices: Float[np.ndarray, "z r c"], size: int, options: SegmentOptions
+) -> Prediction:
+    """Segment a batch, padded to a size, so that one shape is compiled; see `predict_labels`.
+
+    Engine and precision are stated in the options: `resolve`.
+    """
     apply = predict_function(network, options.engine, options.precision, True)
-    shape, classes = slices.shape, network.module.num_classes
-    labels, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    probabilities = np.empty((*shape, classes), np.uint8)
-    size = max(1, min(options.batch_size, len(slices)))  # few do not pay for a whole batch
-    for start in range(0, len(slices), size):
-        batch = slices[start : start + size]
-        stop = start + len(batch)
-        outputs = [np.asarray(o)[: len(batch)] for o in apply(_pad(batch, size))]
-        labels[start:stop], confidence[start:stop], probabilities[start:stop] = outputs
-        yield Advance(stop, len(slices))
-    return Prediction(labels, confidence, probabilities)
+    return Prediction(*(np.asarray(o)[: len(slices)] for o in apply(_pad(slices, size))))
 
 
 def predict_classes(
-    network: Network, thumbnails: Float[np.ndarray, "z t t"]
+    network: Network, thumbnails: Iterable[Float[np.ndarray, "t t"]]
 ) -> Float[np.ndarray, "z k"]:
     """Return the probability of each class of a classifier for each thumbnail."""
-    apply = _classifier(network)
-    size = CLASSIFIER_BATCH_SIZE
-    starts = range(0, len(thumbnails), size)
-    outputs = [np.asarray(apply(_pad(thumbnails[s : s + size], size))) for s in starts]
-    return np.concatenate(outputs)[: len(thumbnails)]
+    apply, size = _classifier(network), CLASSIFIER_BATCH_SIZE
+    images, outputs = iter(thumbnails), [np.zeros((0, network.module.num_classes), np.float32)]
+    while batch := list(islice(images, size)):
+        outputs.append(np.asarray(apply(_pad(np.stack(batch), size)))[: len(batch)])
+    return np.concatenate(outputs)
 
 
 def _pad(batch: np.ndarray, size: int) -> np.ndarray:

@@ -6,12 +6,12 @@ Every quantity costs one pass over the slices; no network is applied again.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from musclejax.anatomy import SIDES
+from musclejax.anatomy import SIDES, SLICE_PX
+from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.evidence import CORE_PX, Evidence, Sums
-from musclejax.prediction.windows import SlicePrediction
 from musclejax.scan.grid import GridTransform, sides_of_columns
 from musclejax.scan.volume import Volume
 
@@ -27,27 +27,36 @@ class ColumnSums(NamedTuple):
     core_other: Float[np.ndarray, "c k"]
 
 
-def sum_columns(found: SlicePrediction) -> ColumnSums:
-    """Add up the prediction for a slice by column and class."""
-    columns, classes = found.labels.shape[1], found.probabilities.shape[-1]
-    total = found.probabilities.sum(0, dtype=np.uint32) / np.float32(STEPS)
+def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
+    """Add up the prediction for a slice by column and class.
 
-    def add(at: tuple[np.ndarray, ...], values: np.ndarray | None = None) -> np.ndarray:
-        code = at[1] * classes + found.labels[at]
-        sums = np.bincount(code, values, minlength=columns * classes)
-        return sums.reshape(columns, classes).astype(np.float32)
+    Args:
+        found: The prediction, for a slice or for a window of it: beyond is background.
+        first: The first column of the window.
+    """
+    height, width = found.labels.shape
+    classes = found.probabilities.shape[-1]
+    by_row = found.probabilities.reshape(height, -1).astype(np.float32)
+    total = np.zeros((SLICE_PX, classes), np.float32)
+    # Whole numbers that float32 holds: their sum is exact.
+    total[first : first + width] = by_row.sum(0).reshape(width, classes)
 
-    muscle = np.nonzero(found.labels)
-    core = np.nonzero(_core(found.labels))
-    certain = found.confidence / np.float32(STEPS)
-    background = found.probabilities[..., 0] / np.float32(STEPS)
+    def add(at: Int[np.ndarray, " n"], values: np.ndarray | None = None) -> np.ndarray:
+        code = (at % width + first) * classes + labels[at]
+        sums = np.bincount(code, values, minlength=SLICE_PX * classes)
+        return sums.reshape(SLICE_PX, classes).astype(np.float32)
+
+    labels = found.labels.ravel()
+    muscle, core = np.flatnonzero(labels), np.flatnonzero(_core(found.labels))
+    certain = found.confidence.ravel() / np.float32(STEPS)
+    background = found.probabilities[..., 0].ravel()[core] / np.float32(STEPS)
     return ColumnSums(
         pixels=add(muscle),
         inside=add(muscle, certain[muscle]),
-        total=total.astype(np.float32),
+        total=total / np.float32(STEPS),
         core=add(core),
         core_inside=add(core, certain[core]),
-        core_other=add(core, 1 - certain[core] - background[core]),
+        core_other=add(core, 1 - certain[core] - background),
     )
 
 

@@ -5,10 +5,11 @@ limb: heights are known, and so is about how long thighs and legs are. That tell
 slice between others, where the network errs, and that of a foot from that of a calf.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage as ndi
 
 from musclejax.anatomy import LEVELS, LIMB_PX, REGIONS, SIDES, SLICE_PX, SLICE_SPACING_MM, Region
@@ -16,6 +17,7 @@ from musclejax.models.network import Network
 from musclejax.prediction.batches import predict_classes
 from musclejax.prediction.result import Levels
 from musclejax.scan.grid import to_thumbnails
+from musclejax.scan.slices import Slices
 
 THIGH_MM = np.arange(350.0, 481.0, 10.0)
 """Lengths from hip to knee joint that are considered."""
@@ -89,9 +91,9 @@ class _Limb(NamedTuple):
 
 def find_levels(
     network: Network,
-    slices: Float[np.ndarray, "z r c"],
+    slices: Slices,
     sides: UInt8[np.ndarray, "z c"],
-    body: Bool[np.ndarray, "z r c"],
+    body: Slices,
     heights_mm: Float[np.ndarray, " z"],
     areas: Float[np.ndarray, "z sides k"],
     region: Region,
@@ -116,15 +118,13 @@ def find_levels(
     possible[..., 0] = True
     turned, warnings = 0.0, []
     limbs: dict[int, _Limb] = {}
+    in_view = _find_limbs(sides, body)
+    said = predict_classes(network, _limb_thumbnails(slices, sides, body, in_view))
     for side in range(len(SIDES)):
-        own = body & (sides == side + 1)[:, None, :]
-        seen = own.sum((1, 2)) * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2
+        seen = in_view[:, side]
         if not seen.any():
             continue
-        shown = lone_limb(slices, own)[seen]
-        if SIDES[side] == "left":
-            shown = shown[:, :, ::-1]  # as right limbs look
-        opinions = predict_classes(network, to_thumbnails(shown))
+        opinions = said[np.nonzero(in_view)[1] == side]
         labeled = Labeled(region, areas[seen, side], probability)
         fit = fit_levels(opinions, heights_mm[seen], heights_mm, labeled)
         other_way = fit_levels(opinions, -heights_mm[seen], -heights_mm, labeled)
@@ -153,6 +153,25 @@ def find_levels(
     return Levels(level, sd, in_range, possible, tuple(warnings))
 
 
+def _find_limbs(sides: UInt8[np.ndarray, "z c"], body: Slices) -> Bool[np.ndarray, "z sides"]:
+    """Return in which slices each limb is in view."""
+    columns = np.stack([body[z].sum(0) for z in range(len(body))])
+    pixels = [np.where(sides == side, columns, 0).sum(1) for side in range(1, len(SIDES) + 1)]
+    return np.stack(pixels, 1) * (SLICE_SPACING_MM**2 / 100) >= _MIN_LIMB_CM2
+
+
+def _limb_thumbnails(
+    slices: Slices,
+    sides: UInt8[np.ndarray, "z c"],
+    body: Slices,
+    in_view: Bool[np.ndarray, "z sides"],
+) -> Iterator[Float[np.ndarray, "t t"]]:
+    """Return each limb in view of each slice, as right limbs look, shrunk for the network."""
+    for z, side in np.argwhere(in_view).tolist():
+        shown = lone_limb(slices[z], body[z] & (sides[z] == side + 1))
+        yield from to_thumbnails(shown[None, :, :: -1 if SIDES[side] == "left" else 1])
+
+
 def region_at(levels: Levels) -> str:
     """Return the region that most of a scan shows; "" if no limb is in view."""
     seen = levels.level[np.isfinite(levels.level)]
@@ -160,27 +179,26 @@ def region_at(levels: Levels) -> str:
 
 
 def lone_limb(
-    slices: Float[np.ndarray, "z r c"], limb: Bool[np.ndarray, "z r c"]
-) -> Float[np.ndarray, "z p p"]:
+    image: Float[np.ndarray, "r c"], limb: Bool[np.ndarray, "r c"]
+) -> Float[np.ndarray, "p p"]:
     """Return the part around one limb, without the columns of the other.
 
     Args:
-        slices: On the model grid.
-        limb: Its pixels; of a slice without any, zeros are returned.
+        image: A slice on the model grid.
+        limb: Its pixels.
     """
-    out = np.zeros((len(slices), LIMB_PX, LIMB_PX), np.float32)
-    for image, own, cut in zip(slices, limb, out, strict=True):
-        if not own.any():
-            continue
-        # Not the outermost pixels: noise and a part of the other limb may be among them.
-        ends = np.percentile(np.argwhere(own), [1, 99], axis=0)
-        middle = ends.mean(0).astype(int)
-        columns = np.arange(SLICE_PX)
-        inside = (columns > ends[0, 1] - _RIM_PX) & (columns < ends[1, 1] + _RIM_PX)
-        top, left = middle
-        padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
-        cut[:] = padded[top : top + LIMB_PX, left : left + LIMB_PX]
-    return out
+    # Not the outermost pixels: noise and a part of the other limb may be among them.
+    rows, columns = (_ends(limb.sum(axis)) for axis in (1, 0))
+    top, left = int(np.mean(rows)), int(np.mean(columns))
+    at = np.arange(SLICE_PX)
+    inside = (at > columns[0] - _RIM_PX) & (at < columns[1] + _RIM_PX)
+    padded = np.pad(np.where(inside, image, 0), LIMB_PX // 2)
+    return padded[top : top + LIMB_PX, left : left + LIMB_PX]
+
+
+def _ends(counts: Int[np.ndarray, " p"]) -> Float[np.ndarray, "2"]:
+    """Return the places between which 98 % of the pixels lie, by their number at each place."""
+    return np.percentile(np.repeat(np.arange(len(counts)), counts), [1, 99])
 
 
 def fit_levels(

@@ -1,12 +1,11 @@
 """The tree: classify the region, apply its network, bring the labels back onto the scan."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 from nibabel.spatialimages import SpatialImage
 
 from musclejax import anatomy
@@ -15,40 +14,33 @@ from musclejax.errors import InputError
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.network import Network
 from musclejax.models.weights import Weights, load_weights
-from musclejax.prediction.batches import predict_classes
+from musclejax.prediction.batches import CLASSIFIER_BATCH_SIZE, predict_classes
 from musclejax.prediction.engine_choice import check, resolve
 from musclejax.prediction.estimate import estimate, estimate_warning
 from musclejax.prediction.evidence import Evidence, add_up
-from musclejax.prediction.gather import ColumnSums, gather, sum_columns
+from musclejax.prediction.gather import gather
 from musclejax.prediction.level import find_levels, region_at
 from musclejax.prediction.options import DEFAULTS, SegmentOptions
 from musclejax.prediction.postprocess import postprocess
 from musclejax.prediction.quality import measure_quality, out_of_distribution_warning
+from musclejax.prediction.restore import Restoring
 from musclejax.prediction.result import Levels, Segmentation, choose
 from musclejax.prediction.upright import (
+    SLICES,
     UNDECIDED,
     Judgement,
-    choose_slices,
     exchange_back,
     exchange_front_and_back,
     is_uncertain,
     judge,
     measure_coherence,
 )
-from musclejax.prediction.voxels import find_voxels
-from musclejax.prediction.windows import SlicePrediction, predict_in_windows_steps
-from musclejax.scan.grid import (
-    SKIPPED_2021,
-    GridTransform,
-    interpolate,
-    labels_from_model_grid,
-    sides_of_columns,
-    to_model_grid,
-    to_scan,
-    to_thumbnails,
-)
-from musclejax.scan.intensity import normalize
+from musclejax.prediction.voxels import count_by_slice
+from musclejax.prediction.windows import predict_in_windows_steps
+from musclejax.scan.grid import SKIPPED_2021, sides_of_columns, to_thumbnails
+from musclejax.scan.model_grid import ModelGrid, normalized
 from musclejax.scan.sides import Sides, find_sides
+from musclejax.scan.slices import Slices, spread_over
 from musclejax.scan.study import load
 from musclejax.scan.volume import Volume
 
@@ -100,10 +92,10 @@ def segment_steps(
         yield Stage("weights")
         weights = load_weights(weights)
     options, *said = resolve(options, weights)[:2]
-    result, slices = yield from _tree_steps(volume, weights, options)
+    result, on_grid = yield from _tree_steps(volume, weights, options)
     if is_uncertain(result, options):
         yield Stage("check")
-        judgement = _judge(result, slices, weights, options)
+        judgement = _judge(result, on_grid, weights, options)
         if judgement == "upside down":
             turned = exchange_front_and_back(volume)
             result, _ = yield from _tree_steps(turned, weights, options)
@@ -115,47 +107,32 @@ def segment_steps(
 
 def _tree_steps(
     volume: Volume, weights: Weights, options: SegmentOptions
-) -> Generator[Stage | Advance, None, tuple[Segmentation, Float[np.ndarray, "z r c"]]]:
+) -> Generator[Stage | Advance, None, tuple[Segmentation, ModelGrid]]:
     """Label a scan as its header says that it lies; return its slices on the model grid too."""
     yield Stage("resample")
-    on_grid = ModelGrid(volume, *to_model_grid(volume, options.geometry))
+    on_grid = ModelGrid(volume, options.geometry)
     yield Stage("classify")
-    region, probability = _choose_region(weights, on_grid.slices, options)
+    region, probability = _choose_region(weights, on_grid, options)
     result = yield from label_steps(on_grid, weights, region, probability, options)
     other = region_at(result.levels) if result.levels is not None else ""
     if probability is not None and probability < UNSURE and other not in ("", region):
         result = yield from label_steps(on_grid, weights, other, 1 - probability, options)
-    return result, on_grid.slices
+    return result, on_grid
 
 
 def _judge(
-    result: Segmentation,
-    slices: Float[np.ndarray, "z r c"],
-    weights: Weights,
-    options: SegmentOptions,
+    result: Segmentation, on_grid: ModelGrid, weights: Weights, options: SegmentOptions
 ) -> Judgement:
     """Compare a scan with its mirror image of front and back."""
-    chosen, threshold = choose_slices(slices), result.volume.lps.body_threshold
+    chosen = on_grid.take(spread_over(len(on_grid), SLICES))
+    threshold = result.volume.lps.body_threshold
     mirrored = chosen[:, ::-1]
     region, _ = _choose_region(weights, mirrored, options)
     given, turned = (
         measure_coherence(find_network(weights, name), shown, shown >= threshold, options)
         for name, shown in ((result.region, chosen), (region, mirrored))
     )
-    return judge(given, turned, len(slices))
-
-
-class ModelGrid(NamedTuple):
-    """A scan on the model grid, and the way back; see `scan.grid.to_model_grid`."""
-
-    volume: Volume
-    slices: Float[np.ndarray, "z r c"]
-    transform: GridTransform
-
-    @property
-    def body(self) -> Bool[np.ndarray, "z r c"]:
-        """Which pixels of the slices show the body."""
-        return np.asarray(self.slices >= self.volume.lps.body_threshold)
+    return judge(given, turned, len(on_grid))
 
 
 def label_steps(
@@ -180,17 +157,22 @@ def label_steps(
     tta = options.tta and weights.trained and world
     options = replace(resolve(options, weights).options, tta=tta)
     yield Stage("network")
-    scaled = normalize(scan.slices, network.config.intensity)
-    predicted = yield from predict_in_windows_steps(network, scaled, scan.body, options)
-    yield Stage("restore")
     volume, shown = scan.volume, anatomy.REGIONS[region]
-    restored = _restore(predicted.slices, scan.transform, options.probabilities)
-    labels, sides = restored.labels, find_sides(volume, restored.labels, shown)
+    scaled = normalized(scan, network.config.intensity)
+    restored = Restoring(
+        scan.transform, shown.num_classes, keep_probabilities=options.probabilities
+    )
+    predicted = yield from predict_in_windows_steps(
+        network, scaled, scan.body, options, restored.take
+    )
+    yield Stage("restore")
+    labels = restored.labels
+    sides = find_sides(volume, labels, shown)
     levels = None
     if world and weights.trained and anatomy.LEVEL in weights.networks:
         yield Stage("level")
         expected = 1.0 if region_probability is None else region_probability
-        levels = _find_levels(scan, restored.labels, sides, weights, shown, expected)
+        levels = _find_levels(scan, labels, sides, weights, shown, expected)
         if not options.keep_outside:
             labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
@@ -233,23 +215,23 @@ def label_steps(
     )
 
 
-def classify(
-    network: Network, slices: Float[np.ndarray, "z r c"], geometry: str = "world"
-) -> dict[str, float]:
+def classify(network: Network, slices: Slices, geometry: str = "world") -> dict[str, float]:
     """Return the probability of each region for a scan's model slices.
 
-    "world" averages over all slices that show anything; "2021" takes the middle slice of the scan
-    only, as the 2021 code did.
+    "world" averages over slices at even distances, one batch of those that show anything; "2021"
+    takes the middle slice of the scan only, as the 2021 code did.
     """
-    scaled = normalize(slices, network.config.intensity)
+    scaled = normalized(slices, network.config.intensity)
     if geometry == "2021":
         # Both ends of the scan are missing here; of its n slices, slice n // 2 is this one.
         before, after = SKIPPED_2021
         middle = (len(slices) + before + after) // 2 - before
-        scaled = scaled[middle : middle + 1]
+        chosen = np.array([middle])
     else:
-        scaled = scaled[scaled.any((1, 2))]
-    mean = predict_classes(network, to_thumbnails(scaled)).mean(0)
+        shown = np.flatnonzero([slices[z].any() for z in range(len(slices))])
+        chosen = shown[spread_over(len(shown), CLASSIFIER_BATCH_SIZE)]
+    thumbnails = to_thumbnails(np.stack([scaled[z] for z in chosen.tolist()]))
+    mean = predict_classes(network, thumbnails).mean(0)
     return {name: float(p) for name, p in zip(anatomy.REGIONS, mean, strict=True)}
 
 
@@ -267,7 +249,7 @@ def find_network(weights: Weights, task: str) -> Network:
 
 
 def _choose_region(
-    weights: Weights, slices: Float[np.ndarray, "z r c"], options: SegmentOptions
+    weights: Weights, slices: Slices, options: SegmentOptions
 ) -> tuple[str, float | None]:
     if options.region != "auto":
         return options.region, None
@@ -287,19 +269,18 @@ def _find_levels(
 ) -> Levels:
     """Find the levels of both limbs, slices in the order of the file."""
     view, network = scan.volume.lps, weights.networks[anatomy.LEVEL]
-    own_labels, own_sides = (view.from_file(array) for array in (labels, sides.voxels))
-    counts = find_voxels(own_labels, own_sides, 2, region).count()
+    order = view.file_index(np.arange(len(scan)))
+    counts = count_by_slice(labels, sides.voxels, scan.volume.axial_axis, region.num_classes)
     found = find_levels(
         network,
-        normalize(scan.slices, network.config.intensity),
+        normalized(scan, network.config.intensity),
         sides_of_columns(sides.voxels, scan.volume, scan.transform),
         scan.body,
-        np.arange(len(scan.slices)) * view.spacing_mm[2],
-        counts[..., : region.num_classes].astype(np.float64),
+        np.arange(len(scan)) * view.spacing_mm[2],
+        counts[order].astype(np.float64),
         region,
         probability,
     )
-    order = view.file_index(np.arange(len(scan.slices)))
     return replace(
         found,
         level=found.level[order],
@@ -319,37 +300,6 @@ def _remove_impossible(
     z = np.arange(len(slices))[:, None, None]
     return np.ascontiguousarray(
         np.moveaxis(np.where(kept[z, side_of, slices], slices, 0), 0, axial_axis)
-    )
-
-
-class _Restored(NamedTuple):
-    """A prediction on the scan's own grid; see `Segmentation`."""
-
-    labels: UInt8[np.ndarray, "i j k"]
-    confidence: UInt8[np.ndarray, "i j k"]
-    covered: Bool[np.ndarray, "i j k"]
-    probabilities: UInt8[np.ndarray, "i j k c"] | None
-    columns: list[ColumnSums]
-
-
-def _restore(
-    predicted: Iterable[SlicePrediction], transform: GridTransform, keep_probabilities: bool
-) -> _Restored:
-    labels, confidence, probabilities, columns = [], [], [], []
-    for found in predicted:
-        columns.append(sum_columns(found))
-        own_labels, own_confidence = labels_from_model_grid(*found, transform)
-        labels.append(own_labels)
-        confidence.append(own_confidence)
-        if keep_probabilities:
-            blended = interpolate(found.probabilities, transform)
-            probabilities.append(np.round(blended).astype(np.uint8))
-    return _Restored(
-        labels=to_scan(np.stack(labels), transform),
-        confidence=to_scan(np.stack(confidence), transform),
-        covered=to_scan(np.ones((len(labels), *labels[0].shape), bool), transform),
-        probabilities=to_scan(np.stack(probabilities), transform) if keep_probabilities else None,
-        columns=columns,
     )
 
 

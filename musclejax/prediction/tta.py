@@ -5,16 +5,18 @@ its confidence is low: there the mean with its prediction for the mirror image i
 augmentations gave, and why they went: docs/development/weights-log.md.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import UInt8
 
 from musclejax.loops import Advance
 from musclejax.models.network import Network
-from musclejax.prediction.batches import Prediction, predict_labels
+from musclejax.prediction.batches import SlicePrediction, batch_size, predict_batch
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
+from musclejax.scan.slices import Slices
 
 CERTAIN = 0.94
 """Mean probability of the labels of a slice from which on it is left alone. Source: ours, chosen on
@@ -23,47 +25,68 @@ MIN_PX = 100
 """Slices with fewer labeled pixels are left alone."""
 
 
-def augment_steps(
-    network: Network,
-    images: Float[np.ndarray, "z r c"],
-    predicted: Prediction,
-    options: SegmentOptions,
-) -> Generator[Advance, None, int]:
-    """Change a prediction, in place, where it is uncertain.
+Take = Callable[[int, SlicePrediction], object]
+"""What takes the prediction for a slice, in any order of slices."""
+
+
+class Totals(NamedTuple):
+    """What was predicted of a scan.
+
+    Attributes:
+        confidence: Mean probability of the muscles' labels before augmentation; 0 of none.
+        tta_slices: Number of slices with test-time augmentation.
+    """
+
+    confidence: float
+    tta_slices: int
+
+
+def predict_steps(
+    network: Network, slices: Slices, options: SegmentOptions, take: Take
+) -> Generator[Advance, None, Totals]:
+    """Segment slices in full batches: mirror images of uncertain ones fill the next batch.
+
+    No more than a batch of predictions is kept.
 
     Args:
         network: A segmentation network.
-        images: Its input.
-        predicted: Its output for them.
-        options: As they were for `predict_labels`.
+        slices: Normalized; height and width multiples of the network's `size_multiple`.
+        options: Engine, precision, batch size, and whether to augment at test time.
+        take: Takes the prediction for each slice.
 
     Yields:
-        Slices done and their total, `images` and the uncertain ones added up.
-
-    Returns:
-        The number of uncertain slices.
+        Slices done and their total, which grows by the uncertain ones.
     """
-    indices = find_uncertain(predicted)
-    size = max(1, min(options.batch_size, len(images)))
-    total = len(images) + len(indices)
-    for start in range(0, len(indices), size):
-        yield Advance(len(images) + start, total)
-        chosen = indices[start : start + size]
-        # As many as there were in a batch, so that no other shape is compiled.
-        full = images[np.resize(chosen, size), :, ::-1]
-        mirrored = predict_labels(network, full, options).probabilities[: len(chosen), :, ::-1]
-        mean = (predicted.probabilities[chosen].astype(np.float32) + mirrored) / 2
-        predicted.labels[chosen] = mean.argmax(-1)
-        predicted.probabilities[chosen] = np.round(mean)
-        predicted.confidence[chosen] = predicted.probabilities[chosen].max(-1)
-    if len(indices):
-        yield Advance(total, total)
-    return len(indices)
+    size, count = batch_size(len(slices), options), len(slices)
+    uncertain: dict[int, SlicePrediction] = {}
+    begun = augmented = certainty = pixels = 0
+    while begun < count or uncertain:
+        again, uncertain = uncertain, {}
+        fresh = range(begun, min(count, begun + size - len(again)))
+        images = [slices[z][:, ::-1] for z in again] + [slices[z] for z in fresh]
+        predicted = predict_batch(network, np.stack(images), size, options)
+        parts = list(map(SlicePrediction, *predicted))
+        for (z, first), mirrored in zip(again.items(), parts, strict=False):
+            take(z, _mean(first, mirrored))
+        for z, part in zip(fresh, parts[len(again) :], strict=True):
+            muscle = part.confidence[part.labels > 0]
+            certainty, pixels = certainty + int(muscle.sum()), pixels + muscle.size
+            if options.tta and is_uncertain(muscle):
+                uncertain[z] = part
+            else:
+                take(z, part)
+        begun, augmented = fresh.stop, augmented + len(uncertain)
+        yield Advance(begun + augmented - len(uncertain), count + augmented)
+    return Totals(certainty / max(1, pixels) / STEPS, augmented)
 
 
-def find_uncertain(predicted: Prediction) -> Int[np.ndarray, " n"]:
-    """Return the slices that the network is uncertain of."""
-    muscle = predicted.labels > 0
-    pixels = muscle.sum((1, 2))
-    mean = np.where(muscle, predicted.confidence, 0).sum((1, 2)) / np.maximum(pixels, 1) / STEPS
-    return np.flatnonzero((pixels >= MIN_PX) & (mean < CERTAIN))
+def is_uncertain(muscle: UInt8[np.ndarray, " n"]) -> bool:
+    """Return whether the network is uncertain of a slice, by its confidence in the muscles."""
+    return len(muscle) >= MIN_PX and float(muscle.mean()) / STEPS < CERTAIN
+
+
+def _mean(first: SlicePrediction, mirrored: SlicePrediction) -> SlicePrediction:
+    """Return the mean of the predictions for a slice and for its mirror image."""
+    mean = (first.probabilities.astype(np.float32) + mirrored.probabilities[:, ::-1]) / 2
+    steps = np.round(mean).astype(np.uint8)
+    return SlicePrediction(mean.argmax(-1).astype(np.uint8), steps.max(-1), steps)

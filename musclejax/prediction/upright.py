@@ -16,16 +16,18 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage as ndi
 
+from musclejax.loops import result_of
 from musclejax.models.network import Network
+from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.windows import predict_in_windows
+from musclejax.prediction.windows import predict_in_windows_steps
 from musclejax.scan.intensity import normalize
 from musclejax.scan.volume import Volume
 
 SLICES = 4
-"""Number of slices that are compared, evenly over the scan."""
+"""Number of slices that are compared, at even distances."""
 CERTAIN = 0.94
 """Mean probability of a scan's labels from which on it is not checked."""
 FEW = 7
@@ -105,12 +107,6 @@ def exchange_back(result: Segmentation, volume: Volume) -> Segmentation:
     )
 
 
-def choose_slices(slices: Float[np.ndarray, "z r c"]) -> Float[np.ndarray, "n r c"]:
-    """Return `SLICES` slices at even distances, or all if there are fewer."""
-    count = min(SLICES, len(slices))
-    return slices[((np.arange(count) + 0.5) / count * len(slices)).astype(int)]
-
-
 def measure_coherence(
     network: Network,
     slices: Float[np.ndarray, "z r c"],
@@ -122,11 +118,15 @@ def measure_coherence(
     A label is scattered outside the `PARTS` largest parts of its muscle in the slice.
     """
     scaled = normalize(slices, network.config.intensity)
-    predicted = predict_in_windows(network, scaled, body, replace(options, tta=False))
-    labeled, kept = 0, 0.0
-    for found in predicted.slices:
-        labeled += int((found.labels > 0).sum())
-        kept += in_large_parts(found.labels, found.confidence)
+    found: list[SlicePrediction] = []
+
+    def take(z: int, part: SlicePrediction, inside: tuple[slice, slice]) -> None:
+        found.append(part)
+
+    once = replace(options, tta=False)
+    result_of(predict_in_windows_steps(network, scaled, body, once, take))
+    labeled = sum(int((part.labels > 0).sum()) for part in found)
+    kept = sum(in_large_parts(part.labels, part.confidence) for part in found)
     return kept / STEPS / max(1, labeled)
 
 

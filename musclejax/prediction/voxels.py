@@ -131,12 +131,26 @@ def find_voxels(
     """Return the labeled voxels of a label map with sides as of `scan.sides.Sides`."""
     flat = np.ascontiguousarray(labels).ravel()
     at = np.flatnonzero(flat)
-    side = np.ascontiguousarray(sides).ravel()[at].astype(np.int64) - 1
+    side = np.ascontiguousarray(sides).ravel()[at].astype(np.int32) - 1
     step = int(np.prod(labels.shape[axial_axis + 1 :]))
     slices = labels.shape[axial_axis]
-    z = at // step % slices
+    z = (at // step % slices).astype(np.int32)
     found = Voxels(at, z, side, flat[at], slices, members_of(region))
     return found if (side >= 0).all() else found.only(side >= 0)
+
+
+def count_by_slice(
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: UInt8[np.ndarray, "i j k"],
+    axial_axis: int,
+    classes: int,
+) -> Counts:
+    """Return the number of voxels of each label number; nothing is kept of single voxels."""
+    maps = (np.moveaxis(array, axial_axis, 0) for array in (labels, sides))
+    size = (len(SIDES) + 1) * classes
+    codes = (s * classes + m for m, s in zip(*maps, strict=True))
+    counts = [np.bincount(code.ravel(), minlength=size) for code in codes]
+    return np.stack(counts).reshape(-1, len(SIDES) + 1, classes)[:, 1:]
 
 
 def _medians(

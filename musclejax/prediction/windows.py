@@ -5,51 +5,26 @@ never met a wide margin of it.
 """
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Int
 
 from musclejax.anatomy import SLICE_PX
 from musclejax.data.slices import limb_box
-from musclejax.loops import Advance, result_of
+from musclejax.loops import Advance
 from musclejax.models.network import Network
-from musclejax.prediction.batches import predict_labels_steps
+from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.options import SegmentOptions
-from musclejax.prediction.tta import augment_steps
+from musclejax.prediction.tta import Totals, predict_steps
+from musclejax.scan.slices import Computed, Slices
 
+TakeWindow = Callable[[int, SlicePrediction, tuple[slice, slice]], object]
+"""What takes the prediction for a slice: in a window, and which rows and columns that shows."""
 STEP_PX = 48
 """Windows grow in such steps, or in larger ones that a network needs: few sizes are compiled."""
-
-
-class SlicePrediction(NamedTuple):
-    """Output of a segmentation network for one slice of the model grid.
-
-    Attributes:
-        labels: Most probable class.
-        confidence: Its probability, in steps of 1/255.
-        probabilities: Of every class, in such steps.
-    """
-
-    labels: UInt8[np.ndarray, "r c"]
-    confidence: UInt8[np.ndarray, "r c"]
-    probabilities: UInt8[np.ndarray, "r c k"]
-
-
-class ScanPrediction(NamedTuple):
-    """Output of a segmentation network for a scan.
-
-    Attributes:
-        slices: Each put back into the model grid when it is requested.
-        tta_slices: Number of slices with test-time augmentation.
-        confidence: Mean probability of the muscles' labels before augmentation; 0 of none.
-    """
-
-    slices: Iterator[SlicePrediction]
-    tta_slices: int
-    confidence: float
 
 
 class Windows(NamedTuple):
@@ -63,10 +38,13 @@ class Windows(NamedTuple):
     size: tuple[int, int]
     corners: Int[np.ndarray, "z 2"]
 
+    def inside(self, z: int) -> tuple[slice, slice]:
+        """Return the rows and columns of a slice that its window shows."""
+        (first, left), (height, width) = self.corners[z].tolist(), self.size
+        return slice(first, first + height), slice(left, left + width)
 
-def find_windows(
-    body: Bool[np.ndarray, "z r c"], least: tuple[int, int], step: int = STEP_PX
-) -> Windows:
+
+def find_windows(body: Slices, least: tuple[int, int], step: int = STEP_PX) -> Windows:
     """Return windows around the body, in each slice around its middle there.
 
     Args:
@@ -75,9 +53,10 @@ def find_windows(
         step: Larger sizes are multiples of it.
     """
     whole = np.array([0, SLICE_PX - 1] * 2, np.float32)
-    boxes = np.array([limb_box(mask) if mask.any() else whole for mask in body])
+    found = np.array([limb_box(body[z]) for z in range(len(body))])
+    shown = np.isfinite(found).all(1)
+    boxes = np.where(shown[:, None], found, whole)
     first, last = boxes[:, ::2], boxes[:, 1::2]
-    shown = body.any((1, 2))
     most = (last - first + 1)[shown].max(0, initial=0)
     size = [
         min(SLICE_PX, max(axis, step * math.ceil(need / step)))
@@ -87,22 +66,9 @@ def find_windows(
     return Windows((size[0], size[1]), np.clip(corners, 0, SLICE_PX - np.array(size)))
 
 
-def predict_in_windows(
-    network: Network,
-    slices: Float[np.ndarray, "z r c"],
-    body: Bool[np.ndarray, "z r c"],
-    options: SegmentOptions,
-) -> ScanPrediction:
-    """Segment slices in windows; see `predict_in_windows_steps`."""
-    return result_of(predict_in_windows_steps(network, slices, body, options))
-
-
 def predict_in_windows_steps(
-    network: Network,
-    slices: Float[np.ndarray, "z r c"],
-    body: Bool[np.ndarray, "z r c"],
-    options: SegmentOptions,
-) -> Generator[Advance, None, ScanPrediction]:
+    network: Network, slices: Slices, body: Slices, options: SegmentOptions, take: TakeWindow
+) -> Generator[Advance, None, Totals]:
     """Segment slices in windows as large as the network's training images; beyond is background.
 
     Args:
@@ -110,37 +76,26 @@ def predict_in_windows_steps(
         slices: On the model grid, normalized.
         body: Which of their pixels show the body.
         options: Engine, precision, batch size, and whether to augment at test time.
+        take: Takes the prediction for each slice.
 
     Yields:
         Slices done and their total, which grows by the slices with test-time augmentation.
     """
     step = math.lcm(STEP_PX, network.spec.size_multiple)
     windows = find_windows(body, tuple(network.config.data.crop_px), step)
-    cut = _cut(slices, windows)
-    predicted = yield from predict_labels_steps(network, cut, options)
-    muscle = predicted.confidence[predicted.labels > 0]
-    confidence = float(muscle.mean() / STEPS) if muscle.size else 0.0
-    augmented = 0
-    if options.tta:
-        augmented = yield from augment_steps(network, cut, predicted, options)
-    parts = map(SlicePrediction, *predicted)
-    pasted = (_paste(*pair) for pair in zip(parts, windows.corners, strict=True))
-    return ScanPrediction(pasted, augmented, confidence)
+    cut = Computed(len(slices), lambda z: slices[z][windows.inside(z)])
+
+    def place(z: int, part: SlicePrediction) -> None:
+        take(z, part, windows.inside(z))
+
+    return (yield from predict_steps(network, cut, options, place))
 
 
-def _cut(slices: Shaped[np.ndarray, "z r c"], windows: Windows) -> Shaped[np.ndarray, "z h w"]:
-    height, width = windows.size
-    pairs = zip(slices, windows.corners, strict=True)
-    return np.stack([image[r : r + height, c : c + width] for image, (r, c) in pairs])
-
-
-def _paste(part: SlicePrediction, corner: Int[np.ndarray, " 2"]) -> SlicePrediction:
+def paste(part: SlicePrediction, inside: tuple[slice, slice]) -> SlicePrediction:
     """Put a window back into a slice that is background elsewhere."""
     probabilities = np.zeros((SLICE_PX, SLICE_PX, part.probabilities.shape[-1]), np.uint8)
     probabilities[..., 0] = STEPS
     labels, confidence = np.zeros_like(probabilities[..., 0]), probabilities[..., 0].copy()
-    (first, left), (height, width) = corner, part.labels.shape
-    inside = slice(first, first + height), slice(left, left + width)
     whole = SlicePrediction(labels, confidence, probabilities)
     for slice_values, values in zip(whole, part, strict=True):
         slice_values[inside] = values

@@ -65,18 +65,33 @@ def to_model_grid(
 
     Source: "world" ours; "2021": facts-2021, section Inference.
     """
-    if geometry == "2021":
-        transform = _transform_2021(volume)
-        array = nib.apply_orientation(volume.data, transform.orientation)
-    elif geometry == "world":
-        transform = _transform_world(volume)
-        array = volume.lps.data
-    else:
+    transform = find_transform(volume, geometry)
+    return resample(slices_of(volume, geometry, transform), transform), transform
+
+
+def find_transform(volume: Volume, geometry: str) -> GridTransform:
+    """Return the way of a scan to the model grid and back; see `to_model_grid`."""
+    if geometry not in GEOMETRIES:
         raise InputError.choice("geometry", geometry, GEOMETRIES)
+    return _transform_2021(volume) if geometry == "2021" else _transform_world(volume)
+
+
+def slices_of(
+    volume: Volume, geometry: str, transform: GridTransform
+) -> Float[np.ndarray, "z n m"]:
+    """Return the slices of a scan that are segmented, on its own pixels; a view."""
+    world = geometry == "world"
+    array = volume.lps.data if world else nib.apply_orientation(volume.data, transform.orientation)
     # [left, posterior, superior] -> [slice, row, column]
-    slices = np.ascontiguousarray(array.transpose(2, 1, 0)[transform.start : transform.stop])
-    resampled = transform.rows.forward @ slices @ transform.columns.forward.T
-    return np.ascontiguousarray(resampled, np.float32), transform
+    return array.transpose(2, 1, 0)[transform.start : transform.stop]
+
+
+def resample(
+    slices: Float[np.ndarray, "z n m"], transform: GridTransform
+) -> Float[np.ndarray, "z r c"]:
+    """Bring slices onto the model's pixels."""
+    rows, columns = transform.rows.forward, transform.columns.forward
+    return np.ascontiguousarray(rows @ np.ascontiguousarray(slices) @ columns.T, np.float32)
 
 
 def labels_from_model_grid(

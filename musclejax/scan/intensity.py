@@ -1,5 +1,6 @@
 """Scanner intensities to network input, by the weights' own configuration."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from musclejax.errors import InputError
+from musclejax.scan.slices import Slices
 
 _MARGIN_MM = 12.0
 """Around the body, where a picture is cropped."""
@@ -70,7 +72,9 @@ def level(image: Float[np.ndarray, "x y z"]) -> Leveled:
 
 def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
     low, high = float(image.min()), float(image.max())
-    mean, sd = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+    mean = float(image.mean(dtype=np.float64))
+    # Part by part: NumPy's own takes the memory of two more images.
+    sd = math.sqrt(np.mean([np.square(part - mean).mean(dtype=np.float64) for part in image]))
     if max(high - mean, mean - low) <= _SPIKE_SD * sd:
         return image, ""
     bottom, top = (float(p) for p in np.percentile(image, (0.01, 99.99)))
@@ -163,16 +167,28 @@ def normalize(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.n
 
     Source: "raw" and "divide": facts-2021, section Inference; "percentile": ours.
     """
+    return np.asarray(slices / find_scale(slices, intensity))
+
+
+def find_scale(slices: Slices, intensity: ConfigDict) -> np.float32:
+    """Return what the slices of a scan are divided by; see `normalize`."""
     match intensity.mode:
         case "raw":
-            return slices
+            return np.float32(1)
         case "divide":
-            return np.asarray(slices / np.float32(intensity.divisor))
+            return np.float32(intensity.divisor)
         case "percentile":
-            bright = slices[slices > slices.mean(dtype=np.float64)]
+            bright = _bright(slices)
             scale = np.percentile(bright, intensity.percentile) if bright.size else 1.0
-            return np.asarray(slices / np.float32(scale if scale > 0 else 1.0))
+            return np.float32(scale if scale > 0 else 1)
     raise InputError("intensity.mode", repr(intensity.mode), "raw, divide or percentile")
+
+
+def _bright(slices: Slices) -> Float[np.ndarray, " n"]:
+    """Return the voxels above the mean of a scan."""
+    places = range(len(slices))
+    mean = np.mean([slices[z].mean(dtype=np.float64) for z in places])
+    return np.concatenate([slices[z][slices[z] > mean] for z in places])
 
 
 def body_threshold(image: Shaped[np.ndarray, "i j k"]) -> float:
