@@ -58,7 +58,7 @@ class Comparison:
         """One line for people."""
         ratio, low, high = self.overall or self.rows.iloc[0][["ratio", "ratio_low", "ratio_high"]]
         what = f"over {len(self.rows)} jobs " if self.overall else ""
-        sure = f" ({LEVEL:.0%} interval {low:.3f} to {high:.3f})" if low == low else ""
+        sure = f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f})" if low == low else ""
         return f"B is {what}{ratio:.3f} times as fast as A{sure}"
 
 
@@ -162,7 +162,7 @@ def _row(
     }
 
 
-def _quotient(a: float | None, b: float | None) -> float:
+def _quotient(a: int | float | None, b: int | float | None) -> float:
     return a / b if a and b else float("nan")
 
 

@@ -114,7 +114,7 @@ def _repeat(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None) -> float | None:
+def _number(value: int | float | None) -> int | float | None:
     """Return a number with the digits that it is worth; None for what is unknown."""
     if value is None or pd.isna(value) or math.isinf(value):
         return None

@@ -38,8 +38,8 @@ MEMORY_SHARE = 0.9
 """Share of the free memory that the processes of a group may be expected to take."""
 FREE_MIB = 8192.0
 """Free memory to count on where the system does not report it."""
-PEAK_MIB = 600
-"""Memory of a process that measures peaks. Source: ours; one took 450."""
+PEAK_MIB = 450
+"""Memory of a process that measures peaks. Source: ours; one took 390."""
 SEED = 0
 
 
