@@ -258,6 +258,8 @@ def test_the_command_compares_two_machines(tmp_path: Path) -> None:
     assert "B is 2.000 times as fast as A (95 % interval 1." in done.stdout
     assert "A and B differ in processor, instruction sets: ratios are of all that" in done.stdout
     assert "A: a warning" in done.stdout
+    assert "B is faster" in done.stdout
+    assert "Cell" not in done.stdout
     page = Page(tmp_path / "o" / "report.html")
     check_alone(page)
     assert page.column("B vs A", "comparison") == ["2.00"]

@@ -30,7 +30,7 @@ from musclejax.reports.benchmark import save_page, save_picture
 from musclejax.reports.pages.benchmark import to_table
 from musclejax.reports.pages.document import PAGE
 from musclejax.reports.pages.render import check_page
-from musclejax.reports.pages.table import Table
+from musclejax.reports.pages.table import Cell, Table
 from musclejax.reports.tables import csv_text
 
 WIDE = 300
@@ -160,7 +160,7 @@ def text_of(shown: Table) -> str:
     for column in shown.columns:
         printed.add_column(column.title, justify="right" if column.number else "left")
     for row in shown.rows:
-        printed.add_row(*map(str, row))
+        printed.add_row(*(cell.text if isinstance(cell, Cell) else cell for cell in row))
     console = Console(width=width(WIDE))
     with console.capture() as captured:
         console.print(printed)

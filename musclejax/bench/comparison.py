@@ -57,9 +57,9 @@ class Comparison:
     def summary(self) -> str:
         """One line for people."""
         ratio, low, high = self.overall or self.rows.iloc[0][["ratio", "ratio_low", "ratio_high"]]
-        what = f"over {len(self.rows)} jobs " if self.overall else ""
+        what = f"over {len(self.rows)} jobs, " if self.overall else ""
         sure = f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f})" if low == low else ""
-        return f"B is {what}{ratio:.3f} times as fast as A{sure}"
+        return f"{what}B is {ratio:.3f} times as fast as A{sure}"
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from musclejax.bench.comparison import Comparison
 from musclejax.errors import printable
-from musclejax.reports.benchmark import GRAY, finish, save_figure
+from musclejax.reports.benchmark import GRAY, LIGHT, finish, save_figure
 from musclejax.reports.pages.comparison import to_document
 from musclejax.reports.pages.document import PAGE, from_figure, write_document
 
@@ -42,6 +42,9 @@ def draw_ratios(comparison: Comparison) -> Figure:
     if reach >= 1:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     finish(axes, "How many times as fast is B as A?", "A is faster   |   B is faster")
+    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.grid(axis="x", which="both", color=LIGHT, linewidth=0.6)
+    axes.grid(axis="y", visible=False)
     return figure
 
 

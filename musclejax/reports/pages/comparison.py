@@ -46,7 +46,7 @@ def to_document(
     )
     sections = [Section("Ratios", _READ, to_table(comparison), picture=picture)]
     if comparison.differences:
-        sections.append(Section("Machines and versions", "What else differs.", differing))
+        sections.append(Section("Machines and versions", table=differing))
     lines = [printable(line) for line in remarks(comparison, *results)]
     return Document("Comparison of two measurements", comparison.summary, facts, lines, sections)
 
