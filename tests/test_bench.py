@@ -360,6 +360,7 @@ def test_segment_is_a_process_per_run(tmp_path: Path) -> None:
     row = pd.read_csv(tmp_path / "bench_segment.csv").iloc[0]
     assert (row.engine, row.slices, row.used) == (engine, 1, f"{engine} float32")
     assert row.scans_per_hour == pytest.approx(3600 / row.seconds_median, rel=1e-3)
+    assert row.engine in done.stdout
     assert 0 < row.network < row.total < row.seconds_median
     assert row.compile_s > -row.seconds_median
     assert engine in row.versions

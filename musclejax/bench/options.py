@@ -33,7 +33,7 @@ class BenchOptions:
             measured too, as tests/annotations/thigh/test_up.nii.gz.
         repeats: Rounds in which every configuration runs once, in calm. As many again may follow in
             place of those in which other programs ran.
-        minutes: Go on for so long in place of --repeats; at least one round.
+        minutes: Measure for so long in place of --repeats; at least one round.
 
     Raises:
         InputError: If `kind` is none of its choices, or `repeats` or `minutes` are too small.

@@ -18,7 +18,7 @@ class Budget(NamedTuple):
 
     Attributes:
         repeats: Calm repeats of each job.
-        seconds: In their place: how long rounds go on; at least one is measured.
+        seconds: In their place: how long rounds are repeated; at least one is measured.
     """
 
     repeats: int

@@ -17,7 +17,7 @@ from musclejax.reports.pages.benchmark import Measured, is_measured, to_document
 from musclejax.reports.pages.document import PAGE, from_figure, write_document
 
 COLORS = {
-    "default": "#000000",
+    "default": "#777777",
     "jax": "#0072B2",
     "onednn": "#003f66",
     "onnxruntime": "#56B4E9",

@@ -12,6 +12,7 @@ from musclejax.reports.pages.table import Column, Table, show
 _HEADINGS = {
     "slices_per_s": Column("slices/s", "median over the rounds", number=True),
     "scans_per_hour": Column("scans/h", "one after another", number=True),
+    "ratio_to_jax": Column("vs jax", "times as fast as musclejax in float32", number=True),
     "seconds_median": Column("s", "seconds of a repeat, median", number=True),
     "seconds_iqr": Column("IQR", "interquartile range of these seconds", number=True),
     "latency_p90": Column("p90 s", "seconds that 90 % of the calls keep", number=True),
@@ -25,7 +26,6 @@ _HEADINGS = {
     "dsc": Column("DSC", "against the reference labels", number=True),
     "gflops": Column("GFLOP/s", "arithmetic of the network per second", number=True),
     "share_of_peak": Column("of peak", "of the fastest arithmetic seen in any round", number=True),
-    "ratio_to_jax": Column("vs jax", "times as fast as musclejax in float32", number=True),
 }
 """Column of a table of measurements -> its heading."""
 _FORMATS = {
@@ -81,6 +81,7 @@ def to_table(name: str, rows: pd.DataFrame) -> Table:
     """Return medians and ratios, options that took several values in front."""
     options = [*_OPTIONS, *["slices"] * bool((rows["slices"] != rows["batch_size"]).any()), "scans"]
     keys = ["engine", *(option for option in options if rows[option].nunique() > 1)]
+    keys += ["used"] * bool((rows["engine"] == "default").any())
     shown = [name for name in _HEADINGS if name in rows and rows[name].notna().any()]
     if not rows["disturbed"].any():
         shown.remove("disturbed")
