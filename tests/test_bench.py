@@ -395,7 +395,7 @@ def test_a_page_has_all_kinds_of_the_folder_and_names_are_text(tmp_path: Path) -
         assert page.column("engine", f"bench_{kind}") == ["jax", "flax"]
         assert page.column("slices/s", f"bench_{kind}") == ["1.00", "1.00"]
         assert page.column("vs jax", f"bench_{kind}") == ["1.00", "0.500"]
-    assert page.column("MiB", "bench_infer") == ["102", "102"]
+    assert page.column("memory (MiB)", "bench_infer") == ["102", "102"]
     assert "python=3 jax=1" in page.text
     assert page.text.count(hostile) == 3  # as a warning, a command and a variant
     assert "bench_data.csv is no table of this version" in page.text

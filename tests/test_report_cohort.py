@@ -26,6 +26,7 @@ from musclejax.reports.pages import plots
 from musclejax.reports.pages.cohort import write_cohort_page
 from musclejax.reports.pages.muscle_summary import draw_levels, read_summary
 from musclejax.reports.pages.plots import Series, draw_boxes, draw_lines
+from musclejax.reports.pages.render import write_page
 from musclejax.reports.review import read_remarks, read_review
 from musclejax.scan.source import is_output
 from tests import pages
@@ -63,7 +64,8 @@ def test_what_needs_a_look_comes_first(tmp_path: Path) -> None:
     for name in "bf":
         (tmp_path / f"{name}_qc.png").touch()
     (tmp_path / "b_report.html").touch()
-    (tmp_path / "review.csv").write_text("scan,slice,mark,comment\nf,,right,\na,,to correct,AL\n")
+    marks = "f,,right,\na,,to correct,AL\ne,1,to correct,\ne,0,to correct,\nb,0,right,\ng,,right,\n"
+    (tmp_path / "review.csv").write_text(f"scan,slice,mark,comment\n{marks}")
     page = page_of(tmp_path, Failure("g", "g.nii: found nothing", "g"))
     first = page.text[
         page.text.index("Look at these first") : page.text.index("Failed scans, then")
@@ -71,27 +73,28 @@ def test_what_needs_a_look_comes_first(tmp_path: Path) -> None:
     assert " ".join(first.split()) == (
         "Look at these first "
         "g: failed: g.nii: found nothing "
-        "a: marked to correct "
+        "a: marked to correct “AL” "
+        "e: slices 0, 1 marked to correct upside down "
         "b (picture): low estimated DSC: left VL (0.41), left VM (0.60) "
         "d: low estimated DSC: left VL (0.30) "
-        "c: low estimated DSC: left VL (0.41) "
-        "e: upside down"
+        "c: low estimated DSC: left VL (0.41)"
     )
     assert "About all scans" in page.text  # the warning that all have
     assert page.column("scan") == list("abcdefg")
     assert page.column("low DSC") == ["", "0.41", "0.41", "0.30", "", "0.20", ""]
     assert page.column("warnings") == ["", "", "", "", "1", "", ""]
     assert page.column("status") == ["done"] * 6 + ["failed"]
-    assert page.column("mark") == ["to correct", "", "", "", "", "right", ""]
+    assert page.column("mark") == ["to correct", "", "", "", "", "right", "right"]
     assert page.column("comment")[0] == "AL"
     assert page.column("seconds")[0] == "12.5"
     assert {"b_report.html", "b_qc.png", "f_qc.png", "scans.csv"} < {*page.links}
     assert "a_qc.png" not in page.links
     assert page.review["scans"][2:4] == [["c", "77"], ["d", ""]]
+    assert page.review["scans"][-1] == ["g", None]  # nothing of it can be reviewed
     assert page.review["remarks"][1] == ["a", None, "to correct", "AL", "review.csv"]
     facts = re.findall(r"(Scans|Failed|With flagged muscles|Reviewed)(\d[\d of]*)", page.text)
     assert dict(facts) == {
-        "Scans": "7", "Failed": "1", "With flagged muscles": "4", "Reviewed": "2 of 7",
+        "Scans": "7", "Failed": "1", "With flagged muscles": "4", "Reviewed": "2 of 6",
     }  # fmt: skip
     assert [c for c in page.tables["scans"][0] if c in ("subject", "visit")] == []
 
@@ -121,7 +124,8 @@ def test_muscles_and_plots(tmp_path: Path) -> None:
     found = dict(zip(titles, row, strict=True))
     assert found["volume left, ml"] == "102.5 (101.2 to 103.8)"  # of 100 to 105
     assert found["scans"] == "6"
-    assert found["FF right"] == "0.200 (0.200 to 0.200)"
+    assert found["FF right, %"] == "20.0 (20.0 to 20.0)"
+    assert found["truncated"] == "0"
     assert found["volume left change, %"] == "1.0 (1.0 to 1.0)"
     assert "volume right, ml" not in found  # out of view
     shown = set(re.findall(r"Thigh: ([a-z ,]+)", page.text))
@@ -130,6 +134,7 @@ def test_muscles_and_plots(tmp_path: Path) -> None:
         "change of fat fraction since the first visit, points",
     }  # fmt: skip
     assert "Left above right, 6 scans of 3 subjects." in page.text
+    assert "Visits6 Subjects with several visits3" in " ".join(page.text.split())
     rows = next(json.loads(t) for t in page.scripts if t.startswith('{"figures"'))["rows"]
     assert rows[1][:9] == ["thigh", "VL", "p0", "02", "s1", False, 101.0, None, None]
 
@@ -253,8 +258,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(folder: Path, name: str) -> None:
         if name == "b":
             raise InputError("b_labels.nii.gz", "no such file", "a label map")
+        write_page(folder / f"{name}_report.html", "base.html", title=name)
         written.append(name)
-        (folder / f"{name}_report.html").touch()
 
     monkeypatch.setattr("musclejax.app.report.write_scan_page", write)
 
@@ -273,6 +278,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call(str(tmp_path), "--no-scans")
     assert written == ["a"]
     call(str(tmp_path))
+    assert written == ["a", "a"]
+    (tmp_path / "a_report.html").write_text("<p>mine</p>")
+    assert call(str(tmp_path))[0] == 1
     assert written == ["a", "a"]
     (tmp_path / "empty").mkdir()
     assert call(str(tmp_path / "empty"))[1].startswith("Error: ")

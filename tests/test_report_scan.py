@@ -151,12 +151,11 @@ def test_slices_are_counted_as_in_the_file(tmp_path: Path) -> None:
     assert shown == [str(z) for z in range(SLICES)][::-1]
 
 
-def test_scans_before_and_after_are_linked(done: tuple[Path, Segmentation]) -> None:
-    folder, result = done
-    for name in ("a b", "z#1"):
-        (folder / f"{name}_run.json").write_text("{}")
-    links = Page(write_scan_page(folder, "scan", result=result)).links
-    assert links[1:4] == ["report.html", "a%20b_report.html", "z%231_report.html"]
+def test_the_page_of_all_scans_leads_on(tmp_path: Path) -> None:
+    results(tmp_path / "out", scan(name="a b#1"))
+    links = Page(write_scan_page(tmp_path / "out", "a b#1")).links
+    ways = [f"report.html#{way}=a%20b%231" for way in ("before", "after")]
+    assert links[1:4] == ["report.html", *ways]
 
 
 def test_names_are_texts(tmp_path: Path) -> None:
@@ -237,11 +236,11 @@ def test_a_volume_that_is_too_large_is_left_out(
 
 
 def test_slices_to_look_at() -> None:
-    """1.02 cm2 of 5.1 cm2 at a DSC of 0.8 may be wrong, and is told; 0.9 cm2 of 4.5 cm2 is not."""
+    """2.04 cm2 of 10.2 cm2 at a DSC of 0.8 may be wrong, and is told; 1.8 cm2 of 9 cm2 is not."""
     rows = [
-        (0, "left", "VL", "muscle", 5.1, 0.8, True, True),
+        (0, "left", "VL", "muscle", 10.2, 0.8, True, True),
         (0, "left", "VM", "muscle", 9.0, 0.7, True, True),
-        (0, "right", "VL", "muscle", 4.5, 0.8, True, True),
+        (0, "right", "VL", "muscle", 9.0, 0.8, True, True),
         (0, "right", "VM", "muscle", 9.0, 0.7, False, True),
         (0, "left", "quadriceps", "group", 99.0, 0.1, True, True),
         (1, "left", "", "", 0.0, np.nan, False, False),
@@ -250,7 +249,35 @@ def test_slices_to_look_at() -> None:
     facts = slice_facts(pd.DataFrame(rows, columns=titles).assign(level=0.5))
     assert facts[0].remarks == ["look at left VM (0.70), left VL (0.80)"]
     assert facts[1].remarks == ["out of range"]
-    assert facts[0].area_cm2["left"] == {"VL": 5.1, "VM": 9.0}
+    assert facts[0].area_cm2["left"] == {"VL": 10.2, "VM": 9.0}
+
+
+def test_slices_to_look_at_are_linked_above_the_viewer(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    table = pd.read_csv(folder / "scan_slices.csv")
+    low = table["slice"].isin((1, 3)) & table["muscle"].eq("VL") & table["side"].eq("left")
+    table.loc[low, ["area_cm2", "estimated_dsc"]] = 10.0, 0.5
+    table["flag"] = low
+    table.to_csv(folder / "scan_slices.csv", index=False)
+    read = Page(write_scan_page(folder, "scan", result=result))
+    assert "2 cm² or more may be wrong in slices 1 3" in " ".join(read.text.split())
+    assert read.links[4:6] == ["#slice-1", "#slice-3"]
+
+
+def test_an_empty_label_map_and_a_table_without_rows(done: tuple[Path, Segmentation]) -> None:
+    folder, result = done
+    for kind in ("muscles", "slices"):
+        table = pd.read_csv(folder / f"scan_{kind}.csv")
+        table.assign(muscle="", name="").to_csv(folder / f"scan_{kind}.csv", index=False)
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+    (folder / "scan_slices.csv").write_text("slice,side,muscle\n")
+    assert notes(write_scan_page(folder, "scan", result=result)) == ""
+
+
+def test_a_damaged_record_costs_its_lines_only(tmp_path: Path) -> None:
+    strange = {"region": ["thigh"], "seconds": {"total": "x"}, "versions": [1], "flagged": 7}
+    results(tmp_path / "out", scan(), **strange)
+    assert "the record names no region" in notes(write_scan_page(tmp_path / "out", "scan"))
 
 
 def test_commands_are_quoted() -> None:

@@ -14,6 +14,7 @@ from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import read_failures, write_cohort_tables
 from musclejax.reports.pages.cohort import write_cohort_page
+from musclejax.reports.pages.render import is_ours
 from musclejax.reports.pages.scan import PAGE, write_scan_page
 from musclejax.reports.review import SCAN_REVIEW
 from musclejax.reports.run_record import RECORD, recorded_names
@@ -51,11 +52,11 @@ def run(options: ReportOptions) -> int:
 
 
 def _is_due(folder: Path, name: str) -> bool:
-    """Return whether the page of a scan is missing, or older than its record or review."""
+    """Return whether the page of a scan is missing, not ours, or older than record or review."""
     forms = (PAGE, RECORD, SCAN_REVIEW)
     page, *sources = (folder / form.format(name=name) for form in forms)
-    if not page.is_file():
-        return True
+    if not page.is_file() or not is_ours(page):
+        return True  # one that is not ours stays, and a line says so
     newest = max(path.stat().st_mtime_ns for path in sources if path.is_file())
     return page.stat().st_mtime_ns < newest
 

@@ -18,7 +18,8 @@ REVIEW = "review.csv"
 """Of all scans, in the folder of results."""
 SCAN_REVIEW = f"{{name}}_{REVIEW}"
 """Of one scan, beside it."""
-MARKS = (RIGHT, "to correct", UNUSABLE)
+TO_CORRECT = "to correct"
+MARKS = (RIGHT, TO_CORRECT, UNUSABLE)
 COLUMNS = ("scan", "slice", "mark", "comment")
 Review = dict[str, dict[int | None, str]]
 """Scan -> slice, or None of the whole scan -> mark."""

@@ -74,7 +74,7 @@ def test_sorting_and_filtering(report: Any) -> None:
     by_flags.click()
     assert column(report, "flagged") == ["2", "2", "1", "1", "0", "0", "0", ""]
     assert report.locator("th[aria-sort=descending]").inner_text() == "flagged"
-    report.get_by_label("Filter: Scans").fill("p10 thigh")
+    report.get_by_label("Filter: Scans").fill("p10 done")
     assert sorted(column(report, "scan")) == ["scan2", "scan3"]
     assert report.get_by_text("2 of 8 rows").is_visible()
     report.get_by_label("Filter: Scans").fill("RIGHT")
@@ -99,7 +99,8 @@ def test_a_review_goes_round(report: Any, cohort: Path, tmp_path: Path) -> None:
     report.get_by_label("Mark of scan3").select_option("to correct")
     report.get_by_label("Comment on =1+2").fill("=SUM(1)")
     report.get_by_label("Comment on =1+2").press("Enter")
-    assert report.locator("#reviewed").inner_text() == "2 of 8"
+    assert report.locator("#reviewed").inner_text() == "2 of 7"  # the failed one has no mark
+    assert report.get_by_label("Mark of bad").count() == 0
     assert "3 not saved" in report.locator("#review-state").inner_text()
     report.reload()
     assert report.get_by_label("Mark of scan3").input_value() == "to correct"
@@ -122,6 +123,37 @@ def test_a_review_goes_round(report: Any, cohort: Path, tmp_path: Path) -> None:
     report.get_by_label("Mark of scan3").select_option("")
     report.get_by_label("Mark of scan3").select_option("to correct")
     assert "all saved" in report.locator("#review-state").inner_text()  # as the page was made
+
+
+def test_marks_of_other_pages_are_shown(report: Any) -> None:
+    """As the page of a scan keeps them, which is open beside this one."""
+    other = report.context.new_page()
+    other.goto(report.url)
+    other.get_by_label("Mark of scan2").select_option("unusable")
+    report.wait_for_function("document.getElementById('reviewed').textContent === '2 of 7'")
+    assert column(report, "mark")[3] == "unusable"
+    assert report.get_by_label("Mark of scan2").input_value() == "unusable"
+
+
+def test_it_leads_on_to_the_scans_before_and_after(page: Any, cohort: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(cohort, tmp_path / "copy")
+    for name in ("scan1", "scan4", "=1+2"):
+        (copy / f"{name}_report.html").write_text(f"<title>{name}</title>")
+    path = write_cohort_page(copy)
+    assert path is not None
+    for address, name in (
+        ("after=scan1", "scan4"),  # the next one with a page
+        ("before=scan4", "scan1"),
+        ("after=%3D1%2B2", "scan1"),
+        ("before=scan1", "=1+2"),
+    ):
+        page.goto("about:blank")
+        page.goto(f"{path.as_uri()}#{address}")
+        page.wait_for_function("name => document.title === name", arg=name)
+    for address in ("before=%3D1%2B2", "after=scan4", "after=nobody", "after=%FF", "scans"):
+        page.goto("about:blank")
+        page.goto(f"{path.as_uri()}#{address}")
+        assert page.title() == "Muscles of copy"
 
 
 def test_one_muscle_scan_by_scan(report: Any) -> None:

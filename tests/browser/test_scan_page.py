@@ -232,6 +232,18 @@ def test_keys_alone(viewer: Any) -> None:
     assert place(viewer) == before
 
 
+def test_a_scan_is_marked_by_keys(page: Any, shown: dict[str, Shown]) -> None:
+    path = shown["LPS"].path
+    path.with_name("report.html").touch()
+    open_viewer(page, path)
+    for key, mark in (("r", "right"), ("c", "to correct"), ("u", "unusable"), ("u", "")):
+        page.keyboard.press(key)  # at once: the picture has the focus
+        assert page.locator("#mark-scan").input_value() == mark
+    assert page.locator("#review-state").text_content() == "no marks yet"
+    page.keyboard.press("n")
+    page.wait_for_url(f"{path.with_name('report.html').as_uri()}#after=scan")
+
+
 def test_wheel_and_three_planes(viewer: Any) -> None:
     axial = picture(viewer)
     height, width = axial.shape
@@ -295,6 +307,18 @@ def test_sizes(browser: Any, shown: dict[str, Shown], width: int, scheme: str) -
     assert box["height"] > 300
     assert picture(page).max() > 200
     context.close()
+
+
+def test_long_paths_break(page: Any, tmp_path: Path) -> None:
+    """Of a DICOM series, which no command opens."""
+    series = "/" + "study_of_many_words_" * 10
+    one = scan(name="n" * 100)
+    result = results(tmp_path / "out", one, source=series, source_files={"path": series})
+    path = write_scan_page(tmp_path / "out", "n" * 100, result=result)
+    page.set_viewport_size({"width": 390, "height": 800})
+    open_viewer(page, path)
+    assert page.get_by_text("Open the DICOM series").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def assert_pictures(page: Any) -> None:

@@ -95,17 +95,20 @@ def _values(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
     if summary is None and overview.regions:
         problems.append("summary.csv is gone, or another table: no plots, and no rows of muscles")
-    shown = _shown_columns(overview)
+    shown, comments = _shown_columns(overview), _comments(remarks)
     common = {*overview.shared_warnings}
     results = (result.without(common) for result in read_results(folder, keys, review))
-    rows = _rows(folder, results, remarks, shown)
+    rows = _rows(folder, results, comments, shown)
     caption = "Scans, one per row"
     return {
         "title": f"Muscles of {printable(folder.resolve().name)}",
         "overview": overview,
         "facts": _facts(overview),
         "problems": problems,
-        "needs": [(need, _links(folder, need.name)) for need in overview.first_needs],
+        "needs": [
+            (need, _links(folder, need.name), comments.get(need.name, ""))
+            for need in overview.first_needs
+        ],
         "scans": Table("scans", caption, tuple(_COLUMNS[name] for name in shown), rows),
         "marks": MARKS,
         "keys": map(embedded, overview.checksums),
@@ -122,11 +125,18 @@ def _muscles(folder: Path, overview: Overview, summary: pd.DataFrame | None) -> 
     known = None if summary is None or summary.empty else summary
     return {
         "muscles": None if known is None else muscle_table(known),
+        "example": "" if known is None else _example(known),
         "figures": FIGURE_TITLES,
         "summary_rows": () if known is None else embedded_rows(known),
-        "plots": [] if known is None else draw_plots(known),
+        "plots": (plots := [] if known is None else draw_plots(known)),
+        "boxed": any(box.quantiles for plot in plots for row in plot.rows for box in row.boxes),
         "levels": draw_levels(folder, overview.with_fat),
     }
+
+
+def _example(known: pd.DataFrame) -> str:
+    """Return the first group of a summary, or muscle if it has none."""
+    return printable(known.sort_values("kind", kind="stable")["muscle"].iloc[0])
 
 
 def _read_review(folder: Path) -> tuple[list[Remark], Review, list[str]]:
@@ -139,22 +149,29 @@ def _read_review(folder: Path) -> tuple[list[Remark], Review, list[str]]:
 
 
 def _shown_columns(overview: Overview) -> list[str]:
-    """Return the columns of the table of scans, without those that would say nothing."""
+    """Return the columns of the table of scans, without those that say nothing, or one thing."""
     unused = set() if overview.named else {"subject"}
     unused |= set() if overview.visits else {"visit"}
+    unused |= {"region"} if len(overview.regions) == 1 else set()
+    unused |= {"image_kind"} if len(overview.kinds) == 1 else set()
     return [name for name in _COLUMNS if name not in unused]
 
 
-def _rows(
-    folder: Path, results: Iterable[ScanResult], remarks: Iterable[Remark], shown: Sequence[str]
-) -> Iterator[list[str | Cell]]:
-    """Yield the cells of each scan."""
-    comments: dict[str, dict[str, None]] = {}
+def _comments(remarks: Iterable[Remark]) -> dict[str, str]:
+    """Return what a person says of each whole scan beside its mark."""
+    found: dict[str, dict[str, None]] = {}
     for remark in remarks:
         if remark.slice is None and remark.comment:
-            comments.setdefault(remark.scan, {})[remark.comment] = None
+            found.setdefault(remark.scan, {})[remark.comment] = None
+    return {scan: "; ".join(texts) for scan, texts in found.items()}
+
+
+def _rows(
+    folder: Path, results: Iterable[ScanResult], comments: Mapping[str, str], shown: Sequence[str]
+) -> Iterator[list[str | Cell]]:
+    """Yield the cells of each scan."""
     for result in results:
-        cells = _cells(folder, result) | {"comment": "; ".join(comments.get(result.key.name, {}))}
+        cells = _cells(folder, result) | {"comment": comments.get(result.key.name, "")}
         yield [cells[name] for name in shown]
 
 
@@ -191,6 +208,7 @@ def _facts(overview: Overview) -> list[tuple[str, str]]:
         "Scans": overview.scans,
         "Subjects": overview.subjects,
         "Visits": overview.visits,
+        "Subjects with several visits": overview.returning,
         **{REGIONS[name].title: n for name, n in overview.regions.items() if name in REGIONS},
         "With flagged muscles": overview.flagged,
         "Corrected": overview.statuses["corrected"],
@@ -202,7 +220,7 @@ def _facts(overview: Overview) -> list[tuple[str, str]]:
 def _how_made(overview: Overview) -> list[tuple[str, str]]:
     """Return how the results were made, as names and texts."""
     lines = {
-        "Weights": counted({name: n for (name, _), n in overview.weights.items()}),
+        "Weights": counted({" ".join(filter(None, key)): n for key, n in overview.weights.items()}),
         **{
             f"Weights {name}": text
             for name, checksum in overview.weights

@@ -11,6 +11,7 @@ import pandas as pd
 
 from musclejax.anatomy import GROUPS, REGIONS, SIDES
 from musclejax.reports.pages.plots import (
+    FEWEST_OF_A_BOX,
     QUANTILES,
     BoxPlot,
     LinePlot,
@@ -19,7 +20,7 @@ from musclejax.reports.pages.plots import (
     draw_lines,
     words,
 )
-from musclejax.reports.pages.table import Column, Table
+from musclejax.reports.pages.table import Cell, Column, Table
 
 _TEXTS = ("subject", "visit", "scan", "region", "muscle", "name", "kind", "truncated")
 _VOLUME = ("volume_left_ml", "volume_right_ml")
@@ -30,8 +31,8 @@ FIGURES = (
     *("volume_left_change_pct", "volume_right_change_pct"),
     *("fat_fraction_left_change_pp", "fat_fraction_right_change_pp"),
 )
-"""Columns of summary.csv with numbers."""
-_DECIMALS = {name: 3 if name in _FAT else 1 for name in FIGURES}
+"""Columns of summary.csv with numbers; fat fractions are shown in percent."""
+_DECIMALS = 1
 _ORDER = {
     key: number
     for number, key in enumerate(
@@ -58,7 +59,6 @@ class _Kind(NamedTuple):
         title: What it shows.
         unit: Of its values, with a space before it where one belongs.
         columns: Of summary.csv: left and right, or both in one.
-        factor: From the column to the unit.
         kinds: "muscle" and "group", those that it shows.
     """
 
@@ -66,14 +66,13 @@ class _Kind(NamedTuple):
     title: str
     unit: str
     columns: tuple[str, ...]
-    factor: float = 1.0
     kinds: tuple[str, ...] = ("muscle", "group")
 
 
 _PLOTS = (
     _Kind("volume", "volume of muscles", " ml", _VOLUME, kinds=("muscle",)),
     _Kind("group-volume", "volume of muscle groups", " ml", _VOLUME, kinds=("group",)),
-    _Kind("fat", "fat fraction", " %", _FAT, factor=100),
+    _Kind("fat", "fat fraction", " %", _FAT),
     _Kind("asymmetry", "left against right, volume", " %", ("volume_asymmetry_pct",)),
     _Kind("change", "change of volume since the first visit", " %", FIGURES[6:8]),
     _Kind("fat-change", "change of fat fraction since the first visit", " points", FIGURES[8:10]),
@@ -84,8 +83,8 @@ def read_summary(folder: Path) -> pd.DataFrame | None:
     """Return the rows of summary.csv with a volume; None if it is gone or another table.
 
     Returns:
-        Columns `_TEXTS` (categories) and `FIGURES`, in the order of regions and muscles; volumes of
-        muscles that are not in view are NaN.
+        Columns `_TEXTS` (categories) and `FIGURES`, fat fractions in percent; volumes of muscles
+        that are not in view are NaN.
     """
     known = {*_TEXTS, *FIGURES}
     try:
@@ -106,26 +105,42 @@ def read_summary(folder: Path) -> pd.DataFrame | None:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
     for name in _VOLUME:
         frame[name] = frame[name].where(frame[name] > 0)
+    frame[list(_FAT)] *= 100
     return frame[frame[list(_VOLUME)].notna().any(axis=1)]
 
 
 def muscle_table(frame: pd.DataFrame) -> Table:
     """Return a row per region and muscle or group: numbers of scans, medians and quartiles."""
     shown = [name for name in FIGURES if frame[name].notna().any()]
+    several = frame["region"].nunique() > 1
     columns = (
-        *(Column("region"), Column("muscle"), Column("name")),
+        *([Column("region")] * several),
+        *(Column("muscle"), Column("name")),
         Column("scans", "in which it is in view", number=True),
+        Column("truncated", "of these, by the field of view: volumes are of a part", number=True),
         *(Column(_title(name), f"{name} of summary.csv", number=True) for name in shown),
     )
-    rows = (
+    rows: Iterator[list[str | Cell]] = (
         [
-            *(region, muscle, str(rows["name"].iloc[0]), str(len(rows))),
-            *(words(rows[name].dropna().to_numpy(float), _DECIMALS[name]) for name in shown),
+            *([region] * several),
+            *(muscle, str(rows["name"].iloc[0])),
+            *(str(len(rows)), str(_truncated(rows))),
+            *(_summary(rows[name].dropna().to_numpy(float)) for name in shown),
         ]
         for (region, muscle), rows in _by_muscle(frame)
     )
-    caption = "Muscles and groups over all scans: median (first to third quartile)"
+    fewer = f"of fewer than {FEWEST_OF_A_BOX}: lowest to highest"
+    caption = f"Muscles and groups over all scans: median (first to third quartile; {fewer})"
     return Table("muscle-summary", caption, columns, rows)
+
+
+def _summary(values: np.ndarray) -> Cell:
+    median, _, spread = words(values, _DECIMALS).partition(" ")
+    return Cell(median, note=spread)
+
+
+def _truncated(rows: pd.DataFrame) -> int:
+    return int((rows["truncated"] == "True").sum())
 
 
 def draw_plots(frame: pd.DataFrame) -> list[BoxPlot]:
@@ -171,8 +186,7 @@ def embedded_rows(frame: pd.DataFrame) -> Iterator[str]:
     texts = frame[["region", "muscle", "subject", "visit", "scan", "truncated"]]
     figures = frame[list(FIGURES)].to_numpy()
     for row, values in zip(texts.itertuples(index=False), figures, strict=True):
-        numbers = (_shorter(v, d) for v, d in zip(values.tolist(), _DECIMALS.values(), strict=True))
-        yield embedded([*row[:-1], row[-1] == "True", *numbers])
+        yield embedded([*row[:-1], row[-1] == "True", *map(_shorter, values.tolist())])
 
 
 def embedded(value: Any) -> str:
@@ -181,8 +195,8 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 
-def _shorter(value: float, decimals: int) -> float | None:
-    return None if np.isnan(value) else round(value, decimals)
+def _shorter(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, _DECIMALS)
 
 
 def _by_muscle(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
@@ -195,12 +209,12 @@ def _title(column: str) -> str:
     text = column.replace("fat_fraction", "FF").replace("_", " ")
     text = text.removesuffix(" ml").removesuffix(" pct").removesuffix(" pp")
     units = {"_ml": ", ml", "_pct": ", %", "_pp": ", points"}
-    unit = next((unit for end, unit in units.items() if column.endswith(end)), "")
+    unit = next((unit for end, unit in units.items() if column.endswith(end)), ", %")
     return f"{text}{unit}"
 
 
-FIGURE_TITLES = tuple((_title(name), decimals) for name, decimals in _DECIMALS.items())
-"""Title and decimals of each figure, for the page."""
+FIGURE_TITLES = tuple(map(_title, FIGURES))
+"""Title of each figure, for the page."""
 
 
 def _draw(region: str, kind: _Kind, frame: pd.DataFrame) -> BoxPlot | None:
@@ -210,7 +224,7 @@ def _draw(region: str, kind: _Kind, frame: pd.DataFrame) -> BoxPlot | None:
         (
             muscle,
             [
-                Series(look, own[column].dropna().to_numpy(float) * kind.factor)
+                Series(look, own[column].dropna().to_numpy(float))
                 for look, column in zip(looks, kind.columns, strict=True)
             ],
         )
@@ -226,8 +240,9 @@ def _caption(frame: pd.DataFrame, kind: _Kind) -> str:
     used = frame[frame[list(kind.columns)].notna().any(axis=1)]
     counted = f"{_count(used['scan'], 'scan')} of {_count(used['subject'], 'subject')}"
     sides = "100 (left - right) / mean of both" if len(kind.columns) == 1 else "Left above right"
-    partial = int((used["truncated"] == "True").sum())
-    note = f"; {partial} of {len(used)} rows are of muscles truncated by the field of view"
+    partial = _truncated(used)
+    many = "all" if partial == len(used) else f"{partial} of {len(used)}"
+    note = f"; {many} values are of muscles truncated by the field of view"
     return f"{sides}, {counted}{note if partial and 'fat' not in kind.id else ''}."
 
 

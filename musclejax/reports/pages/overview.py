@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musclejax.data.corrections import RIGHT, UNUSABLE
-from musclejax.errors import printable
+from musclejax.errors import listed, printable
 from musclejax.prediction.estimate import LOW, show_flagged
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.quality import OUTSIDE
 from musclejax.reports.cohort import Flagged, read_flagged
 from musclejax.reports.cohort_tables import ScanKey, scan_row
-from musclejax.reports.review import Review
+from musclejax.reports.review import TO_CORRECT, Review
 from musclejax.reports.run_record import read_record
 
 FIRST = 20
@@ -34,6 +34,7 @@ class ScanResult(NamedTuple):
         flagged: Muscles with a low estimated DSC.
         warnings: Those of the record, but for the one that repeats `flagged`.
         mark: What a person says of the whole scan; empty if nothing.
+        slices: Those that are marked to be corrected.
     """
 
     key: ScanKey
@@ -42,6 +43,7 @@ class ScanResult(NamedTuple):
     flagged: Flagged
     warnings: tuple[str, ...]
     mark: str
+    slices: tuple[int, ...]
 
     def without(self, warnings: Collection[str]) -> "ScanResult":
         """Return the same without some warnings."""
@@ -54,6 +56,8 @@ def read_results(folder: Path, keys: Iterable[ScanKey], review: Review) -> Itera
         record = read_record(folder, key.name) or {}
         stated = record.get("warnings")
         warnings = map(str, stated) if isinstance(stated, list) else ()
+        marks = review.get(key.name, {})
+        slices = sorted(z for z, mark in marks.items() if z is not None and mark == TO_CORRECT)
         confirmed = RIGHT if record.get("reviewed") else ""
         yield ScanResult(
             key,
@@ -61,7 +65,8 @@ def read_results(folder: Path, keys: Iterable[ScanKey], review: Review) -> Itera
             scan_row(key, record),
             read_flagged(record),
             tuple(text for text in warnings if not text.startswith(LOW)),
-            review.get(key.name, {}).get(None, confirmed),
+            marks.get(None, confirmed),
+            tuple(slices),
         )
 
 
@@ -93,6 +98,8 @@ class Overview:
     scans: int = 0
     subjects: int = 0
     visits: int = 0
+    returning: int = 0
+    """Subjects with several visits."""
     named: bool = False
     """Whether a subject has another name than its scan."""
     regions: Counter[str] = field(default_factory=Counter)
@@ -110,8 +117,13 @@ class Overview:
     with_fat: list[tuple[str, str]] = field(default_factory=list)
     """Name and region of scans with a fat fraction."""
     needs: list[Need] = field(default_factory=list)
-    checksums: list[tuple[str, str]] = field(default_factory=list)
-    """Name and checksum of each scan, in order."""
+    checksums: list[tuple[str, str | None]] = field(default_factory=list)
+    """Name and checksum of each scan, in order; None of one that failed."""
+
+    @property
+    def done(self) -> int:
+        """Number of scans with results."""
+        return self.scans - self.statuses["failed"]
 
     @property
     def reviewed(self) -> int:
@@ -131,7 +143,7 @@ class Overview:
     @property
     def shared_warnings(self) -> tuple[str, ...]:
         """Warnings that all of several scans have."""
-        return self.shared or () if self.scans - self.statuses["failed"] > 1 else ()
+        return self.shared or () if self.done > 1 else ()
 
     def _needs(self) -> Iterator[Need]:
         common = {*self.shared_warnings}
@@ -144,17 +156,22 @@ class Overview:
 def survey(results: Iterable[ScanResult]) -> Overview:
     """Return what scans add up to; they come in the order of subject and visit."""
     found = Overview()
-    before = ("", "")
+    before, own = ("", ""), 0
     for result in results:
         key, row = result.key, result.row
+        failed = key.failure is not None
+        checksum = None if failed else str(result.record.get("scan_sha256", ""))
         found.scans += 1
-        found.checksums.append((key.name, str(result.record.get("scan_sha256", ""))))
+        found.checksums.append((key.name, checksum))
         found.subjects += key.subject != before[0] or found.scans == 1
         found.named |= key.subject != key.name
-        found.visits += bool(key.visit) and key[:2] != before
+        is_visit = bool(key.visit) and key[:2] != before
+        own = is_visit + (own if key.subject == before[0] else 0)
+        found.visits += is_visit
+        found.returning += is_visit and own == 2
         before = key[:2]
         found.statuses[row["status"]] += 1
-        found.marks[result.mark] += 1
+        found.marks["" if failed else result.mark] += 1
         found.flagged += bool(result.flagged)
         if need := _need(result):
             found.needs.append(need)
@@ -203,6 +220,9 @@ def _need(result: ScanResult) -> Need | None:
         return None
     if result.mark:
         return Need(1, *order, f"marked {result.mark}", result.warnings)
+    if slices := result.slices:
+        which = f"slice{'s' * (len(slices) > 1)} {listed(map(str, slices))}"
+        return Need(1, *order, f"{which} marked {TO_CORRECT}", result.warnings)
     if low or result.warnings:
         outside = any(text.startswith(OUTSIDE) for text in result.warnings)
         return Need(2 if outside else 3 if low else 4, *order, low, result.warnings)

@@ -207,11 +207,15 @@ def _box(name: str, series: Series, y: float, scale: Scale, unit: str) -> Box:
 
 
 def words(values: np.ndarray, decimals: int = 1) -> str:
-    """Return a median with its quartiles; one value alone, and nothing without values."""
+    """Return a median with its quartiles; one value alone, and nothing without values.
+
+    Few values have no quartiles: their lowest and highest stand there.
+    """
     if values.size < 2:
         return "".join(f"{value:.{decimals}f}" for value in values)
-    first, median, third = (f"{q:.{decimals}f}" for q in np.quantile(values, QUANTILES[1:4]))
-    return f"{median} ({first} to {third})"
+    shares = QUANTILES[1:4] if values.size >= FEWEST_OF_A_BOX else (0.0, 0.5, 1.0)
+    low, median, high = (f"{q:.{decimals}f}" for q in np.quantile(values, shares))
+    return f"{median} ({low} to {high})"
 
 
 def _line(number: int, name: str, points: np.ndarray, x: Scale, y: Scale) -> Line:

@@ -19,6 +19,7 @@ from musclejax.prediction.result import Segmentation
 from musclejax.reports.pages.render import STATIC, write_page
 from musclejax.reports.pages.scan_image import RIGHT, Packed, Shown, pack, read_shown
 from musclejax.reports.pages.scan_tables import (
+    DOUBTFUL_CM2,
     NOTHING,
     SliceFacts,
     how_made,
@@ -32,7 +33,7 @@ from musclejax.reports.pages.scan_tables import (
 from musclejax.reports.pages.viewer_commands import Opened, commands
 from musclejax.reports.pictures.slices import Frame, draw_slices, frame_of, to_webp
 from musclejax.reports.review import MARKS, Remark, read_remarks
-from musclejax.reports.run_record import LABELS, RECORD, read_record, recorded_names
+from musclejax.reports.run_record import LABELS, RECORD, read_record
 from musclejax.scan.source import PAGES, absolute, recorded_path
 from musclejax.scan.volume import Volume
 
@@ -97,6 +98,7 @@ def _values(
         "first": list(look_first(record)),
         "lines": [*lines, *view.lines, *gone, *unread],
         "slices": view.slices,
+        "doubtful_cm2": f"{DOUBTFUL_CM2:g}",
         "packed": view.packed,
         "library": _library() if view.packed else "",
         "muscles": _muscles(record, volumes),
@@ -112,7 +114,7 @@ def _values(
         "tables": show_tables(tables, name),
         "made": how_made(record),
         "commands": _commands(folder, name, record),
-        "links": _links(folder, name),
+        "links": _links(name),
         "is_corrected": bool(record.get("corrected")),
     }
 
@@ -124,12 +126,14 @@ class Slice(NamedTuple):
         number: Its index in the file.
         level: As in "level 0.42"; empty if it is not known.
         remarks: To be read before looking.
+        doubtful: Whether one of them is a muscle to look at.
         picture: WebP, base64.
     """
 
     number: int
     level: str
     remarks: list[str]
+    doubtful: bool
     picture: str
 
 
@@ -153,10 +157,11 @@ def _show(shown: Shown | None, record: Mapping[str, Any], facts: Mapping[int, Sl
     if shown is None:
         return View([], None, {}, [])
     frame = frame_of(shown.volume, shown.labels)
-    pictures = _draw(shown, REGIONS[record["region"]], frame)
+    pictures = _draw(shown, REGIONS[str(record["region"])], frame)
     slices = [
-        Slice(z, _level(facts.get(z, NOTHING)), facts.get(z, NOTHING).remarks, picture)
+        Slice(z, _level(known), known.remarks, bool(known.low), picture)
         for z, picture in zip(_slice_numbers(shown.volume), pictures, strict=True)
+        for known in (facts.get(z, NOTHING),)
     ]
     packed, lines = _pack_fitting(shown, frame, sum(map(len, pictures)))
     data = _viewer_data(shown.volume, frame, packed, facts) if packed else {}
@@ -285,19 +290,17 @@ def _by_slice(remarks: Sequence[Remark]) -> Iterator[tuple[str, dict[str, str]]]
 
 def _commands(folder: Path, name: str, record: Mapping[str, Any]) -> list[Opened]:
     labels = folder / LABELS.format(name=name)
-    if record.get("region") not in REGIONS or not labels.is_file():
+    region = str(record.get("region"))
+    if region not in REGIONS or not labels.is_file():
         return []
     scan = absolute(recorded_path(record, name))
-    return list(commands(scan, absolute(labels), record["region"], absolute(folder)))
+    return list(commands(scan, absolute(labels), region, absolute(folder)))
 
 
-def _links(folder: Path, name: str) -> list[tuple[str, str]]:
-    """Return title and address of the page of all scans, and of the scans before and after."""
-    names = recorded_names(folder)
-    here = names.index(name) if name in names else len(names)
-    links = [("All scans", PAGES[0])]
-    for title, place in (("Previous", here - 1), ("Next", here + 1)):
-        if 0 <= place < len(names):
-            page = PAGE.format(name=names[place])
-            links.append((f"{title}: {printable(names[place])}", quote(os.fsencode(page))))
-    return links
+def _links(name: str) -> dict[str, str]:
+    """Return the address of the page of all scans; it leads on to the scans before and after.
+
+    Which these are is not known yet while scans are segmented.
+    """
+    page, own = PAGES[0], quote(os.fsencode(name), safe="")
+    return {"all": page, "before": f"{page}#before={own}", "after": f"{page}#after={own}"}

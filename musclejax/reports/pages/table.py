@@ -13,11 +13,19 @@ Look = Literal["", "bad", "warn", "good", "quiet"]
 
 
 class Cell(NamedTuple):
-    """A cell that is more than its text."""
+    """A cell that is more than its text.
+
+    Attributes:
+        text: What it says.
+        href: Where it leads.
+        look: See `Look`.
+        note: What stands behind the text, smaller.
+    """
 
     text: str
     href: str = ""
     look: Look = ""
+    note: str = ""
 
 
 class Column(NamedTuple):
@@ -76,11 +84,17 @@ def from_frame(
     return Table(name, caption, columns, rows)
 
 
-def show(value: Any, digits: int = 3) -> str:
-    """Return a value as people read it: rounded, and nothing where there is none."""
+def show(value: Any, digits: int = 3, decimals: int = 99) -> str:
+    """Return a value as people read it: rounded, and nothing where there is none.
+
+    Args:
+        value: Anything.
+        digits: Significant ones of a number that is no whole number.
+        decimals: Of such a number at most.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, float) or math.isinf(value):
         return printable(str(value))
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{decimals}f}"
+    needed = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{min(needed, decimals)}f}"

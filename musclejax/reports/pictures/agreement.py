@@ -76,7 +76,8 @@ def draw_agreement(muscles: pd.DataFrame, region: anatomy.Region, heading: str, 
         for place, panel in zip(line, shown, strict=True):
             _draw_panel(place, rows, region, panel)
         style: dict[str, Any] = {"fontsize": 11, "weight": "bold", "loc": "left", "pad": 6}
-        title = f"{split}, {rows['case'].nunique()} cases"
+        count = rows["case"].nunique()
+        title = f"{split}, {count} case{'s' * (count != 1)}"
         line[0].set_title(literal(title), color="white", **style)
     present = [m.number for m in region.muscles if m.abbreviation in set(muscles["muscle"])]
     legend(figure, region, np.array(present, np.uint8))

@@ -5,12 +5,35 @@
   const data = (id) => JSON.parse(document.getElementById(id).textContent);
   const at = (id) => document.getElementById(id);
 
+  const { marks, scans, remarks } = data("review-data");
+  const table = at("scans");
+  const titles = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
+  const rows = Array.from(table.tBodies[0].rows);
+
+  function decoded(address) {
+    try {
+      return decodeURIComponent(address);
+    } catch {
+      return null; // bytes that are no text
+    }
+  }
+
+  // The page of a scan leads here for the one before or after it: this page knows their order.
+  function leadOn() {
+    const [, way, address] = /^#(before|after)=(.*)$/.exec(location.hash) ?? [];
+    const here = way ? scans.findIndex(([name]) => name === decoded(address)) : -1;
+    if (here < 0) return;
+    const step = way === "before" ? -1 : 1, scanAt = titles.indexOf("scan");
+    for (let n = here + step; n in rows; n += step) {
+      const link = rows[n].cells[scanAt].querySelector("a");
+      if (link) return location.replace(link.href);
+    }
+    rows[here].scrollIntoView({ block: "center" }); // there is no other
+  }
+
   function reviewScans() {
-    const { marks, scans, remarks } = data("review-data");
-    const table = at("scans");
-    const titles = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
     const [markAt, commentAt] = [titles.indexOf("mark"), titles.indexOf("comment")];
-    const rows = Array.from(table.tBodies[0].rows);
+    const reviewable = scans.filter(([, checksum]) => checksum !== null);
     const number = new Map(scans.map(([name], n) => [name, n]));
     const known = new Map(scans.map(([name]) => [name, new Map()])); // as the page was made
     const files = new Map(); // scan -> its NAME_review.csv
@@ -28,10 +51,15 @@
     }
     const same = (a, b) => a.mark === b.mark && a.comment === b.comment;
     const before = (name, index) => known.get(name).get(index) ?? { mark: "", comment: "" };
-    const edited = new Map(scans.map(([name, checksum]) => {
-      const own = Object.entries(review.edits(name, checksum));
-      return [name, Object.fromEntries(own.filter(([index, edit]) => !same(edit, before(name, index))))];
-    }));
+    const edited = new Map();
+
+    // What the browser keeps; pages of scans change it too.
+    function readEdits() {
+      for (const [name, checksum] of reviewable) {
+        const own = Object.entries(review.edits(name, checksum));
+        edited.set(name, Object.fromEntries(own.filter(([index, edit]) => !same(edit, before(name, index)))));
+      }
+    }
 
     const remark = (name, index) => edited.get(name)?.[index] ?? before(name, index);
     const slices = (name) =>
@@ -56,12 +84,12 @@
     }
 
     function tell(text) {
-      const done = scans.filter(([name]) => remark(name, "").mark).length;
-      at("reviewed").textContent = `${done} of ${scans.length}`;
+      const done = reviewable.filter(([name]) => remark(name, "").mark).length;
+      at("reviewed").textContent = `${done} of ${reviewable.length}`;
       let unsaved = 0;
       for (const own of edited.values()) unsaved += Object.values(own).filter((e) => !e.saved).length;
-      const state = unsaved ? `${unsaved} not saved` : "all saved";
-      at("review-state").textContent = [`${done} of ${scans.length} reviewed, ${state}.`, text].join(" ");
+      const state = unsaved ? `, ${unsaved} not saved` : done ? ", all saved" : "";
+      at("review-state").textContent = [`${done} of ${reviewable.length} reviewed${state}.`, text].join(" ");
     }
 
     // Controls are made for rows that come into view: a thousand at once would be slow.
@@ -98,17 +126,29 @@
           if (entry && before(name, index).mark && files.has(name)) old.add(files.get(name));
           if (entry) entry.saved = true;
         }
-        if (number.has(name)) review.keep(name, scans[number.get(name)][1], edited.get(name));
+        if (edited.has(name)) review.keep(name, scans[number.get(name)][1], edited.get(name));
       }
       save("review.csv", review.csv(all));
       const remove = old.size ? ` Remove ${[...old].join(", ")}: it has other marks.` : "";
       tell(`review.csv is in your downloads: put it into the folder of this page.${remove}`);
     }
 
-    for (const [n, [name]] of scans.entries()) {
-      show(name);
-      seen.observe(rows[n]);
+    function refresh() {
+      readEdits();
+      for (const [name] of reviewable) {
+        show(name);
+        if (rows[number.get(name)].cells[markAt].firstElementChild) edit(number.get(name));
+      }
+      tell("");
     }
+
+    readEdits();
+    for (const [name] of reviewable) {
+      show(name);
+      seen.observe(rows[number.get(name)]);
+    }
+    addEventListener("storage", refresh);
+    addEventListener("pageshow", ({ persisted }) => persisted && refresh());
     at("save-review").addEventListener("click", saveAll);
     at("review-help").hidden = at("review-tools").hidden = false;
     tell("");
@@ -118,13 +158,11 @@
     const { figures, rows } = data("summary-data");
     if (!rows.length || !at("one-muscle")) return;
     const which = at("which-muscle"), place = at("one-muscle-table");
-    for (const { cells } of at("muscle-summary").tBodies[0].rows) {
-      const name = `${cells[0].textContent}: ${cells[1].textContent}`;
-      which.append(element("option", { value: name, textContent: name }));
-    }
+    const named = ([region, muscle]) => `${region}: ${muscle}`;
+    for (const name of new Set(rows.map(named))) which.append(element("option", { value: name, textContent: name }));
 
     function show() {
-      const own = rows.filter(([region, muscle]) => `${region}: ${muscle}` === which.value);
+      const own = rows.filter((row) => named(row) === which.value);
       const shown = figures.map((_, n) => n).filter((n) => own.some((row) => row[n + 6] !== null));
       const texts = ["subject", "visit", "scan", "truncated"].map((title, n) => [title, n]).filter(
         ([, n]) => n > 1 || rows.some((row) => row[n + 2] && row[n + 2] !== row[4]));
@@ -132,7 +170,7 @@
       table.createCaption().textContent = `${which.value}, scan by scan`;
       const head = table.createTHead().insertRow();
       for (const [title] of texts) head.append(element("th", { scope: "col", textContent: title }));
-      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n][0] }));
+      for (const n of shown) head.append(element("th", { scope: "col", className: "number", textContent: figures[n] }));
       const body = table.createTBody();
       for (const [, , subject, visit, scan, truncated, ...values] of own) {
         const row = body.insertRow(), words = [subject, visit, scan, truncated ? "yes" : ""];
@@ -140,7 +178,7 @@
         for (const n of shown) {
           const cell = row.insertCell();
           cell.className = "number";
-          cell.textContent = values[n]?.toFixed(figures[n][1]) ?? "";
+          cell.textContent = values[n]?.toFixed(1) ?? "";
         }
       }
       const frame = element("div", { className: "table", tabIndex: 0, role: "region" });
@@ -155,6 +193,7 @@
     show();
   }
 
+  leadOn();
   reviewScans();
   showMuscles();
 })();

@@ -191,11 +191,13 @@
     o: () => setStyle(STYLES[(STYLES.indexOf(look.shown) + 1) % STYLES.length]),
     l: () => setStyle(look.style === "none" ? look.shown : "none"),
     "[": () => setOpacity(100 * look.opacity - 10), "]": () => setOpacity(100 * look.opacity + 10),
-    m: () => at("mark-slice").focus(), "?": toggleHelp,
+    r: () => scan.markScan(data.marks[0]), c: () => scan.markScan(data.marks[1]), u: () => scan.markScan(data.marks[2]),
+    m: () => at("mark-slice").focus(), n: () => at("after").click(), p: () => at("before").click(), "?": toggleHelp,
   };
 
   function pressKey(event) {
     event.stopPropagation(); // NiiVue has other keys
+    canvas.classList.remove("begun");
     const act = KEYS[event.key];
     if (event.type !== "keydown" || !act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -238,6 +240,7 @@
     const screen = canvas.parentElement;
     screen.addEventListener("wheel", turnWheel, { capture: true, passive: false });
     for (const type of ["keydown", "keyup"]) screen.addEventListener(type, pressKey, { capture: true });
+    canvas.addEventListener("blur", () => canvas.classList.remove("begun"));
     canvas.addEventListener("mousemove", showPointer);
     canvas.addEventListener("mouseleave", () => (at("pointer").textContent = ""));
     canvas.addEventListener("webglcontextlost", () => giveUp("The graphics of this browser have stopped"));
@@ -264,6 +267,7 @@
 
   function giveUp(reason) {
     at("viewer").hidden = true;
+    at("pictures").after(at("review"));
     at("pictures").classList.remove("thumbs");
     at("no-viewer").textContent = `${reason}: pictures of all slices stand for it.`;
     at("no-viewer").hidden = false;
@@ -281,6 +285,7 @@
     edge = outlines();
 
     at("viewer").hidden = false;
+    at("aside").append(at("review"));
     at("pictures").classList.add("thumbs");
     scan.center();
     nv = new niivue.Niivue({
@@ -299,6 +304,7 @@
     showSlice(scan.slice);
     setPlane("axial");
     paint();
+    canvas.classList.add("begun"); // keys work at once; the ring is shown with the first of them
     canvas.focus({ preventScroll: true });
     window.musclejax.viewer = nv;
     document.documentElement.dataset.viewer = "ready";

@@ -29,12 +29,13 @@
     strip.scrollLeft = figure.offsetLeft - strip.offsetLeft - (strip.clientWidth - figure.clientWidth) / 2;
   }
 
+  // Links to a slice show it in the viewer; without one they lead to its picture.
   function followClicks() {
-    strip.addEventListener("click", (event) => {
-      const figure = event.target.closest("figure");
-      if (!figure || !event.target.closest("a")) return;
-      event.preventDefault();
-      go(Number(figure.dataset.slice));
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[href^='#slice-']");
+      if (!link) return;
+      if (document.documentElement.dataset.viewer !== "none") event.preventDefault();
+      go(Number(link.hash.slice("#slice-".length)));
     });
     scan.follow(showInStrip);
   }
@@ -64,11 +65,12 @@
 
   function saveAll() {
     const rows = places().map((index) => [data.name, index, remark(index).mark, remark(index).comment]);
-    save(`${data.name}_review.csv`, review.csv(rows.filter(([, , mark, comment]) => mark || comment)));
+    const file = `${data.name}_review.csv`;
+    save(file, review.csv(rows.filter(([, , mark, comment]) => mark || comment)));
     const changed = Object.keys(edits).some((index) => known[index]?.file === "review.csv" && known[index].mark);
     for (const own of Object.values(edits)) own.saved = true;
     review.keep(data.name, data.checksum, edits);
-    tell(changed ? "review.csv has other marks of this scan: remove them there" : "");
+    tell(`${file} is in your downloads${changed ? "; review.csv has other marks of this scan: remove them there" : ""}`);
   }
 
   // A mark and a comment, of the scan or of the slice that is looked at.
@@ -80,7 +82,15 @@
     return () => Object.assign(select, { value: remark(index()).mark }) && (input.value = remark(index()).comment);
   }
 
-  control("scan", () => "")();
+  // Give the whole scan a mark, or take it back.
+  function markScan(mark) {
+    change("", { mark: remark("").mark === mark ? "" : mark });
+    showScan();
+  }
+
+  const showScan = control("scan", () => "");
+  showScan();
+  scan.markScan = markScan;
   if (strip) {
     followClicks();
     const show = control("slice", () => String(scan.slice));
@@ -92,7 +102,6 @@
     const figures = strip.querySelectorAll("figure");
     go(Number(figures[figures.length >> 1].dataset.slice));
   }
-  at("save-review").textContent = `Save ${data.name}_review.csv`;
   at("save-review").addEventListener("click", saveAll);
   at("review").hidden = false;
   at("no-scripts").remove();
