@@ -98,6 +98,12 @@ def free_memory_mib() -> float | None:
     return None if kib is None else kib / 1024
 
 
+def memory_mib() -> float | None:
+    """Return the memory of the machine; None where it is unknown."""
+    kib = _kib_of("/proc/meminfo", "MemTotal")
+    return None if kib is None else kib / 1024
+
+
 def _kib_of(file: str, name: str) -> int | None:
     """Return a line's number from one of Linux's tables; None elsewhere."""
     try:

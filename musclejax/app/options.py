@@ -127,6 +127,21 @@ class BenchJob:
 
 
 @dataclass(frozen=True)
+class BenchComparison:
+    """Two results of `bench`, and where the comparison goes.
+
+    Attributes:
+        a: The bench_KIND.json that B is compared with.
+        b: Another one.
+        output: Folder for a page and a picture.  [default: print only]
+    """
+
+    a: Annotated[Path, Option(argument=True)]
+    b: Annotated[Path, Option(argument=True)]
+    output: Annotated[Path | None, Option(flags=("-o",))] = None
+
+
+@dataclass(frozen=True)
 class EvaluateOptions:
     """Which labels are compared with which reference, and what is written.
 

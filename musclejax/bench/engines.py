@@ -4,12 +4,15 @@ import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from musclejax.bench.options import COMMANDS
 from musclejax.models.cpu import onednn_library
 from musclejax.models.spec import PRECISIONS
 from musclejax.prediction import engines
 
 REFERENCE = "jax"
 """The engine that ratios are relative to."""
+DEFAULT = "default"
+"""Engine and precision that `musclejax segment` takes here when it is given neither."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,16 @@ def _own(
 ) -> Engine:
     """Return the row of an engine of `segment`; `also` gives precisions of other kinds."""
     facts = engines.ENGINES[name]
-    kinds = {"infer": facts.precisions, "segment": facts.precisions, **also}
-    return Engine(kinds, facts.packages, True, versioned, training_mib=mib)
+    kinds: dict[str, tuple[str, ...]] = dict.fromkeys(("infer", *COMMANDS), facts.precisions)
+    return Engine(kinds | also, facts.packages, True, versioned, training_mib=mib)
 
 
 _JAX = ("jax", "jaxlib", "flax")
 _F32 = ("float32",)
 ENGINES: dict[str, Engine] = {
+    DEFAULT: Engine(dict.fromkeys(COMMANDS, (DEFAULT,)), ours=True),
     "jax": _own("jax", *_JAX, mib=(1500, 620), train=_F32, data=_F32),
-    "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, mib=(1500, 580), train=_F32),
+    "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, mib=(1500, 580), train=PRECISIONS),
     "onnxruntime": _own("onnxruntime", "onnxruntime"),
     "openvino": _own("openvino", "openvino"),
     "flax": Engine({"infer": _F32, "train": _F32}, training_mib=(1500, 1150)),
@@ -61,7 +65,7 @@ ENGINES: dict[str, Engine] = {
         training_mib=(700, 700),
     ),
     "keras": Engine(
-        {"infer": _F32, "train": _F32},
+        {"infer": PRECISIONS, "train": PRECISIONS},
         ("tensorflow", "keras"),
         versioned=("keras", "tensorflow", "tensorflow-cpu"),
         training_mib=(1200, 850),
@@ -74,15 +78,22 @@ ENGINES: dict[str, Engine] = {
 """Name -> engine, ours first. flax: the network in plain Flax layers, as a rival."""
 
 
-def engines_of(kind: str) -> list[str]:
-    """Return the names of the engines that a kind of measurement knows."""
-    return [name for name, engine in ENGINES.items() if kind in engine.precisions]
+def engines_of(kind: str, precision: str = "") -> list[str]:
+    """Return the engines that a kind of measurement knows; of a precision, those that have it."""
+    return [
+        name
+        for name, engine in ENGINES.items()
+        if kind in engine.precisions and (not precision or precision in engine.precisions[kind])
+    ]
 
 
-def unavailable_reason(engine: str) -> str:
+def unavailable_reason(engine: str, precision: str = "float32") -> str:
     """Return what the engine lacks here; empty if nothing."""
     if engine == "onednn":
-        return onednn_library.unavailable_reason()
+        absent = onednn_library.unavailable_reason()
+        if absent or precision == "float32":
+            return absent
+        return onednn_library.bfloat16_unavailable_reason()
     for module in ENGINES[engine].modules:
         if find_spec(module) is None:
             return f"no module {module}" + _package_here(module)

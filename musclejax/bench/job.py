@@ -25,12 +25,13 @@ class Job:
         kind: See `BenchOptions`.
         variant: Name of the network variant; of data, the step that is measured.
         engine: See `ENGINES`; of data, what computes the step.
-        precision: See `PRECISIONS`.
+        precision: See `PRECISIONS`; of the engine "default", "default".
         batch_size: Slices in a batch.
         threads: Processors.
         height: Pixels.
         width: Pixels.
-        slices: Slices per repeat.
+        slices: Slices per repeat, or of each scan.
+        scans: Scans per repeat.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Job:
     height: int = SLICE_PX
     width: int = SLICE_PX
     slices: int = 1
+    scans: int = 1
 
     @property
     def reference(self) -> "Job":
@@ -49,12 +51,28 @@ class Job:
         return replace(self, engine=REFERENCE, precision="float32")
 
     @property
+    def scenario(self) -> str:
+        """Name of the scenario of MLPerf that it resembles; empty of training and its data.
+
+        Single stream: one query after another, here of one slice (infer) or one scan (segment); its
+        figure is the latency that 90 % keep. Offline: all at once; its figure is the throughput.
+
+        Source: https://github.com/mlcommons/inference_policies, section 3; numbers of queries and
+        durations are ours, so that these are no results of MLPerf.
+        """
+        if self.kind not in ("infer", "segment", "cohort"):
+            return ""
+        single = self.slices == 1 if self.kind == "infer" else self.kind == "segment"
+        return "single stream" if single else "offline"
+
+    @property
     def label(self) -> str:
         """Name for people."""
         name = self.engine + (" bf16" if self.precision == "bfloat16" else "")
         size = f"batch {self.batch_size}, {self.threads} thread" + "s" * (self.threads > 1)
-        return f"{name}, {self.variant}, {size}" + f", {self.slices} slices" * (
-            self.slices != self.batch_size
+        slices = f", {self.slices} slices" * (self.slices != self.batch_size)
+        return f"{name}, {self.variant}, {size}{slices}" + f", {self.scans} scans" * (
+            self.scans > 1
         )
 
 

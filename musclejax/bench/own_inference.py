@@ -7,6 +7,7 @@ import numpy as np
 
 from musclejax.bench import noise
 from musclejax.bench.job import TASK, Job
+from musclejax.bench.sample import BUNDLED, bundled_weights
 from musclejax.config import default_config
 from musclejax.models.network import Network
 from musclejax.models.shapes import expected_shapes, nest_arrays
@@ -15,8 +16,10 @@ from musclejax.prediction.engines import predict_function
 
 
 def inference(job: Job) -> Callable[[np.ndarray], Any]:
-    """Return images -> labels and confidence, as `musclejax segment` computes them."""
-    return predict_function(random_network(job), job.engine, job.precision)
+    """Return images -> labels, confidence and probabilities, as `musclejax segment` has them."""
+    trained = job.variant in BUNDLED
+    network = bundled_weights(job.variant).networks[TASK] if trained else random_network(job)
+    return predict_function(network, job.engine, job.precision, True)
 
 
 def random_network(job: Job) -> Network:

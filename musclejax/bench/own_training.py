@@ -19,6 +19,7 @@ def training(job: Job) -> Callable[[], object]:
     """Return a step as `musclejax train` takes it: loss, AMSGrad, L2, and the metrics."""
     network, labels = random_network(job), noise.labels(job)
     network.config.models.convolutions = "onednn" if job.engine == "onednn" else "xla"
+    network.config.models.precision = job.precision
     steps = make_steps(network.config, labels.size)
     state = [steps.place(initial_state(network.config, dict(network.variables), labels.size))]
     batch = Batch(

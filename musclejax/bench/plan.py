@@ -1,14 +1,21 @@
 """From options to jobs: lists of values, their product, and the engines that are installed."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from musclejax.anatomy import SLICE_PX
-from musclejax.bench.engines import ENGINES, REFERENCE, engines_of, unavailable_reason
+from musclejax.bench.engines import (
+    DEFAULT,
+    ENGINES,
+    REFERENCE,
+    engines_of,
+    unavailable_reason,
+)
 from musclejax.bench.job import Job
-from musclejax.bench.options import BenchOptions
+from musclejax.bench.options import COMMANDS, BenchOptions
+from musclejax.bench.sample import BUNDLED_VARIANT, own_window
 from musclejax.errors import InputError
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS, find
@@ -26,51 +33,73 @@ CASE_SLICES = 31
 """Slices of the sample scan."""
 PHANTOMS = 8
 """Synthetic slices per call, computed at once on as many threads as there are processors."""
-DEFAULT_BATCH = {"infer": "4", "train": "5", "segment": "4", "data": "5"}
+DEFAULT_BATCH = {"infer": "4", "train": "5", "segment": "4", "cohort": "4", "data": "5"}
+DEFAULT_VARIANT = "paper"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Values of the options; their product is measured. An empty `slices` means one batch."""
+    """Values of the options; their product is measured. An empty `slices` means one batch.
 
-    variants: Sequence[str] = ("paper",)
+    Attributes:
+        sizes: Height and width by variant; of those without, the whole model grid.
+    """
+
+    variants: Sequence[str] = (DEFAULT_VARIANT,)
     engines: Sequence[str] = (REFERENCE,)
     precisions: Sequence[str] = ("float32",)
     batch_sizes: Sequence[int] = (1,)
     threads: Sequence[int] = (1,)
     slices: Sequence[int] = ()
-    height: int = SLICE_PX
-    width: int = SLICE_PX
+    scans: Sequence[int] = (1,)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def jobs_of(options: BenchOptions) -> tuple[list[Job], list[str]]:
-    """Return the jobs to measure, and a line for each engine that is left out.
+    """Return the jobs to measure, and a line for each engine and precision that is left out.
 
     Raises:
         InputError: If an option is wrong, or no requested engine can run here.
     """
     engines, skipped = _installed(_engines(options))
-    jobs = plan(options.kind, _grid(engines, options))
+    planned = plan(options.kind, _grid(engines, options))
+    jobs = [job for job in planned if not unavailable_reason(job.engine, job.precision)]
+    for engine, precision in dict.fromkeys((j.engine, j.precision) for j in planned):
+        if reason := unavailable_reason(engine, precision):
+            skipped.append(f"{engine}: no {precision} here, left out ({reason})")
     for name in engines:
-        if not any(j.engine == name for j in jobs):
+        if not any(j.engine == name for j in planned):
             has = " and ".join(ENGINES[name].precisions[options.kind])
             skipped.append(f"{name}: computes in {has} only, left out")
     if not jobs:
-        reasons = "; ".join(skipped)
-        found = f"nothing that can run here ({reasons})"
-        raise InputError("--engine", found, "jax, which always can")
+        raise _nothing(options, skipped)
     return jobs, skipped
+
+
+def _nothing(options: BenchOptions, skipped: list[str]) -> InputError:
+    """Return the error about options of which nothing can be measured here."""
+    reasons, wanted = "; ".join(skipped), options.precision
+    able = engines_of(options.kind, wanted)
+    if wanted in PRECISIONS and not {*_engines(options)} & {*able}:
+        found = f"{wanted}, which none of the engines has ({reasons})"
+        others = f"an engine that has it in `bench {options.kind}`: {', '.join(able)}"
+        return InputError("--precision", found, f"float32, or {others}" if able else "float32")
+    found = f"nothing that can run here ({reasons})"
+    return InputError("--engine", found, "jax in float32, which always can")
 
 
 def plan(kind: str, grid: Grid) -> list[Job]:
     """Return a job for each combination that exists, ordered so that rivals stand together."""
     if kind == "data":
         return _plan_data(grid)
+    whole = (SLICE_PX, SLICE_PX)
     return [
-        Job(kind, variant, engine, precision, batch, threads, grid.height, grid.width, slices)
+        Job(kind, variant, engine, precision, batch, threads, *size, slices, scans)
         for variant, threads, batch in product(grid.variants, grid.threads, grid.batch_sizes)
-        for slices in grid.slices or (batch,)
-        for engine, precision in product(grid.engines, grid.precisions)
+        for size in [grid.sizes.get(variant, whole)]
+        for slices, scans in product(grid.slices or (batch,), grid.scans)
+        for engine in grid.engines
+        for precision in ((DEFAULT,) if engine == DEFAULT else grid.precisions)
         if precision in ENGINES[engine].precisions.get(kind, ())
     ]
 
@@ -89,8 +118,8 @@ def _plan_data(grid: Grid) -> list[Job]:
 
 def _engines(options: BenchOptions) -> list[str]:
     known = engines_of(options.kind)
-    if options.engine is None and options.kind == "segment":
-        return [REFERENCE]
+    if options.engine is None and options.kind in COMMANDS:
+        return [DEFAULT]
     if options.engine in (None, "all"):
         return known
     return _values("--engine", options.engine or "", _one_of("--engine", known))
@@ -110,11 +139,12 @@ def _installed(engines: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _grid(engines: list[str], options: BenchOptions) -> Grid:
-    most = available_threads()
-    variants = _values("--variant", options.variant, _one_of("--variant", VARIANTS))
-    height, width = _size(options, variants)
+    most, kind = available_threads(), options.kind
+    default = BUNDLED_VARIANT if kind in COMMANDS else DEFAULT_VARIANT
+    known = _one_of("--variant", VARIANTS)
+    variants = _values("--variant", default if options.variant is None else options.variant, known)
     precisions = _values("--precision", options.precision, _one_of("--precision", PRECISIONS))
-    batch_sizes = options.batch_size or DEFAULT_BATCH[options.kind]
+    batch_sizes = options.batch_size or DEFAULT_BATCH[kind]
     return Grid(
         variants=variants,
         engines=engines,
@@ -122,29 +152,26 @@ def _grid(engines: list[str], options: BenchOptions) -> Grid:
         batch_sizes=_numbers("--batch-size", batch_sizes, 10_000),
         threads=_numbers("--threads", options.threads or str(most), most, ", as this machine has"),
         slices=_slices(options),
-        height=height,
-        width=width,
+        scans=_numbers("--scans", options.scans, 100_000) if kind == "cohort" else (1,),
+        sizes={variant: _size(options, variant) for variant in variants},
     )
 
 
-def _size(options: BenchOptions, variants: list[str]) -> tuple[int, int]:
+def _size(options: BenchOptions, variant: str) -> tuple[int, int]:
+    """Return height and width of the images of a variant."""
+    if options.size is None:
+        return own_window(variant) if options.kind == "infer" else (SLICE_PX, SLICE_PX)
     sizes = [_number("--size", text, 4096) for text in options.size.split("x")]
     if not 1 <= len(sizes) <= 2:
         raise InputError("--size", repr(options.size), "a number of pixels, or two as 432x240")
-    for variant in variants:
-        multiple = find(variant).size_multiple
-        if any(px % multiple for px in sizes):
-            raise InputError("--size", options.size, f"multiples of {multiple} for {variant}")
-    if options.kind == "segment" and set(sizes) != {SLICE_PX}:
-        raise InputError("--size", options.size, f"{SLICE_PX}, the model grid, with segment")
+    multiple = find(variant).size_multiple
+    if any(px % multiple for px in sizes):
+        raise InputError("--size", options.size, f"multiples of {multiple} for {variant}")
     return sizes[0], sizes[-1]
 
 
 def _slices(options: BenchOptions) -> list[int]:
-    if options.slices and options.kind in ("train", "data"):
-        remedy = "Give --batch-size."
-        raise InputError("--slices", options.slices, f"none with {options.kind}", remedy)
-    text = options.slices or (str(CASE_SLICES) if options.kind == "segment" else "")
+    text = options.slices or (str(CASE_SLICES) if options.kind in COMMANDS else "")
     return _numbers("--slices", text, 100_000) if text else []
 
 

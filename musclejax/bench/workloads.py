@@ -21,22 +21,22 @@ def prepare(job: Job) -> Call:
     """Return what one repeat calls; its result has been waited for when it returns."""
     match job.kind:
         case "data":
-            return _load("data_workloads").prepare_data(job)
+            return load_module("data_workloads").prepare_data(job)
         case "train":
             return _training(job)
         case _:
             return _inference(job)
 
 
-def _load(module: str) -> Any:
+def load_module(module: str) -> Any:
     """Import a module of this room by name: a process holds what it measures and nothing else."""
     return import_module(f"musclejax.bench.{module}")
 
 
 def _training(job: Job) -> Call:
     if job.engine not in RIVALS:
-        return _load("own_training").training(job)
-    rival, spec = _load(f"rivals.{job.engine}"), find(job.variant)
+        return load_module("own_training").training(job)
+    rival, spec = load_module(f"rivals.{job.engine}"), find(job.variant)
     step = rival.training(spec, noise.CLASSES, job.threads, job.precision)
     images, labels = noise.images(job.batch_size, job)[..., None], noise.labels(job)
     weights = np.ones(labels.shape, np.float32)
@@ -45,10 +45,10 @@ def _training(job: Job) -> Call:
 
 def _inference(job: Job) -> Call:
     if job.engine in RIVALS:
-        rival, spec = _load(f"rivals.{job.engine}"), find(job.variant)
+        rival, spec = load_module(f"rivals.{job.engine}"), find(job.variant)
         predict = rival.inference(spec, noise.CLASSES, job.threads, job.precision)
     else:
-        predict = _load("own_inference").inference(job)
+        predict = load_module("own_inference").inference(job)
     images = noise.images(min(job.slices, DISTINCT), job)
     return lambda: run_batches(predict, images, job.slices, job.batch_size)
 
@@ -69,5 +69,5 @@ def run_batches(
         real = min(batch_size, slices - start)
         batch = np.zeros((batch_size, *images.shape[1:], 1), np.float32)
         batch[:real, ..., 0] = images[np.arange(start, start + real) % len(images)]
-        for part in predict(batch)[:2]:
+        for part in predict(batch):
             np.asarray(part)

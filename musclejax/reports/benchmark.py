@@ -17,6 +17,7 @@ from musclejax.reports.pages.benchmark import Measured, is_measured, to_document
 from musclejax.reports.pages.document import PAGE, from_figure, write_document
 
 COLORS = {
+    "default": "#777777",
     "jax": "#0072B2",
     "onednn": "#003f66",
     "onnxruntime": "#56B4E9",
@@ -29,6 +30,7 @@ COLORS = {
 }
 """Colors of Okabe and Ito, distinct for the color-blind."""
 NAMES = {
+    "default": "as it comes",
     "jax": "musclejax",
     "onednn": "musclejax + oneDNN",
     "onnxruntime": "ONNX Runtime",
@@ -42,6 +44,7 @@ TITLES = {
     "infer": "Inference",
     "train": "Training step",
     "segment": "musclejax segment",
+    "cohort": "musclejax segment, many scans",
     "data": "Training data",
 }
 AXES = {"batch_size": "slices in a batch", "threads": "threads", "slices": "slices in all"}
@@ -69,7 +72,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def save_picture(table: pd.DataFrame, folder: Path) -> None:
     """Write the picture of the rows of one kind as bench_KIND.png."""
-    _save(draw(table), folder / f"bench_{table['kind'].iloc[0]}.png")
+    save_figure(draw(table), folder / f"bench_{table['kind'].iloc[0]}.png")
 
 
 def save_page(table: pd.DataFrame, folder: Path, warnings: Sequence[str]) -> Path:
@@ -87,7 +90,7 @@ def save_page(table: pd.DataFrame, folder: Path, warnings: Sequence[str]) -> Pat
     others = {name: _read_rows(folder, name) for name in TITLES if name != kind}
     shown = {kind: table} | {name: rows for name, rows in others.items() if rows is not None}
     bad = [
-        f"bench_{name}.csv is no table of this version, and is left out"
+        f"bench_{name}.csv is no table of this version of musclejax, and is left out"
         for name, rows in others.items()
         if rows is None and (folder / f"bench_{name}.csv").exists()
     ]
@@ -122,7 +125,7 @@ def draw_rivals(tables: Sequence[pd.DataFrame], path: Path) -> None:
     for axes, table in zip(panels, tables, strict=True):
         draw_bars(axes, _one_setting(table))
     figure.supxlabel(_machine(tables[0]), fontsize=7, color=GRAY)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _panels(table: pd.DataFrame) -> list[tuple[Panel, pd.DataFrame]]:
@@ -192,7 +195,7 @@ def draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
         axes.text(end, place, f" {rate:.3g}{ratio}", va="center", fontsize=8)
     axes.set_xlim(0, float(ends.max()) * 1.36)
     axes.invert_yaxis()
-    _finish(axes, f"{_title(rows)}\n{_held(rows)}", "slices per second (x: against musclejax)")
+    finish(axes, f"{_title(rows)}\n{_held(rows)}", "slices per second (x: against musclejax)")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
@@ -221,7 +224,7 @@ def draw_variants(axes: Axes, rows: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
-    _finish(axes, f"{_title(rows)}: variants\n{_held(rows)}", "slices per second")
+    finish(axes, f"{_title(rows)}: variants\n{_held(rows)}", "slices per second")
     axes.grid(axis="y", visible=False)
     if len(series) > 1:
         axes.legend(fontsize=7, frameon=False)
@@ -261,7 +264,7 @@ def _lines(option: str, value: str) -> Panel:
             axes.minorticks_off()
         axes.set_xticks(ticks, [str(t) for t in ticks])
         axes.set_ylim(bottom=0)
-        _finish(axes, f"{_title(rows)}: {titles[value]}\n{_held(rows)}", AXES[option])
+        finish(axes, f"{_title(rows)}: {titles[value]}\n{_held(rows)}", AXES[option])
         axes.legend(fontsize=7, frameon=False)
 
     return panel
@@ -298,7 +301,8 @@ def _machine(table: pd.DataFrame) -> str:
     return f"{row['cpu']}; {row['height']} x {row['width']} pixels; medians and quartiles"
 
 
-def _finish(axes: Axes, title: str, x: str) -> None:
+def finish(axes: Axes, title: str, x: str) -> None:
+    """Give a panel its title and the look that all of them have."""
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlabel(x, fontsize=8)
     axes.tick_params(labelsize=8)
@@ -307,7 +311,8 @@ def _finish(axes: Axes, title: str, x: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     FigureCanvasAgg(figure)
     with staging_folder(path.parent, path.name) as stage:
         figure.savefig(stage / path.name, dpi=150, format="png")

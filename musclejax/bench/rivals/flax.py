@@ -99,15 +99,16 @@ def parameters(spec: NetworkSpec, classes: int) -> int:
 def inference(
     spec: NetworkSpec, classes: int, threads: int, precision: str
 ) -> Callable[[np.ndarray], object]:
-    """Return images -> labels and confidence."""
+    """Return images -> labels, confidence and probabilities."""
     module, variables = initialize(spec, classes)
     variables = jax.device_put(variables)
 
     @jax.jit
-    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def apply(variables: dict, images: jax.Array) -> tuple[jax.Array, ...]:
         probabilities = nn.softmax(jnp.asarray(module.apply(variables, images, False)))
         labels = probabilities.argmax(-1).astype(jnp.uint8)
-        return labels, jnp.round(probabilities.max(-1) * 255).astype(jnp.uint8)
+        steps = jnp.round(probabilities * 255).astype(jnp.uint8)
+        return labels, steps.max(-1), steps
 
     return lambda images: [np.asarray(a) for a in apply(variables, images)]
 
