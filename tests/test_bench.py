@@ -354,7 +354,7 @@ def test_data_against_scipy(tmp_path: Path) -> None:
 
 def test_segment_is_a_process_per_run(tmp_path: Path) -> None:
     """With another engine where there is one: --engine and --precision reach the command."""
-    engine = "jax" if engines.unavailable_reason("onnxruntime") else "onnxruntime"
+    engine = "jax" if engines.unavailable_reason("openvino") else "openvino"
     done = call(
         "bench", "segment", "--variant", "half16", "--slices", 1, "--batch-size", 1,
         "--threads", 1, "--repeats", 1, "--engine", engine, "-o", tmp_path,

@@ -87,7 +87,7 @@ _HELP: dict[Kind, str] = {
     the command takes by itself; the column "used" names it.
 
     \b
-    Engines: default; jax, onednn, openvino also in bfloat16; onnxruntime in float32.
+    Engines: default; jax, onednn, openvino, all three also in bfloat16.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ _HELP: dict[Kind, str] = {
     machines see docs/scaling.md.
 
     \b
-    Engines: default; jax, onednn, openvino also in bfloat16; onnxruntime in float32.
+    Engines: default; jax, onednn, openvino, all three also in bfloat16.
 
     \b
     Examples:

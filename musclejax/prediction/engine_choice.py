@@ -88,5 +88,4 @@ def _pairs(options: SegmentOptions, weights: Weights) -> list[Pair]:
 
 
 def _usable(engines: Sequence[str], precision: str) -> list[Pair]:
-    able = [e for e in engines if precision in ENGINES[e].precisions]
-    return [Pair(e, precision) for e in able if not unavailable_reason(e, precision)]
+    return [Pair(e, precision) for e in engines if not unavailable_reason(e, precision)]
