@@ -22,8 +22,8 @@ class Engine:
     Attributes:
         precisions: Kind of measurement -> precisions that the engine computes in.
         modules: Python modules that it needs beyond those that musclejax requires.
-        ours: Whether musclejax itself runs it. Then its process is set up (cache, collector) like one
-            of `musclejax segment` or `train`; rivals get the system's defaults, and the kept heap.
+        ours: Whether musclejax itself runs it. Then its process is set up (cache, collector) like
+            one of `musclejax segment` or `train`; rivals get the kept heap alone.
         versioned: Distributions that a result depends on.
         extra: Extra of musclejax that installs it.
         training_mib: MiB of its process, libraries and compilation included, and MiB of activations
