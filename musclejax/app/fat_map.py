@@ -24,6 +24,7 @@ from musclejax.prediction.maps import (
     unusable,
 )
 from musclejax.prediction.result import Segmentation
+from musclejax.reports.run_record import is_synthesized
 from musclejax.reports.segmentation import ScanMaps
 from musclejax.scan.catalog import list_series
 from musclejax.scan.selection import fat_images
@@ -174,12 +175,6 @@ def network_image(volume: Volume, maps: FoundMaps) -> Volume:
         return volume
     image = dixon.synthesize(maps.pair.water, maps.pair.fat)
     return replace(volume, data=image.data, warnings=(*volume.warnings, _SYNTHESIZED))
-
-
-def is_synthesized(record: Mapping[str, Any]) -> bool:
-    """Return whether the network was given an image made from water and fat, by a run record."""
-    about = record.get("fat_fraction")
-    return isinstance(about, dict) and bool(about.get("synthesized"))
 
 
 def seen_again(volume: Volume, scan: Scan, record: Mapping[str, Any]) -> Volume | None:

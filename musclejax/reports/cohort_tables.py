@@ -26,7 +26,13 @@ from musclejax.files import (
 )
 from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
 from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
-from musclejax.reports.run_record import RECORD, checksums, read_record, recorded_names
+from musclejax.reports.run_record import (
+    RECORD,
+    checksums,
+    is_synthesized,
+    read_record,
+    recorded_names,
+)
 from musclejax.reports.tables import plain
 from musclejax.scan.source import COHORT_TABLES
 
@@ -358,9 +364,9 @@ def _about(key: ScanKey, record: Mapping[str, Any]) -> dict[str, object]:
 
 def image_kind(record: Mapping[str, Any]) -> str:
     """Return what kind of image the network was given."""
-    fat, series = (record.get(name) for name in ("fat_fraction", "series"))
-    if isinstance(fat, dict) and fat.get("synthesized"):
+    if is_synthesized(record):
         return "synthesized"
+    series = record.get("series")
     return str(series.get("kind") or "other") if isinstance(series, dict) else "other"
 
 

@@ -126,6 +126,12 @@ def corrected_labels(record: Mapping[str, Any] | None) -> str:
     return stated if isinstance(stated, str) else ""
 
 
+def is_synthesized(record: Mapping[str, Any]) -> bool:
+    """Return whether the network was given an image made from water and fat."""
+    about = record.get("fat_fraction")
+    return isinstance(about, dict) and bool(about.get("synthesized"))
+
+
 def labels_state(folder: Path, name: str, record: Mapping[str, Any]) -> LabelsState:
     """Return what a person has done to the label map of a record; reads it."""
     labels = LABELS.format(name=name)

@@ -15,7 +15,7 @@ from musclejax.data.decode_labels import Decoded, decode
 from musclejax.data.label_tables import find_table, table_in_header
 from musclejax.errors import InputError
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.run_record import LABELS, ORIGINAL
+from musclejax.reports.run_record import LABELS, ORIGINAL, is_synthesized
 from musclejax.reports.segmentation import scan_sha256
 from musclejax.scan.numbering import numbering_of
 from musclejax.scan.recorded import find_recorded
@@ -94,8 +94,7 @@ def _load_recorded(record: Mapping[str, Any], name: str) -> Volume:
 
 
 def _other_scan(record: Mapping[str, Any]) -> str:
-    about = record.get("fat_fraction")
-    if isinstance(about, dict) and about.get("synthesized"):
+    if is_synthesized(record):
         return "shown is the scan's file; the network was given an image of water and fat"
     return "the scan has changed since it was segmented: viewer and pictures show it as it is now"
 
