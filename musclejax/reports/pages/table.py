@@ -98,3 +98,8 @@ def show(value: Any, digits: int = 3, decimals: int = 99) -> str:
         return printable(str(value))
     needed = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{min(needed, decimals)}f}"
+
+
+def show_facts(facts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return names and their texts; a name whose value is empty, 0 or None is left out."""
+    return [(name, printable(str(value))) for name, value in facts.items() if value]
