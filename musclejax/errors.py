@@ -46,6 +46,11 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things in words: 1 scan, 2 scans."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
     """Return a question with the choice nearest to a word; empty if none is near.
 

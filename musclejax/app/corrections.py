@@ -24,7 +24,7 @@ from musclejax.data.corrections import (
     read_choice,
     read_muscles,
 )
-from musclejax.errors import InputError, did_you_mean, one_line, printable
+from musclejax.errors import InputError, count_of, did_you_mean, one_line, printable
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.review import REVIEW, Review, find_strays, read_review
@@ -63,13 +63,14 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        scans, review = RecordedScans(job.scan), _read_review(job.folder, records)
-        work = _Work(job, scans, choice, review, _datasets(job, records))
+        review = _read_review(job.folder, records)
+        work = _Work(job, RecordedScans(job.scan), choice, review, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
         console.warn(line)
     if not work.made and not work.failures:
-        found = f"none of {_count(len(records), 'scan')} with a slice that was changed or confirmed"
+        scans = count_of(len(records), "scan")
+        found = f"none of {scans} with a slice that was changed or confirmed"
         remedy = f"Edit NAME_labels.nii.gz, mark slices right in {REVIEW}, or give --slices."
         raise InputError(job.folder, found, "corrected label maps", remedy)
     _tell(work)
@@ -258,14 +259,10 @@ def _tell(work: _Work) -> None:
         changed, others = (
             sum(map(len, kind)) for kind in zip(*(one.chosen for one in made), strict=True)
         )
-        counted = f"{_count(changed, 'slice')} changed, {others} confirmed or named"
-        of = f"{_count(len(made), 'scan')} of {_count(len(subjects), 'subject')}"
+        counted = f"{count_of(changed, 'slice')} changed, {others} confirmed or named"
+        of = f"{count_of(len(made), 'scan')} of {count_of(len(subjects), 'subject')}"
         console.say(f"{dataset.folder}: {of}, {counted}")
         if len(subjects) == 1:
             text = "one subject only: nobody is left to validate on; correct one more"
             console.warn(f"warning: {dataset.folder}: {text}")
         console.say(f"next: musclejax dataset check {dataset.folder}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -21,7 +21,7 @@ from musclejax.app.recorded_scan import RecordedScans
 from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.label_tables import find_table
-from musclejax.errors import InputError, describe_error, printable
+from musclejax.errors import InputError, count_of, describe_error, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import Failure
@@ -173,7 +173,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
             bar.show(Advance(number, len(names)))
     page = tables.close()
     before = f", {corrected} corrected before" if corrected else ""
-    total = f"{len(names)} scan{'s' if len(names) > 1 else ''}{before}"
+    total = f"{count_of(len(names), 'scan')}{before}"
     if failed:
         console.warn(f"{failed} of {len(names)} failed; {measured} measured again")
     elif measured:

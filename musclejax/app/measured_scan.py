@@ -30,7 +30,7 @@ from musclejax.data.label_tables import (
     read_table,
     table_in_header,
 )
-from musclejax.errors import InputError, listed
+from musclejax.errors import InputError, count_of, listed
 from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
@@ -442,14 +442,12 @@ def _line(name: str, result: Segmentation, labels: Path) -> str:
     if correction is None:
         return f"{name}: measured as segmented"
     if correction.original is None:
-        count = len(np.unique(result.labels[result.labels > 0]))
-        plural = "s" if count > 1 else ""
-        return f"{name}: {count} muscle{plural} of the {result.region} measured, {labels.name}"
+        muscles = count_of(len(np.unique(result.labels[result.labels > 0])), "muscle")
+        return f"{name}: {muscles} of the {result.region} measured, {labels.name}"
     if not changed:
         return f"{name}: measured, no voxel differs from {ORIGINAL.format(name=name)}"
     shown = listed((_show_change(key, share) for key, share in changed.items()), SHOWN)
-    plural = "s" if len(changed) > 1 else ""
-    return f"{name}: corrected: {len(changed)} muscle{plural} changed, {shown}"
+    return f"{name}: corrected: {count_of(len(changed), 'muscle')} changed, {shown}"
 
 
 def _show_change(key: Key, share: float) -> str:

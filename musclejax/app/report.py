@@ -9,7 +9,7 @@ from musclejax.app.cohort import say_page
 from musclejax.app.options import ReportOptions
 from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
-from musclejax.errors import InputError, describe_error, printable
+from musclejax.errors import InputError, count_of, describe_error, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import read_failures, write_cohort_tables
@@ -77,7 +77,7 @@ def _write_scan_pages(folder: Path, names: Sequence[str]) -> int:
     if failed:
         console.warn(f"{failed} of {len(names)} pages of scans failed")
     elif names:
-        console.say(f"{len(names)} page{'s' if len(names) > 1 else ''} of scans written")
+        console.say(f"{count_of(len(names), 'page')} of scans written")
     return failed
 
 

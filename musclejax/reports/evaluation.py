@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from musclejax import anatomy
-from musclejax.errors import InputError
+from musclejax.errors import InputError, count_of
 from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.result import Evaluation
 from musclejax.evaluation.scene import Scene, load_scene, select
@@ -183,7 +183,8 @@ def _draw_agreement(
     title = f"{region.title}: agreement of volume and fat fraction"
     path = stage / f"agreement_{region.name}.png"
     draw_agreement(own, region, title, path)
-    alt = f"Errors of {own['case'].nunique()} cases against their means, with limits of agreement."
+    cases = count_of(own["case"].nunique(), "case")
+    alt = f"Errors of {cases} against their means, with limits of agreement."
     caption = "A dot: one muscle of one case. Lines: bias and 95 % limits of agreement."
     yield Section(title, picture=from_file(path, alt, caption))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from musclejax.errors import printable
+from musclejax.errors import count_of, printable
 from musclejax.reports.pages.document import Document, Facts, Picture, Section
 from musclejax.reports.pages.table import Column, Table, show
 
@@ -115,8 +115,8 @@ def _section(measured: Measured) -> Section:
     shown = {name.replace("_", " "): first[name] for name in ("command", *held)}
     shown |= {"pixels": f"{first['height']} x {first['width']}", "rounds": first["repeats"]}
     by = [
-        f"{row['threads']} threads, {row['precision']}: {row['peak_gflops']:.0f} GFLOP/s, "
-        f"{row['peak_by']}"
+        f"{count_of(int(row['threads']), 'thread')}, {row['precision']}: "
+        f"{row['peak_gflops']:.0f} GFLOP/s, {row['peak_by']}"
         for _, row in rows.iterrows()
         if row.get("peak_by")
     ]
