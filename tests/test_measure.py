@@ -544,7 +544,8 @@ def test_review(tmp_path: Path) -> None:
     expected = {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
     assert read_review(tmp_path) == expected
     (tmp_path / "review (1).csv").touch()
-    strays = "\n".join(find_strays(tmp_path, expected, {"a": 3, "c": 1}))
+    (tmp_path / "a_run.json").write_text('{"scan": "a", "slices": 3}')
+    strays = "\n".join(find_strays(tmp_path, expected, ["a", "c"]))
     assert "review (1).csv is not read: rename it" in strays
     assert re.search("no results of 'b'\n.*a has no slice 3, only 0 to 2", strays)
     path.write_text(

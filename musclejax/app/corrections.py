@@ -1,6 +1,6 @@
 """`musclejax dataset make`: the corrected scans of a cohort folder as a training dataset."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from musclejax.reports.run_record import (
     ORIGINAL,
     RECORD,
     checksums,
-    read_record,
+    read_records,
     recorded_names,
 )
 from musclejax.scan.study import load
@@ -145,11 +145,11 @@ def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: If there is none.
     """
-    found = {name: read_record(folder, name) for name in recorded_names(folder)}
-    for name in (name for name, record in found.items() if record is None):
+    found = read_records(folder)
+    for name in (name for name in recorded_names(folder) if name not in found):
         damaged = f"{RECORD.format(name=name)} is damaged: its scan is passed over"
         console.warn(printable(f"warning: {damaged}"))
-    records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
+    records = {n: r for n, r in found.items() if r.get("region") in anatomy.REGIONS}
     if not records:
         raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
     return records
@@ -237,14 +237,14 @@ def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
     return seen
 
 
-def _read_review(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Review:
+def _read_review(folder: Path, names: Collection[str]) -> Review:
     """Return the marks of a review; report those of scans or slices that are not there.
 
     Raises:
         InputError: If it is no such table.
     """
     review = read_review(folder)
-    for line in find_strays(folder, review, {n: r.get("slices") for n, r in records.items()}):
+    for line in find_strays(folder, review, names):
         console.warn(printable(line))
     return review
 

@@ -126,11 +126,7 @@ def _measure_cohort(options: MeasureOptions) -> int:
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
     check_all_maps(options, len(names))
     review = read_review(folder)
-    marked = {name: read_record(folder, name) or {} for name in names if name in review}
-    strays = find_strays(
-        folder, review, dict.fromkeys(names) | {n: r.get("slices") for n, r in marked.items()}
-    )
-    for line in (*strays, *_find_nameless(folder, names)):
+    for line in (*find_strays(folder, review, names), *_find_nameless(folder, names)):
         console.warn(printable(line))
     return _measure_edited(options, names, review)
 
