@@ -1,12 +1,11 @@
 """The page of a cohort: what it says, what it leaves out, names that are markup, bad input, memory.
 
-Origin of the numbers: by hand, from scans whose tables `test_cohort_tables.scan` writes.
+Origin of the numbers: by hand, from scans whose tables `tests.cohorts.scan` writes.
 """
 
 import json
 import os
 import re
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from musclejax.reports.pages.render import write_page
 from musclejax.reports.review import read_remarks, read_review
 from musclejax.scan.source import is_output
 from tests import pages
-from tests.test_cohort_tables import WARNING, scan
+from tests.cohorts import WARNING, peak_memory, repeat, scan
 
 ROOT = Path(__file__).parents[1]
 
@@ -305,14 +304,9 @@ def test_memory_grows_by_names_and_figures_only(tmp_path: Path) -> None:
     """4 kB per scan, whose rows of the page and records are not held."""
     scan(tmp_path, "s0", fat=(0.1, 0.2))
     peaks = []
-    for first, last in ((1, 50), (50, 400)):
-        for number in range(first, last):
-            for kind in ("run.json", "muscles.csv", "slices.csv"):
-                os.link(tmp_path / f"s0_{kind}", tmp_path / f"s{number}_{kind}")
+    for numbers in (range(1, 50), range(50, 400)):
+        repeat(tmp_path, numbers)
         write_cohort_tables(tmp_path)
-        tracemalloc.start()
-        write_cohort_page(tmp_path)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(peak_memory(lambda: write_cohort_page(tmp_path)))
     assert len(pd.read_csv(tmp_path / "scans.csv")) == 400
     assert peaks[1] - peaks[0] < 350 * 4000
