@@ -66,7 +66,7 @@ def did_you_mean(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
 def printable(text: str) -> str:
     """Return a text in one line that every terminal, font and file takes.
 
-    Control characters, and bytes of a file name that are no UTF-8, become escapes.
+    Control characters, and bytes of a file name that are not UTF-8, become escapes.
     """
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(escaped)

@@ -99,7 +99,7 @@ def test_what_needs_a_look_comes_first(tmp_path: Path) -> None:
 
 
 def test_names_are_texts(tmp_path: Path) -> None:
-    """Markup, quotes, an end of a script, addresses, bytes that are no UTF-8."""
+    """Markup, quotes, an end of a script, addresses, bytes that are not UTF-8."""
     bad = '"><script>alert(1)</script>'
     name = "javascript:a#b?c%41<b>&"
     scan(tmp_path, name, subject=bad, series={"kind": bad}, warnings=["</script><b>"])

@@ -208,7 +208,7 @@ def test_tables_that_are_gone_or_edited(done: tuple[Path, Segmentation]) -> None
     (folder / "scan_sections.csv").write_text("side,at\nleft,here\n")
     page = write_scan_page(folder, "scan", result=result)
     assert "scan_slices.csv is gone" in notes(page)
-    assert "scan_sections.csv is no readable table (without muscle)" in notes(page)
+    assert "scan_sections.csv is not a readable table (without muscle)" in notes(page)
     assert Page(page).tables["scan_muscles"][1][1:4] == [SCRIPT, "left", ""]
     assert data_of(page)["areas"] == {}
 

@@ -146,7 +146,7 @@ def find_maps(
         beside: Its fat-fraction map, or its water and fat image, where the options name none.
 
     Raises:
-        InputError: If a map that is no folder's is unusable.
+        InputError: If a map is unusable that is named itself, not its folder.
     """
     others = {
         name: find_map(path, names, volume, name) for name, path in named_paths(options.map).items()

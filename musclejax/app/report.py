@@ -27,7 +27,7 @@ def run(options: ReportOptions) -> int:
         The exit code: 0 if all are written, 1 if some failed, 130 if stopped by Ctrl-C.
 
     Raises:
-        InputError: If it is no folder of results, cannot be written, or its page is not ours.
+        InputError: If it is not a folder of results, cannot be written, or its page is not ours.
         OSError: If the disk is full or fails.
     """
     folder = options.folder

@@ -126,7 +126,7 @@ def _shown(meanings: Iterable[Meaning]) -> str:
 
 
 def _left_out(found: Mapping[int, int], table: LabelTable) -> str:
-    """Return what of a map is no muscle, in one line."""
+    """Return what of a map is not a muscle, in one line."""
     others = {n: name for n in found if n not in table.muscles if (name := table.others.get(n, n))}
     return listed(f"{name} ({count_of(found[n], 'voxel')})" for n, name in others.items())
 

@@ -91,7 +91,7 @@ def save_page(table: pd.DataFrame, folder: Path, warnings: Sequence[str]) -> Pat
     others = {name: _read_rows(folder, name) for name in TITLES if name != kind}
     shown = {kind: table} | {name: rows for name, rows in others.items() if rows is not None}
     bad = [
-        f"bench_{name}.csv is no table of this version of musclejax, and is left out"
+        f"bench_{name}.csv is not a table of this version of musclejax, and is left out"
         for name, rows in others.items()
         if rows is None and (folder / f"bench_{name}.csv").exists()
     ]

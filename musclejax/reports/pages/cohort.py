@@ -77,7 +77,7 @@ def write_cohort_page(folder: Path, *, wait: bool = True) -> Path | None:
         The page; None if it is left to another process.
 
     Raises:
-        InputError: If there is a file of its name that is no page of ours.
+        InputError: If there is a file of its name that is not a page of ours.
         OSError: If the folder cannot be written.
     """
     with transient_lock(folder / _LOCK, wait=wait) as ours:

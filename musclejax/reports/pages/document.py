@@ -80,7 +80,7 @@ def write_document(path: Path, document: Document) -> None:
     """Write a document as a page.
 
     Raises:
-        InputError: If there is a file that is no page of ours.
+        InputError: If there is a file that is not a page of ours.
         OSError: If the folder cannot be written.
     """
     write_page(path, "document.html", title=document.title, document=document)

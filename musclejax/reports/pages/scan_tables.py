@@ -140,12 +140,12 @@ def read_tables(folder: Path, name: str) -> tuple[dict[str, pd.DataFrame], list[
         except FileNotFoundError:
             lines += [f"{path.name} is gone"] if kind != "sections" else []  # without levels
         except (OSError, ValueError) as error:
-            lines.append(f"{path.name} is no readable table ({one_line(error)})")
+            lines.append(f"{path.name} is not a readable table ({one_line(error)})")
     return tables, lines
 
 
 def _read_table(path: Path, figures: Mapping[str, _Figure]) -> pd.DataFrame:
-    """Read a table; what is no number in a column of numbers is taken for none."""
+    """Read a table; what is not a number in a column of numbers is taken for none."""
     texts = dict.fromkeys(("muscle", "name", "side"), str)  # also where all are empty
     table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
     if missing := {*_KEYS} & {*figures} - {*table.columns}:

@@ -89,7 +89,7 @@ def show(value: Any, digits: int = 3, decimals: int = 99) -> str:
 
     Args:
         value: Anything.
-        digits: Significant ones of a number that is no whole number.
+        digits: Significant ones of a number that is not a whole number.
         decimals: Of such a number at most.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
