@@ -108,6 +108,14 @@ def names_in(folder: Path) -> Iterator[str]:
         yield from (entry.name for entry in entries)
 
 
+def names_ending(folder: Path, ending: str) -> list[str]:
+    """Return what is in a folder, by name and in order, whose name ends so.
+
+    Without the files, ._NAME, in which macOS keeps what other disks cannot hold of NAME.
+    """
+    return sorted(n for n in names_in(folder) if n.endswith(ending) and not n.startswith("._"))
+
+
 def remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove the hidden folders that killed runs have left of what `staging_folder` began."""
     for _ in abandoned_stages(folder, prefix):

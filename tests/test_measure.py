@@ -28,7 +28,7 @@ from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.result import Levels, Segmentation
 from musclejax.reports import measured, segmentation
 from musclejax.reports.review import find_strays, read_review
-from musclejax.reports.run_record import read_record, seal
+from musclejax.reports.run_record import read_record, recorded_names, seal
 from musclejax.scan.catalog import list_series
 from musclejax.scan.series import Series
 from musclejax.scan.sides import find_sides
@@ -552,6 +552,12 @@ def test_review(tmp_path: Path) -> None:
         "\ufeffscan;slice;mark;comment\r\na;;right;x, y\r\na;3;to correct\r\nb;0;unusable\r\n"
     )
     assert read_review(tmp_path) == expected  # as Excel saves it where commas are decimal
+    for name in ("._a_run.json", "._a_review.csv", "._review (1).csv"):  # of macOS
+        (tmp_path / name).write_bytes(b"\0\5\x16\7\xff")
+    (tmp_path / "review (1).csv").unlink()
+    assert recorded_names(tmp_path) == ["a"]
+    assert read_review(tmp_path) == expected
+    assert find_strays(tmp_path, {}, ["a"]) == []
 
 
 @pytest.mark.parametrize(
@@ -561,6 +567,7 @@ def test_review(tmp_path: Path) -> None:
         ("scan,mark\n", "columns scan, mark; accepted: scan, slice, mark, comment"),
         ("scan,slice,mark\na,,wrong\n", "row 2, mark 'wrong'; accepted: right, to correct"),
         ("scan,slice,mark\na,x,right\n", "row 2, slice 'x'"),
+        (f"scan,slice,mark\na,{'9' * 5000},right\n", "row 2, slice '999"),
         ("scan,slice,mark\n,,right\n", "row 2, no scan"),
         ("scan,slice,mark\na,1,right\na,1,unusable\n", "second mark of slice 1 of a"),
         ("scan,slice,mark\na,1,right,b,c\n", "row 2 with 5 cells"),

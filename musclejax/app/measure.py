@@ -22,7 +22,7 @@ from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.label_tables import find_table
 from musclejax.errors import InputError, count_of, describe_error, printable
-from musclejax.files import transient_lock
+from musclejax.files import names_ending, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.review import Review, find_strays, is_reviewed, read_review
@@ -133,7 +133,7 @@ def _measure_cohort(options: MeasureOptions) -> int:
 
 def _find_nameless(folder: Path, names: Collection[str]) -> list[str]:
     """Return a line for each label map of a folder that has no record."""
-    found = sorted(path.name.removesuffix(_LABELS_END) for path in folder.glob(f"*{_LABELS_END}"))
+    found = (name.removesuffix(_LABELS_END) for name in names_ending(folder, _LABELS_END))
     return [
         f"{LABELS.format(name=name)}: not measured, without {RECORD.format(name=name)}: "
         "measure it by itself, with its --scan and -o"

@@ -13,7 +13,7 @@ from musclejax.files import (
     REPLACED,
     abandoned_stages,
     file_sha256,
-    names_in,
+    names_ending,
     publish,
     read_json,
     sha256,
@@ -169,7 +169,7 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
 def recorded_names(folder: Path) -> list[str]:
     """Return the NAME of each run record in a folder, in order; none if there is no folder."""
     ending = RECORD.format(name="")
-    return sorted(name.removesuffix(ending) for name in names_in(folder) if name.endswith(ending))
+    return [name.removesuffix(ending) for name in names_ending(folder, ending)]
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
