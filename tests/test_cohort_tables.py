@@ -132,6 +132,24 @@ def test_edited_tables_of_scans_are_told(
     assert list(found)[5:-2] == MUSCLE_COLUMNS
 
 
+def test_what_a_crash_leaves_of_a_table(tmp_path: Path) -> None:
+    """Zeros in place of its contents or of its end; and a row without its last cells."""
+    for name in ("head", "tail", "row"):
+        scan(tmp_path, name, files={f"{name}_muscles.csv": "as it was written"})
+    zeros = "\0" * 200_000
+    (tmp_path / "head_muscles.csv").write_text(zeros)
+    with (tmp_path / "tail_muscles.csv").open("a") as file:
+        file.write(zeros)
+    table = tmp_path / "row_muscles.csv"
+    titles, left, _ = table.read_text().splitlines()
+    table.write_text("\n".join([titles, ",".join(left.split(",")[:7])]))
+    assert len(write_cohort_tables(tmp_path)) == 3
+    [row] = read(tmp_path, "muscles").to_dict("records")
+    assert [row[title] for title in ("scan", "muscle", "weights", "warnings")] == [
+        *("row", "VL", "phantom", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("fat", "mercuri", "goutallier"),
     [

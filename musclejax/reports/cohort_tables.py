@@ -299,7 +299,7 @@ def _write_tables(
                 if not same and read_record(folder, key.name) == record:  # not by us just now
                     edited.append(path)
                 if text:
-                    out[f"{kind}.csv"].write(_framed(text, own, *ends))
+                    out[f"{kind}.csv"].write(_framed(text, own, *ends, whole=same))
                 if kind == "muscles":
                     rows = summary.rows(key, about, csv.DictReader(io.StringIO(text, newline="")))
                     out["summary.csv"].write("".join(map(_line, rows)))
@@ -332,19 +332,31 @@ def _read(path: Path, stated: str | None) -> tuple[str, bool]:
     except (OSError, ValueError):
         return "", stated is None
     same = stated is None or sha256(content) == stated
-    return text if _is_usable(text.partition("\n")[0]) else "", same
+    usable = _is_usable(text.partition("\n")[0]) and "\0" not in text
+    return text if usable else "", same
 
 
 def _is_usable(header: str) -> bool:
-    """Return whether the first line of a scan's table says which muscle a row is of."""
-    return {"muscle", "side"} <= {*next(csv.reader([header]), [])}
+    """Return whether the first line of a scan's table says which muscle a row is of.
+
+    A crash of the system may leave zeros in place of a file's contents.
+    """
+    return "\0" not in header and {"muscle", "side"} <= {*next(csv.reader([header]), [])}
 
 
-def _framed(text: str, columns: Sequence[str], before: str, after: str) -> str:
-    """Return the rows of a table, cells before and after each, in the order of the columns."""
+def _framed(text: str, columns: Sequence[str], before: str, after: str, *, whole: bool) -> str:
+    """Return the rows of a table, cells before and after each, in the order of the columns.
+
+    Args:
+        text: The table.
+        columns: Of the rows that are returned.
+        before: Cells that come before each row.
+        after: Cells that come after it.
+        whole: Whether the table is as it was written, so that no row lacks a cell.
+    """
     header, _, rest = text.partition("\n")
     lines = rest.split("\n")
-    if header == ",".join(columns) and not any(line.count('"') % 2 for line in lines):
+    if whole and header == ",".join(columns) and not any(line.count('"') % 2 for line in lines):
         return "".join(f"{before},{line},{after}" for line in lines if line)
     rows = csv.DictReader(io.StringIO(text, newline=""))
     cells = ([row.get(name) or "" for name in columns] for row in rows)
