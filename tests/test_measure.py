@@ -376,6 +376,18 @@ def test_labels_from_other_tools(
     assert (about["weights"], about["corrected"]["by"]) == ("none", str(labels))
 
 
+def test_labels_of_a_dataset_named_from_within_its_folder(
+    limbs: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = write_image(tmp_path / "P1.nii.gz", limbs)
+    labels = write_image(tmp_path / "labelsTr/P1.nii.gz", thigh(limbs))
+    names = {"labels": {"background": 0, "VL": 1, "AM": 7}}
+    (tmp_path / "dataset.json").write_text(json.dumps(names))
+    monkeypatch.chdir(labels.parent)
+    result = call("measure", labels.name, "--scan", scan, "-o", tmp_path / "out")
+    assert "2 muscles of the thigh measured" in result.stdout, result.stderr
+
+
 def test_results_are_measured_in_another_folder(out: Path) -> None:
     """An editor has dropped the names in the header: the record beside the labels explains them."""
     edit(out / "P01_labels.nii.gz", less_left_vl)

@@ -353,11 +353,9 @@ def _find_table(
     name = stem.removesuffix(scan_name(Path(LABELS.format(name=""))))
     if name != stem and (record := read_record(task.labels.parent, name)):  # results elsewhere
         return _own_table(task.labels.parent, name, record)
-    beside = (
-        *(task.labels.parent / "dataset.json", task.labels.with_name(f"{stem}.tsv")),
-        *([task.labels.parents[1] / "dataset.json"] if "labels" in task.labels.parent.name else []),
-    )
-    for path in beside:
+    folder = absolute(task.labels).parent
+    above = [folder.parent / "dataset.json"] if "labels" in folder.name else []  # as in labelsTr
+    for path in (folder / "dataset.json", folder / f"{stem}.tsv", *above):
         if path.is_file():
             return read_table(path)
     numbers = np.unique(stored.data)
