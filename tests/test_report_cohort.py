@@ -190,6 +190,10 @@ def test_what_is_damaged_or_gone_is_told(tmp_path: Path) -> None:
     assert page.column("status") == ["done", "failed", "done"]
     assert "its run record is damaged" in page.text
     assert "the marks are not shown: " in page.text
+    edited = pd.read_csv(tmp_path / "summary.csv", dtype=str).assign(volume_asymmetry_pct="-inf")
+    edited.to_csv(tmp_path / "summary.csv", index=False)
+    assert (summary := read_summary(tmp_path)) is not None
+    assert summary["volume_asymmetry_pct"].isna().all()  # browsers cannot read infinity
     (tmp_path / "summary.csv").write_text("a,b\n1,2\n")
     (tmp_path / "review.csv").unlink()
     page = page_of(tmp_path)

@@ -213,6 +213,17 @@ def test_tables_that_are_gone_or_edited(done: tuple[Path, Segmentation]) -> None
     assert data_of(page)["areas"] == {}
 
 
+def test_infinite_numbers_of_an_edited_table(done: tuple[Path, Segmentation]) -> None:
+    """A browser cannot read them, and no script of the page would run."""
+    folder, result = done
+    table = pd.read_csv(folder / "scan_slices.csv", dtype=str)
+    table[["area_cm2", "level"]] = ["inf", "-Infinity"]
+    table.to_csv(folder / "scan_slices.csv", index=False)
+    data = data_of(write_scan_page(folder, "scan", result=result))
+    assert data["areas"] == {}
+    assert {*map(len, data["levels"].values())} == {0}
+
+
 def test_a_bad_review_is_told(done: tuple[Path, Segmentation]) -> None:
     folder, result = done
     (folder / "scan_review.csv").write_text("scan,slice,mark,comment\nscan,,rihgt,\n")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from musclejax.errors import count_of, printable
 from musclejax.reports.pages.document import Document, Facts, Picture, Section
-from musclejax.reports.pages.table import Column, Table, show
+from musclejax.reports.pages.table import Column, Table, show, show_facts
 
 _HEADINGS = {
     "slices_per_s": Column("slices/s", "median over the rounds", number=True),
@@ -124,9 +124,8 @@ def _section(measured: Measured) -> Section:
     shown |= {"scenarios of MLPerf": _scenarios(rows)} if rows["scenario"].any() else {}
     shown |= {"processor": first["cpu"], "system": first["system"], "versions": _versions(rows)}
     shown |= {"commit": first["commit"]} if isinstance(first["commit"], str) else {}
-    facts = [(name, printable(str(value))) for name, value in shown.items()]
     table = to_table(f"bench_{measured.kind}", rows)
-    return Section(measured.title, table=table, picture=measured.picture, facts=facts)
+    return Section(measured.title, table=table, picture=measured.picture, facts=show_facts(shown))
 
 
 def _scenarios(rows: pd.DataFrame) -> str:

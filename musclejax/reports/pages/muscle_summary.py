@@ -103,7 +103,8 @@ def read_summary(folder: Path) -> pd.DataFrame | None:
     for name in _TEXTS:
         frame[name] = frame[name].astype("category")
     for name in FIGURES:
-        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
+        numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
+        frame[name] = numbers.where(np.isfinite(numbers))  # JSON of browsers has no infinity
     for name in _VOLUME:
         frame[name] = frame[name].where(frame[name] > 0)
     frame[list(_FAT)] *= 100

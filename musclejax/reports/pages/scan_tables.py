@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from musclejax.anatomy import REGIONS, SIDES
@@ -145,14 +146,15 @@ def read_tables(folder: Path, name: str) -> tuple[dict[str, pd.DataFrame], list[
 
 
 def _read_table(path: Path, figures: Mapping[str, _Figure]) -> pd.DataFrame:
-    """Read a table; what is not a number in a column of numbers is taken for none."""
+    """Read a table; what is not a finite number in a column of numbers is taken for none."""
     texts = dict.fromkeys(("muscle", "name", "side"), str)  # also where all are empty
     table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
     if missing := {*_KEYS} & {*figures} - {*table.columns}:
         raise ValueError(f"without {listed(sorted(missing))}")
     for key, figure in figures.items():
         if figure.column.number and key in table:
-            table[key] = pd.to_numeric(table[key], errors="coerce")
+            numbers = pd.to_numeric(table[key], errors="coerce")
+            table[key] = numbers.where(np.isfinite(numbers))  # JSON of browsers has no infinity
     return table.fillna(dict.fromkeys(texts, ""))
 
 
