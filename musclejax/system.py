@@ -19,6 +19,8 @@ from musclejax.errors import InputError
 
 VERSIONED = ("musclejax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel")
 """Distributions that every result depends on."""
+CPUINFO = Path("/proc/cpuinfo")
+"""Linux's table of processors."""
 HEAP_VARIABLE = "MUSCLEJAX_HEAP"
 """Set to "system" to leave the heap as the system sets it."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -56,12 +58,23 @@ def limit_threads(threads: int) -> None:
 
 def cpu_model() -> str:
     """Return the name of the processor, or its architecture where the system gives no name."""
+    return first_processor().get("model name") or platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def first_processor() -> dict[str, str]:
+    """Return what Linux says about the first processor; nothing elsewhere."""
     try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            models = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        first = CPUINFO.read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        models = []
-    return models[0] if models else platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 in hardware, as far as Linux on x86 says."""
+    return bool({"avx512_bf16", "amx_bf16"} & {*first_processor().get("flags", "").split()})
 
 
 def peak_memory_mib() -> float | None:

@@ -28,6 +28,20 @@ draw than muscles are, so their stage "save" is overstated."""
 BUNDLED_VARIANT = next(iter(BUNDLED))
 
 
+def trained(weights: str | None) -> dict[str, str]:
+    """Return variant -> trained weights of it: those that ship, or others in their place.
+
+    Raises:
+        InputError: If there are no such weights, or no network of `TASK` is among them.
+    """
+    if weights is None:
+        return BUNDLED
+    headers = load_weights(weights).headers
+    if TASK not in headers:
+        raise InputError("--weights", f"{weights} without a {TASK} network", f"one for the {TASK}")
+    return {str(headers[TASK].config.variant): weights}
+
+
 @lru_cache(maxsize=2)
 def bundled_weights(variant: str) -> Weights:
     """Return the trained weights of a variant; kept, so that networks stay compiled."""

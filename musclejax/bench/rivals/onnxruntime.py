@@ -1,0 +1,34 @@
+"""The network in ONNX Runtime, as `musclejax export` writes it, as a rival at its best.
+
+| what | recommended by |
+|---|---|
+| all graph optimizations, threads of the process | [threads] |
+| float32: it has no bfloat16 convolution for CPUs | [types] |
+
+`segment` had it as an engine: on no processor that was measured it was the fastest.
+
+[threads]: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
+[types]: https://onnxruntime.ai/docs/reference/operators/OperatorKernels.html
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+
+from musclejax.bench.own_inference import random_network
+from musclejax.models.spec import NetworkSpec
+from musclejax.prediction.engines import channel_first, graph
+
+
+def inference(
+    spec: NetworkSpec, classes: int, threads: int, precision: str
+) -> Callable[[np.ndarray], object]:
+    """Return images -> labels, confidence and probabilities."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(
+        graph(random_network(spec), True), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: session.run(None, {"image": channel_first(images)})
