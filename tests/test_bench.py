@@ -417,5 +417,5 @@ def test_a_page_has_all_kinds_of_the_folder_and_names_are_text(tmp_path: Path) -
     assert page.column("memory (MiB)", "bench_infer") == ["102", "102"]
     assert "python=3 jax=1" in page.text
     assert page.text.count(hostile) == 3  # as a warning, a command and a variant
-    assert "bench_data.csv is no table of this version" in page.text
+    assert "bench_data.csv is not a table of this version" in page.text
     assert "musclejax 1, plain Flax 1" in page.pictures[0][1]

@@ -79,7 +79,7 @@ def read_reference(path: Path) -> Shaped[np.ndarray, "i j k"]:
     """Return reference labels of the sample scan.
 
     Raises:
-        InputError: If it is no label map of the sample scan's size.
+        InputError: If it is not a label map of the sample scan's size.
     """
     shape = nib.load(SAMPLE).shape  # type: ignore[attr-defined]
     accepted = f"a NIfTI label map of {SAMPLE.name}, {' x '.join(map(str, shape))} voxels"
