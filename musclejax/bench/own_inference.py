@@ -18,10 +18,13 @@ from musclejax.prediction.engines import predict_function
 
 def inference(job: Job) -> Callable[[np.ndarray], Any]:
     """Return images -> labels, confidence and probabilities, as `musclejax segment` has them."""
-    trained = job.variant in BUNDLED
-    spec = find(job.variant)
-    network = bundled_weights(job.variant).networks[TASK] if trained else random_network(spec)
-    return predict_function(network, job.engine, job.precision, True)
+    return predict_function(network_of(find(job.variant)), job.engine, job.precision, True)
+
+
+def network_of(spec: NetworkSpec) -> Network:
+    """Return the network that ships, if it is of this kind, else one of random weights."""
+    variant = variant_name(spec)
+    return bundled_weights(variant).networks[TASK] if variant in BUNDLED else random_network(spec)
 
 
 def random_network(spec: NetworkSpec) -> Network:
