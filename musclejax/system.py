@@ -152,6 +152,16 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts[0].split(".")) if parts else ()
 
 
+def trim_heap() -> None:
+    """Give memory that is free now back to the system; does nothing where the heap is not kept.
+
+    Small blocks that outlive the first calls of a function may lie where its large ones did, so
+    that these find another place; what is trimmed of the old ones does not count twice.
+    """
+    if keep_heap():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def machine(libraries: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what a result depends on besides its input: processor, system and versions.
 
