@@ -6,7 +6,13 @@ from jaxtyping import Bool, UInt8
 from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.gather import ColumnSums, sum_columns
 from musclejax.prediction.windows import paste
-from musclejax.scan.grid import GridTransform, interpolate, labels_from_model_grid, to_scan
+from musclejax.scan.grid import (
+    GridTransform,
+    covered_voxels,
+    interpolate,
+    labels_from_model_grid,
+    to_scan,
+)
 
 
 class Restoring:
@@ -58,4 +64,4 @@ class Restoring:
     @property
     def covered(self) -> Bool[np.ndarray, "i j k"]:
         """Voxels that the network has seen."""
-        return to_scan(np.ones(self._labels.shape, bool), self._transform)
+        return covered_voxels(self._transform)

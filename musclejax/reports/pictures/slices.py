@@ -14,7 +14,8 @@ from scipy import ndimage as ndi
 from musclejax.anatomy import Region
 from musclejax.reports.pictures.lettering import HALO_PX, stamp
 from musclejax.reports.pictures.overlay import blend, edges, layers
-from musclejax.scan.intensity import body_box
+from musclejax.scan.intensity import body_box, percentile_of
+from musclejax.scan.slices import planes
 from musclejax.scan.volume import Volume
 
 _WIDTH_PX = 480
@@ -68,7 +69,9 @@ def frame_of(volume: Volume, labels: UInt8[np.ndarray, "i j k"]) -> Frame:
     """Return the frame around body and labels in which no pixel of the scan is lost."""
     view = volume.lps
     x_mm, y_mm, _ = view.spacing_mm
-    box = body_box(view.body | (view.from_file(labels) > 0), x_mm, y_mm)
+    maps = zip(planes(view.data), planes(view.from_file(labels)), strict=True)
+    counts = sum(((image >= view.body_threshold) | (own > 0)).astype(int) for image, own in maps)
+    box = body_box(counts.astype(np.float32) / view.data.shape[2], x_mm, y_mm)
     columns, rows = view.data[(*box, 0)].shape
     pixel_mm = min(x_mm, y_mm)
     width, height = columns * x_mm / pixel_mm, rows * y_mm / pixel_mm
@@ -94,7 +97,7 @@ def draw_slices(
     """
     view, names = volume.lps, {m.number: m.abbreviation for m in region.muscles}
     here = view.from_file(labels)
-    white = float(np.percentile(view.data[view.body], _WHITE_PERCENTILE))
+    white = percentile_of(view.bright, _WHITE_PERCENTILE, view.data.size)
     scale = np.float32(255 / white if white > 0 else 1.0)
     for z in range(here.shape[2]) if shown is None else shown:
         part = (*frame.box, int(z))
