@@ -3,10 +3,12 @@
 Every quantity costs one pass over the slices; no network is applied again.
 """
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
 
 from musclejax.anatomy import SIDES, SLICE_PX
 from musclejax.prediction.batches import SlicePrediction
@@ -26,6 +28,34 @@ class ColumnSums(NamedTuple):
     core: Float[np.ndarray, "c k"]
     core_inside: Float[np.ndarray, "c k"]
     core_other: Float[np.ndarray, "c k"]
+
+
+class PackedSums(NamedTuple):
+    """The sums of a slice that are not 0: a quarter of all.
+
+    Attributes:
+        at: Where they are in the six arrays one after the other, if these were flat.
+        values: The sums.
+        shape: Of each of the six.
+    """
+
+    at: UInt16[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
+    shape: tuple[int, ...]
+
+
+def pack(sums: ColumnSums) -> PackedSums:
+    """Return sums in little memory; see `unpack`."""
+    flat = np.ravel(sums)
+    at = np.flatnonzero(flat).astype(np.uint16)
+    return PackedSums(at, flat[at], sums.pixels.shape)
+
+
+def unpack(packed: PackedSums) -> ColumnSums:
+    """Return what was packed: the inverse of `pack`."""
+    flat = np.zeros(len(ColumnSums._fields) * math.prod(packed.shape), np.float32)
+    flat[packed.at] = packed.values
+    return ColumnSums(*flat.reshape(-1, *packed.shape))
 
 
 def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
@@ -62,7 +92,7 @@ def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
 
 
 def gather(
-    columns: list[ColumnSums],
+    columns: Iterable[ColumnSums],
     labels: UInt8[np.ndarray, "i j k"],
     sides: UInt8[np.ndarray, "i j k"],
     volume: Volume,
@@ -78,12 +108,12 @@ def gather(
         transform: As of `to_model_grid`.
     """
     side_of_column = sides_of_columns(sides, volume, transform)
-    split = [
-        np.stack([_by_side(c, s) for c, s in zip(by_slice, side_of_column, strict=True)])
-        for by_slice in zip(*columns, strict=True)
+    by_slice = [
+        [_by_side(sums, side) for sums in own]
+        for own, side in zip(columns, side_of_column, strict=True)
     ]
-    classes = columns[0].pixels.shape[1]
-    area = count_by_slice(labels, sides, volume.axial_axis, classes)
+    split = [np.stack(sums) for sums in zip(*by_slice, strict=True)]
+    area = count_by_slice(labels, sides, volume.axial_axis, split[0].shape[2])
     sections = _sections(area[volume.lps.file_index(np.arange(len(area)))], volume.pixel_mm2)
     left = sections[0] > 0
     return Evidence(*(sums * left for sums in split), *sections)

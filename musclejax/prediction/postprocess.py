@@ -146,8 +146,8 @@ def postprocess(
     sides: Shaped[np.ndarray, "i j k"],
     axial_axis: int,
     steps: Collection[str] = tuple(STEPS),
-) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without small connected components and holes.
+) -> None:
+    """Remove small connected components and fill holes, in place.
 
     Args:
         labels: Muscle numbers, 0 elsewhere.
@@ -155,9 +155,7 @@ def postprocess(
         axial_axis: Axis along which slices follow one another.
         steps: Which of `STEPS` to apply.
     """
-    changed = labels.copy(order="K")
-    shown, side_of = (np.moveaxis(a, axial_axis, 0) for a in (changed, sides))
+    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
     for name, step in STEPS.items():
         if name in steps:
-            step(shown, side_of)
-    return changed
+            step(slices, side_of)

@@ -176,7 +176,7 @@ def label_steps(
         if not options.keep_outside:
             _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
-        labels = postprocess(labels, sides.voxels, volume.axial_axis)
+        postprocess(labels, sides.voxels, volume.axial_axis)
     confidence = predicted.confidence
     quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     muscles = anatomy.read_muscles(options.muscles)

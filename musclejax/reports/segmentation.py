@@ -35,7 +35,6 @@ from musclejax.scan.nifti import save_labels, save_map, save_probabilities
 from musclejax.scan.numbering import NUMBERING_KEY, number_table
 from musclejax.scan.volume import Volume
 
-
 _HASHED = 16
 """Rows of a scan that are brought into the order of the checksum at once: a line of a cache."""
 

@@ -214,7 +214,7 @@ def percentile_of(parts: Iterable[Float[np.ndarray, " n"]], percent: float, most
     for part in parts:
         count += part.size
         largest = np.concatenate([largest, part[part >= least]])
-        if largest.size > 2 * kept:
+        if largest.size > 1.25 * kept:
             largest = np.partition(largest, -kept)[-kept:].copy()
             least = largest[0]
     if not count:

@@ -11,11 +11,11 @@ from musclejax.scan.intensity import find_scale
 from musclejax.scan.slices import Computed, Slices
 from musclejax.scan.volume import Volume
 
-_CHUNK = 32
+_CHUNK = 16
 """Slices that are resampled at once."""
-_KEPT, _KEPT_OF_LONG = 4, 2
-"""Chunks that are kept: a scan of up to four, 95 MB, is resampled once. Of a longer one, which is
-resampled whenever all of it is requested, those that a mirror image may be taken of."""
+_KEPT, _KEPT_OF_LONG = 8, 2
+"""Chunks that are kept: a scan of up to eight, 95 MB, is resampled once. Of a longer one, which is
+resampled whenever all of it is requested, those that mirror images may be taken of."""
 
 
 class ModelGrid:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from musclejax.errors import InputError
-from musclejax.scan.intensity import level
+from musclejax.scan.intensity import level, percentile_of
 from musclejax.scan.series import Series
 from musclejax.scan.slices import planes
 
@@ -100,10 +100,10 @@ class LpsView:
             z += body
         return Projections(x, y, z)
 
-    @property
-    def bright(self) -> Iterator[Float[np.ndarray, " n"]]:
-        """The intensities of the body, slice by slice."""
-        return (plane[plane >= self.body_threshold] for plane in planes(self.data))
+    def body_percentile(self, percent: float) -> float:
+        """Return a percentile of the body's intensities; 0 without a body."""
+        bright = (plane[plane >= self.body_threshold] for plane in planes(self.data))
+        return percentile_of(bright, percent, most=int(self.projections.z.sum()))
 
     def from_file(
         self, array: Shaped[np.ndarray, "i j k *channels"]

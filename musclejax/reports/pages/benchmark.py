@@ -101,7 +101,7 @@ def is_measured(rows: pd.DataFrame, columns: Sequence[str]) -> bool:
     return tuple(rows.columns) == tuple(columns) and len(rows) > 0 and numeric
 
 
-def _cell(column: str, value: float) -> str:
+def _cell(column: str, value: float | int) -> str:
     if value != value:
         return ""
     if column in _FORMATS:

@@ -14,13 +14,13 @@ from scipy import ndimage as ndi
 from musclejax.anatomy import Region
 from musclejax.reports.pictures.lettering import HALO_PX, stamp
 from musclejax.reports.pictures.overlay import blend, edges, layers
-from musclejax.scan.intensity import body_box, percentile_of
+from musclejax.scan.intensity import body_box
 from musclejax.scan.slices import planes
 from musclejax.scan.volume import Volume
 
 _WIDTH_PX = 480
 """Slices of fewer pixels are enlarged until they are as wide."""
-_WHITE_PERCENTILE = 99
+_WHITE_PERCENTILE = 99.0
 """Of the body's intensities, which is shown white."""
 _LETTER_SHARE, _LETTERS_PX = 1 / 48, (11, 16)
 """Size of letters over the picture's width, and its limits."""
@@ -97,7 +97,7 @@ def draw_slices(
     """
     view, names = volume.lps, {m.number: m.abbreviation for m in region.muscles}
     here = view.from_file(labels)
-    white = percentile_of(view.bright, _WHITE_PERCENTILE, view.data.size)
+    white = view.body_percentile(_WHITE_PERCENTILE)
     scale = np.float32(255 / white if white > 0 else 1.0)
     for z in range(here.shape[2]) if shown is None else shown:
         part = (*frame.box, int(z))
