@@ -1,13 +1,14 @@
-"""The cost of distribution: one cohort on one process and on Dask clusters of this machine.
+"""How throughput grows with processors and processes, and what distribution costs.
 
-    python benchmarks/cohort.py --scans 8 --repeats 3 -o benchmarks/cohort.csv
+    python benchmarks/cohort.py --scans 20 --repeats 3 -o benchmarks/cohort.csv
 
-Copies of a sample scan are segmented with the bundled weights by one process, by a
-cluster of several workers with one processor each, and by a cluster of one worker with all of
-them. Each worker is bound to its processors with `taskset`. Every run is a command of its own;
-the three take turns, so that a noisy minute of the machine hits all of them. Clusters stay up
-between runs, as a site's do, and have segmented a scan for each worker before the first run. Each
-row is one run, "wall" the seconds of its command; the printed table has medians.
+Copies of a sample scan are segmented with the bundled weights: by one process on one processor
+and on all, by a process for each processor in one output folder, and by Dask clusters of this
+machine. Each process and worker is bound to its processors with `taskset`. Every run is a command
+of its own; all take turns, so that a noisy minute of the machine hits all of them. Clusters stay
+up between runs, as a site's do, and have segmented a scan for each worker before the first run.
+Each row is one run, "wall" the seconds of its command; the printed tables have medians, and what
+the model of docs/scaling.md predicts from the first two rows for larger machines.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -31,6 +33,18 @@ from musclejax.samples import SAMPLES
 SCAN = SAMPLES["test_up"]
 PATIENCE_S = 120
 """How long a cluster may take to come up."""
+LARGER = (2, 8, 32, 128)
+"""Numbers of processors to predict for."""
+PER_PROCESS = (1, 2, 4, 8)
+"""Processors of a process to predict for."""
+
+
+class Place(NamedTuple):
+    """Where a cohort is segmented: a command for each set of processors, with some options."""
+
+    name: str
+    bound: list[list[int]]
+    options: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -45,22 +59,55 @@ def main() -> None:
         work = Path(folder)
         _copy(work / "warm", len(processors))  # a scan for each worker
         _copy(work / "cohort", options.scans)
-        places: dict[str, list[str]] = {"one process": []}
-        for bound in ([[p] for p in processors], [processors]):
-            name = f"{len(bound)} workers, {len(bound[0])} threads each"
+        singles = [[p] for p in processors]
+        places = [
+            Place("one process, 1 thread", singles[:1]),
+            Place(f"one process, {len(processors)} threads", [processors]),
+            Place(f"{len(processors)} processes, 1 thread each", singles),
+        ]
+        for bound in (singles, [processors]):
+            name = f"{len(bound)} Dask workers, {len(bound[0])} threads each"
             scheduler = stack.enter_context(_cluster(work / f"{len(bound)}", bound))
-            places[name] = ["--scheduler", str(scheduler)]
-        for extra in places.values():
-            _segment(work / "warm", work, extra)
+            places.append(Place(name, [processors], ("--scheduler", str(scheduler))))
+        for place in places:
+            _segment(work / "warm", work, place)
         rows = [
-            {"place": name, "run": run, **_measure(work, options.scans, extra)}
+            {"place": place.name, "run": run, **_measure(work, options.scans, place)}
             for run in range(1, options.repeats + 1)
-            for name, extra in places.items()
+            for place in places
         ]
     table = pd.DataFrame(rows)
     table.to_csv(options.output, index=False, float_format="%.4g", lineterminator="\n")
-    medians = table.groupby("place", sort=False)
-    print(medians[["wall", "scans_per_hour", "seconds_per_scan"]].median().round(2).to_string())
+    medians = table.groupby("place", sort=False)[_FIGURES].median()
+    print(medians.round(2).to_string())
+    one, several = medians.seconds_per_scan.iloc[:2]
+    print(predicted(one, several, len(processors)).round(0).to_string())
+
+
+_FIGURES = ["wall", "cpu_s", "scans_per_hour", "seconds_per_scan", "peak_rss_mib"]
+
+
+def predicted(one: float, all_of_them: float, threads: int) -> pd.DataFrame:
+    """Return scans per hour by processors of the machine and of each process.
+
+    A scan takes serial + parallel / threads seconds; processes do not slow each other.
+
+    Args:
+        one: Seconds of a scan with one thread.
+        all_of_them: The same with `threads` threads.
+        threads: 2 or more.
+    """
+    parallel = (one - all_of_them) / (1 - 1 / threads)
+    serial = one - parallel
+    per_hour = {
+        f"{own} each": {
+            cores: cores // own * 3600 / (serial + parallel / own)
+            for cores in LARGER
+            if own <= cores
+        }
+        for own in PER_PROCESS
+    }
+    return pd.DataFrame(per_hour).rename_axis("processors")
 
 
 def _copy(folder: Path, count: int) -> None:
@@ -98,16 +145,28 @@ def _wait(file: Path, workers: int) -> None:
         client.wait_for_workers(workers, timeout=PATIENCE_S)
 
 
-def _segment(scans: Path, work: Path, extra: list[str]) -> float:
-    """Return the seconds that the command took."""
+def _segment(scans: Path, work: Path, place: Place) -> tuple[float, float]:
+    """Return the seconds that the commands took together, and those of all their processors."""
+    shutil.rmtree(work / "out", ignore_errors=True)
     command = [sys.executable, "-m", "musclejax", "segment", str(scans), "-o", str(work / "out")]
-    start = time.perf_counter()
-    subprocess.run([*command, "--overwrite", *extra], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    start, before = time.perf_counter(), os.times()
+    running = [
+        subprocess.Popen(
+            ["taskset", "-c", ",".join(map(str, cores)), *command, *place.options],
+            stdout=subprocess.DEVNULL,
+        )
+        for cores in place.bound
+    ]
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise SystemExit(f"a command failed: {place.name}")
+    after = os.times()
+    cpu = sum(after[2:4]) - sum(before[2:4])
+    return time.perf_counter() - start, cpu
 
 
-def _measure(work: Path, count: int, extra: list[str]) -> dict[str, object]:
-    wall = _segment(work / "cohort", work, extra)
+def _measure(work: Path, count: int, place: Place) -> dict[str, object]:
+    wall, cpu = _segment(work / "cohort", work, place)
     records = [
         json.loads((work / "out" / f"scan{number}_run.json").read_text()) for number in range(count)
     ]
@@ -116,6 +175,7 @@ def _measure(work: Path, count: int, extra: list[str]) -> dict[str, object]:
     return {
         "scans": count,
         "wall": wall,
+        "cpu_s": cpu,
         "scans_per_hour": 3600 * count / wall,
         "seconds_per_scan": sum(r["seconds"]["total"] for r in records) / count,
         "peak_rss_mib": max(r["peak_memory_mib"] for r in records),
@@ -124,7 +184,7 @@ def _measure(work: Path, count: int, extra: list[str]) -> dict[str, object]:
         "cpu": last["machine"]["cpu"],
         "system": last["machine"]["system"],
         "versions": " ".join(f"{k}={v}" for k, v in versions.items()),
-        "command": " ".join(["musclejax segment COHORT -o OUT --overwrite", *extra[:1]]),
+        "command": " ".join(["musclejax segment COHORT -o OUT", *place.options[:1]]),
     }
 
 

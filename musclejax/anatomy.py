@@ -223,7 +223,7 @@ def read_muscles(text: str) -> tuple[str, ...]:
             empty for none.
 
     Raises:
-        InputError: If a name is no muscle's or group's; the nearest one is named.
+        InputError: If a name is not a muscle's or group's; the nearest one is named.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:

@@ -46,6 +46,11 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things in words: 1 scan, 2 scans."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
     """Return a question with the choice nearest to a word; empty if none is near.
 
@@ -61,7 +66,7 @@ def did_you_mean(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
 def printable(text: str) -> str:
     """Return a text in one line that every terminal, font and file takes.
 
-    Control characters, and bytes of a file name that are no UTF-8, become escapes.
+    Control characters, and bytes of a file name that are not UTF-8, become escapes.
     """
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return "".join(escaped)

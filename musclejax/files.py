@@ -1,7 +1,6 @@
 """Files that a reader never meets half of: staged writes, manifests, locks, checksums."""
 
 import errno
-import glob
 import gzip
 import hashlib
 import json
@@ -11,7 +10,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -90,13 +89,31 @@ def abandoned_stages(folder: Path, prefix: str) -> Iterator[Path]:
 
     Folders of processes that are still at work are passed over.
     """
-    pattern = f".{glob.escape(prefix)}.????????{_PARTIAL}"
-    found = {path.name.removesuffix(_LOCK) for path in folder.glob(f"{pattern}*")}
-    for stage in sorted(folder / name for name in found if name.endswith(_PARTIAL)):
+    start, length = f".{prefix}.", len(_stage_name(prefix))
+    found = {name.removesuffix(_LOCK) for name in names_in(folder) if name.startswith(start)}
+    whole = (name for name in found if name.endswith(_PARTIAL) and len(name) == length)
+    for stage in sorted(folder / name for name in whole):
         with _lock_of(stage, wait=False) as held:
             if held and stage.is_dir():
                 yield stage
                 shutil.rmtree(stage, ignore_errors=True)
+
+
+def names_in(folder: Path) -> Iterator[str]:
+    """Yield what is in a folder, by name; nothing if it cannot be read.
+
+    A glob pattern would hold all of it at once: that of 10,000 scans is 100,000 files.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
+
+
+def names_ending(folder: Path, ending: str) -> list[str]:
+    """Return what is in a folder, by name and in order, whose name ends so.
+
+    Without the files, ._NAME, in which macOS keeps what other disks cannot hold of NAME.
+    """
+    return sorted(n for n in names_in(folder) if n.endswith(ending) and not n.startswith("._"))
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
@@ -129,10 +146,14 @@ def transient_lock(file: Path, *, wait: bool) -> Iterator[bool]:
             _remove_if_possible(file)
 
 
+def _stage_name(prefix: str) -> str:
+    return f".{prefix}.{secrets.token_hex(4)}{_PARTIAL}"
+
+
 @contextmanager
 def _own_stage(folder: Path, prefix: str) -> Iterator[Path]:
     """Make a staging folder of this process; others see by its lock that it is in use."""
-    stage = folder / f".{prefix}.{secrets.token_hex(4)}{_PARTIAL}"
+    stage = folder / _stage_name(prefix)
     with transient_lock(_lock_file(stage), wait=True):
         stage.mkdir(mode=0o700)
         yield stage

@@ -19,6 +19,12 @@ from musclejax.errors import InputError
 
 VERSIONED = ("musclejax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel")
 """Distributions that every result depends on."""
+CPUINFO = Path("/proc/cpuinfo")
+"""Linux's table of processors."""
+THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+"""When Linux grants transparent huge pages."""
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Variable of the environment that makes glibc ask for them."""
 HEAP_VARIABLE = "MUSCLEJAX_HEAP"
 """Set to "system" to leave the heap as the system sets it."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -56,12 +62,23 @@ def limit_threads(threads: int) -> None:
 
 def cpu_model() -> str:
     """Return the name of the processor, or its architecture where the system gives no name."""
+    return first_processor().get("model name") or platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def first_processor() -> dict[str, str]:
+    """Return what Linux says about the first processor; nothing elsewhere."""
     try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            models = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        first = CPUINFO.read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        models = []
-    return models[0] if models else platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 in hardware, as far as Linux on x86 says."""
+    return bool({"avx512_bf16", "amx_bf16"} & {*first_processor().get("flags", "").split()})
 
 
 def peak_memory_mib() -> float | None:
@@ -137,6 +154,27 @@ def _release(text: str) -> tuple[int, ...]:
     """Return the numbers of a version, as far as they are plain; () if it is none."""
     parts = re.match(r"\d+(\.\d+)*", text[:40])
     return tuple(int(part) for part in parts[0].split(".")) if parts else ()
+
+
+def restart_in_huge_pages() -> None:
+    """Start this command again, if need be, so that glibc keeps its memory in huge pages.
+
+    XLA takes gigabytes anew at each training step, and the system fills every page with zeros at
+    its first touch. In pages of 4 KiB that is a seventh of a step of the paper's network. glibc
+    reads this setting when a process starts. Nothing happens where the user has settings of glibc
+    or chose the system's heap, or where the system grants no huge pages.
+
+    Source: https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html;
+    figures in benchmarks/README.md.
+    """
+    try:
+        granted = "[never]" not in THP.read_text()
+    except OSError:  # not Linux
+        return
+    (name, value), *_ = HUGE_PAGES.items()
+    if granted and name not in os.environ and os.environ.get(HEAP_VARIABLE) != "system":
+        os.environ[name] = value
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def machine(libraries: Mapping[str, str] | None = None) -> dict[str, Any]:

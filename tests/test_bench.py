@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,11 +20,13 @@ from musclejax.bench import table as tables
 from musclejax.bench.job import Job, gflop_per_slice, groups, memory_mib
 from musclejax.bench.meter import Usage
 from musclejax.bench.options import BenchOptions, Kind
-from musclejax.bench.plan import Grid, plan
+from musclejax.bench.plan import Grid, jobs_of, plan
 from musclejax.bench.record import Failed, GroupBegins, Peak, Record, Sample
 from musclejax.bench.result import read_result
 from musclejax.bench.rounds import Budget
 from musclejax.bench.runner import Worker, WorkerError, measure_steps
+from musclejax.bench.sample import BUNDLED, trained
+from musclejax.errors import InputError
 from musclejax.models.counts import describe
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS
@@ -351,7 +354,7 @@ def test_data_against_scipy(tmp_path: Path) -> None:
 
 def test_segment_is_a_process_per_run(tmp_path: Path) -> None:
     """With another engine where there is one: --engine and --precision reach the command."""
-    engine = "jax" if engines.unavailable_reason("onnxruntime") else "onnxruntime"
+    engine = "jax" if engines.unavailable_reason("openvino") else "openvino"
     done = call(
         "bench", "segment", "--variant", "half16", "--slices", 1, "--batch-size", 1,
         "--threads", 1, "--repeats", 1, "--engine", engine, "-o", tmp_path,
@@ -364,6 +367,22 @@ def test_segment_is_a_process_per_run(tmp_path: Path) -> None:
     assert 0 < row.network < row.total < row.seconds_median
     assert row.compile_s > -row.seconds_median
     assert engine in row.versions
+
+
+def test_own_weights_take_the_place_of_a_variants(weights_folder: Path) -> None:
+    """They are given to the command, with a region: their classifier is nobody's to judge."""
+    jobs, _ = jobs_of(BenchOptions("segment", weights=str(weights_folder)))
+    (variant,) = {job.variant for job in jobs}
+    assert trained(str(weights_folder)) == {variant: str(weights_folder)}
+    assert trained(None) == BUNDLED
+
+
+def test_own_weights_must_have_a_thigh_network(weights_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(weights_folder / "leg.safetensors", tmp_path)
+    with pytest.raises(InputError, match="without a thigh network"):
+        trained(str(tmp_path))
+    with pytest.raises(InputError, match="--variant paper too"):
+        BenchOptions("cohort", variant="paper", weights=str(weights_folder))
 
 
 @pytest.mark.parametrize("options", [("variant",), ("batch_size", "slices"), ("threads",)])
@@ -398,5 +417,5 @@ def test_a_page_has_all_kinds_of_the_folder_and_names_are_text(tmp_path: Path) -
     assert page.column("memory (MiB)", "bench_infer") == ["102", "102"]
     assert "python=3 jax=1" in page.text
     assert page.text.count(hostile) == 3  # as a warning, a command and a variant
-    assert "bench_data.csv is no table of this version" in page.text
+    assert "bench_data.csv is not a table of this version" in page.text
     assert "musclejax 1, plain Flax 1" in page.pictures[0][1]

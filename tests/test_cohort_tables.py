@@ -1,13 +1,10 @@
 """The tables of a cohort: rows, columns, summary, files that are not ours, memory.
 
-Origin of the numbers: by hand, from scans whose tables are written here.
+Origin of the numbers: by hand, from scans whose tables `tests.cohorts.scan` writes.
 """
 
-import json
 import os
-import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,42 +19,7 @@ from musclejax.reports.cohort_tables import (
     write_cohort_tables,
 )
 from musclejax.scan.source import COHORT_TABLES, is_output
-
-WARNING = 'trained, on "synthetic" slices only; =look'
-
-
-def line(columns: list[str], **cells: object) -> str:
-    shown = {"warnings": '"' + WARNING.replace('"', '""') + '"', **cells}
-    return ",".join(str(shown.get(column, "")) for column in columns)
-
-
-def scan(
-    folder: Path,
-    name: str,
-    volumes: tuple[float, float] = (100, 80),
-    fat: tuple[float, float] | None = None,
-    further: str = "",
-    **record: Any,
-) -> None:
-    """Write the record and the tables of a scan with one muscle, as `segment` does."""
-    about = {
-        "scan": name, "region": "thigh", "slices": 2, "weights": "phantom", "warnings": [WARNING],
-        "seconds": {"total": 12.5}, "flagged": {"left VL": 0.6}, "versions": {"musclejax": "0.1"},
-        "finished": "2026-12-01T04:00:00+00:00",
-    }  # fmt: skip
-    (folder / f"{name}_run.json").write_text(json.dumps({**about, **record}))
-    for kind, known in (("muscles", MUSCLE_COLUMNS), ("slices", SLICE_COLUMNS)):
-        columns = [*known[:-1], *([further] if further else []), known[-1]]
-        rows = [",".join(columns)]
-        for number, side in enumerate(("left", "right")):
-            cells = {
-                "muscle": "VL", "name": "Vastus lateralis", "kind": "muscle", "side": side,
-                "volume_ml": f"{volumes[number]:.4f}", "slice": number, "truncated": False,
-                "flag": side == "left", further: 7,
-                "fat_fraction": f"{fat[number]:.4f}" if fat else "",
-            }  # fmt: skip
-            rows.append(line(columns, **cells))
-        (folder / f"{name}_{kind}.csv").write_text("\n".join(rows) + "\n")
+from tests.cohorts import WARNING, peak_memory, repeat, scan
 
 
 def read(folder: Path, kind: str) -> pd.DataFrame:
@@ -170,6 +132,24 @@ def test_edited_tables_of_scans_are_told(
     assert list(found)[5:-2] == MUSCLE_COLUMNS
 
 
+def test_what_a_crash_leaves_of_a_table(tmp_path: Path) -> None:
+    """Zeros in place of its contents or of its end; and a row without its last cells."""
+    for name in ("head", "tail", "row"):
+        scan(tmp_path, name, files={f"{name}_muscles.csv": "as it was written"})
+    zeros = "\0" * 200_000
+    (tmp_path / "head_muscles.csv").write_text(zeros)
+    with (tmp_path / "tail_muscles.csv").open("a") as file:
+        file.write(zeros)
+    table = tmp_path / "row_muscles.csv"
+    titles, left, _ = table.read_text().splitlines()
+    table.write_text("\n".join([titles, ",".join(left.split(",")[:7])]))
+    assert len(write_cohort_tables(tmp_path)) == 3
+    [row] = read(tmp_path, "muscles").to_dict("records")
+    assert [row[title] for title in ("scan", "muscle", "weights", "warnings")] == [
+        *("row", "VL", "phantom", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("fat", "mercuri", "goutallier"),
     [
@@ -263,16 +243,11 @@ def test_tables_and_page_take_a_tenth_of_the_time(
 
 
 def test_memory_grows_by_the_names_of_scans_only(tmp_path: Path) -> None:
-    """1.2 kB per scan, whose tables have five here and a hundred in life."""
+    """A kilobyte per scan, whose tables have five here and a hundred in life."""
     scan(tmp_path, "s0", fat=(0.1, 0.2))
     peaks = []
-    for first, last in ((1, 100), (100, 1000)):
-        for number in range(first, last):
-            for kind in ("run.json", "muscles.csv", "slices.csv"):
-                os.link(tmp_path / f"s0_{kind}", tmp_path / f"s{number}_{kind}")
-        tracemalloc.start()
-        write_cohort_tables(tmp_path)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+    for numbers in (range(1, 100), range(100, 1000)):
+        repeat(tmp_path, numbers)
+        peaks.append(peak_memory(lambda: write_cohort_tables(tmp_path)))
     assert len(read(tmp_path, "scans")) == 1000
-    assert peaks[1] - peaks[0] < 900 * 1500
+    assert peaks[1] - peaks[0] < 900 * 1024

@@ -72,9 +72,9 @@ def test_what_is_taken(
     machine: Machine,
 ) -> None:
     machine(able)
-    options, warning, details = engine_choice.resolve(SegmentOptions(**given), whose)
+    options, warning, *_ = engine_choice.resolve(SegmentOptions(**given), whose)
     assert f"{options.engine} {options.precision}" == expected
-    assert (warning, details) == ("", "")
+    assert not warning
     assert engine_choice.resolve(options, whose).options == options
 
 
@@ -86,6 +86,28 @@ def test_bfloat16_that_gains_nothing_is_off_with_one_line(
     options, warning, _ = engine_choice.resolve(SegmentOptions(precision="bfloat16"), OURS)
     assert (options.engine, options.precision) == ("jax", "float32")
     assert warning == "bfloat16 gains nothing here (too old): computed in float32"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "half", "hinted"),
+    [("no oneDNN", True, True), ("no oneDNN", False, False), ("", True, False)],
+)
+def test_a_processor_with_bfloat16_and_no_onednn_gets_a_hint(
+    lacks: str, half: bool, hinted: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(EVERYWHERE)
+    monkeypatch.setattr(engine_choice.onednn, "unavailable_reason", lambda: lacks)
+    monkeypatch.setattr(engine_choice, "has_bfloat16", lambda: half)
+    found = engine_choice.resolve(SegmentOptions(), OURS)
+    assert (found.options.precision, found.warning) == ("float32", "")
+    assert found.details == "bfloat16 gains nothing here (too old): computed in float32"
+    assert ("pip install 'musclejax[onednn]'" in found.hint) == bool(found.hint) == hinted
+    for options, whose in (
+        (SegmentOptions(engine="jax"), OURS),
+        (SegmentOptions(precision="float32"), OURS),
+        (SegmentOptions(), OTHERS),
+    ):
+        assert engine_choice.resolve(options, whose)[1:] == ("", "", "")
 
 
 @pytest.mark.parametrize(

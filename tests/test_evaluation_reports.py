@@ -239,6 +239,12 @@ def test_an_evaluation_in_files_and_what_replaces_it(limbs: np.ndarray, tmp_path
     with pytest.raises(FileNotFoundError):
         save(replace(again, what="what", scenes=tmp_path / "nowhere"), out)
     assert json.loads((out / "evaluate.json").read_text())["what"] != "what"  # the earlier stands
+    for name in ("views_z.png", "overlays_leg.png", "table2.csv"):
+        written = (out / name).exists() and (out / name).read_bytes()
+        (out / name).write_text("a person's")
+        with pytest.raises(InputError, match=f"{name}: found a file that was edited"):
+            save(again, out)
+        (out / name).write_bytes(written) if written else (out / name).unlink()
     save(replace(again, scenes=None), out)
     assert not list(out.glob("*.png"))
     record = json.loads((out / "evaluate.json").read_text())

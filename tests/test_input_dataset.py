@@ -128,7 +128,7 @@ LABELS: list[tuple[str, dict[str, Any], str | dict[int, Any]]] = [
     ("ours", {"labels": {"SAR": True}}, "label 'SAR': True"),
     ("ours", {"labels": {"SAR": None}}, "label 'SAR': None"),
     ("ours", {"labels": {"SAR": {"a": 1}}}, "label 'SAR': a table"),
-    ("ours", {"labels": ["background", "SAR"]}, "labels that are no table"),
+    ("ours", {"labels": ["background", "SAR"]}, "labels that are not a table"),
     ("ours", {"label": {}}, 'no "labels"'),
     (
         "ours: extra classes",
@@ -178,7 +178,11 @@ LABELS: list[tuple[str, dict[str, Any], str | dict[int, Any]]] = [
     ),
     ("ours", {"labels": NAMES, "file_ending": 5}, "file_ending '5'; accepted: .nii.gz, .nii"),
     ("ours", {"labels": NAMES, "file_ending": ".nrrd"}, "file_ending '.nrrd'.*Convert"),
-    ("ours", {"labels": NAMES, "musclejax_intensity": [1]}, "musclejax_intensity that is no table"),
+    (
+        "ours",
+        {"labels": NAMES, "musclejax_intensity": [1]},
+        "musclejax_intensity that is not a table",
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.result import Levels, Segmentation
 from musclejax.reports import measured, segmentation
 from musclejax.reports.review import find_strays, read_review
-from musclejax.reports.run_record import read_record, seal
+from musclejax.reports.run_record import read_record, recorded_names, seal
 from musclejax.scan.catalog import list_series
 from musclejax.scan.series import Series
 from musclejax.scan.sides import find_sides
@@ -376,6 +376,18 @@ def test_labels_from_other_tools(
     assert (about["weights"], about["corrected"]["by"]) == ("none", str(labels))
 
 
+def test_labels_of_a_dataset_named_from_within_its_folder(
+    limbs: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = write_image(tmp_path / "P1.nii.gz", limbs)
+    labels = write_image(tmp_path / "labelsTr/P1.nii.gz", thigh(limbs))
+    names = {"labels": {"background": 0, "VL": 1, "AM": 7}}
+    (tmp_path / "dataset.json").write_text(json.dumps(names))
+    monkeypatch.chdir(labels.parent)
+    result = call("measure", labels.name, "--scan", scan, "-o", tmp_path / "out")
+    assert "2 muscles of the thigh measured" in result.stdout, result.stderr
+
+
 def test_results_are_measured_in_another_folder(out: Path) -> None:
     """An editor has dropped the names in the header: the record beside the labels explains them."""
     edit(out / "P01_labels.nii.gz", less_left_vl)
@@ -544,13 +556,20 @@ def test_review(tmp_path: Path) -> None:
     expected = {"a": {None: "right", 3: "to correct"}, "b": {0: "unusable"}}
     assert read_review(tmp_path) == expected
     (tmp_path / "review (1).csv").touch()
-    strays = "\n".join(find_strays(tmp_path, expected, {"a": 3, "c": 1}))
+    (tmp_path / "a_run.json").write_text('{"scan": "a", "slices": 3}')
+    strays = "\n".join(find_strays(tmp_path, expected, ["a", "c"]))
     assert "review (1).csv is not read: rename it" in strays
     assert re.search("no results of 'b'\n.*a has no slice 3, only 0 to 2", strays)
     path.write_text(
         "\ufeffscan;slice;mark;comment\r\na;;right;x, y\r\na;3;to correct\r\nb;0;unusable\r\n"
     )
     assert read_review(tmp_path) == expected  # as Excel saves it where commas are decimal
+    for name in ("._a_run.json", "._a_review.csv", "._review (1).csv"):  # of macOS
+        (tmp_path / name).write_bytes(b"\0\5\x16\7\xff")
+    (tmp_path / "review (1).csv").unlink()
+    assert recorded_names(tmp_path) == ["a"]
+    assert read_review(tmp_path) == expected
+    assert find_strays(tmp_path, {}, ["a"]) == []
 
 
 @pytest.mark.parametrize(
@@ -560,6 +579,7 @@ def test_review(tmp_path: Path) -> None:
         ("scan,mark\n", "columns scan, mark; accepted: scan, slice, mark, comment"),
         ("scan,slice,mark\na,,wrong\n", "row 2, mark 'wrong'; accepted: right, to correct"),
         ("scan,slice,mark\na,x,right\n", "row 2, slice 'x'"),
+        (f"scan,slice,mark\na,{'9' * 5000},right\n", "row 2, slice '999"),
         ("scan,slice,mark\n,,right\n", "row 2, no scan"),
         ("scan,slice,mark\na,1,right\na,1,unusable\n", "second mark of slice 1 of a"),
         ("scan,slice,mark\na,1,right,b,c\n", "row 2 with 5 cells"),

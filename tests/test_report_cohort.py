@@ -1,12 +1,11 @@
 """The page of a cohort: what it says, what it leaves out, names that are markup, bad input, memory.
 
-Origin of the numbers: by hand, from scans whose tables `test_cohort_tables.scan` writes.
+Origin of the numbers: by hand, from scans whose tables `tests.cohorts.scan` writes.
 """
 
 import json
 import os
 import re
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from musclejax.reports.pages.render import write_page
 from musclejax.reports.review import read_remarks, read_review
 from musclejax.scan.source import is_output
 from tests import pages
-from tests.test_cohort_tables import WARNING, scan
+from tests.cohorts import WARNING, peak_memory, repeat, scan
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,7 +99,7 @@ def test_what_needs_a_look_comes_first(tmp_path: Path) -> None:
 
 
 def test_names_are_texts(tmp_path: Path) -> None:
-    """Markup, quotes, an end of a script, addresses, bytes that are no UTF-8."""
+    """Markup, quotes, an end of a script, addresses, bytes that are not UTF-8."""
     bad = '"><script>alert(1)</script>'
     name = "javascript:a#b?c%41<b>&"
     scan(tmp_path, name, subject=bad, series={"kind": bad}, warnings=["</script><b>"])
@@ -191,6 +190,10 @@ def test_what_is_damaged_or_gone_is_told(tmp_path: Path) -> None:
     assert page.column("status") == ["done", "failed", "done"]
     assert "its run record is damaged" in page.text
     assert "the marks are not shown: " in page.text
+    edited = pd.read_csv(tmp_path / "summary.csv", dtype=str).assign(volume_asymmetry_pct="-inf")
+    edited.to_csv(tmp_path / "summary.csv", index=False)
+    assert (summary := read_summary(tmp_path)) is not None
+    assert summary["volume_asymmetry_pct"].isna().all()  # browsers cannot read infinity
     (tmp_path / "summary.csv").write_text("a,b\n1,2\n")
     (tmp_path / "review.csv").unlink()
     page = page_of(tmp_path)
@@ -305,14 +308,9 @@ def test_memory_grows_by_names_and_figures_only(tmp_path: Path) -> None:
     """4 kB per scan, whose rows of the page and records are not held."""
     scan(tmp_path, "s0", fat=(0.1, 0.2))
     peaks = []
-    for first, last in ((1, 50), (50, 400)):
-        for number in range(first, last):
-            for kind in ("run.json", "muscles.csv", "slices.csv"):
-                os.link(tmp_path / f"s0_{kind}", tmp_path / f"s{number}_{kind}")
+    for numbers in (range(1, 50), range(50, 400)):
+        repeat(tmp_path, numbers)
         write_cohort_tables(tmp_path)
-        tracemalloc.start()
-        write_cohort_page(tmp_path)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(peak_memory(lambda: write_cohort_page(tmp_path)))
     assert len(pd.read_csv(tmp_path / "scans.csv")) == 400
     assert peaks[1] - peaks[0] < 350 * 4000

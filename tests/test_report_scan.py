@@ -208,9 +208,20 @@ def test_tables_that_are_gone_or_edited(done: tuple[Path, Segmentation]) -> None
     (folder / "scan_sections.csv").write_text("side,at\nleft,here\n")
     page = write_scan_page(folder, "scan", result=result)
     assert "scan_slices.csv is gone" in notes(page)
-    assert "scan_sections.csv is no readable table (without muscle)" in notes(page)
+    assert "scan_sections.csv is not a readable table (without muscle)" in notes(page)
     assert Page(page).tables["scan_muscles"][1][1:4] == [SCRIPT, "left", ""]
     assert data_of(page)["areas"] == {}
+
+
+def test_infinite_numbers_of_an_edited_table(done: tuple[Path, Segmentation]) -> None:
+    """A browser cannot read them, and no script of the page would run."""
+    folder, result = done
+    table = pd.read_csv(folder / "scan_slices.csv", dtype=str)
+    table[["area_cm2", "level"]] = ["inf", "-Infinity"]
+    table.to_csv(folder / "scan_slices.csv", index=False)
+    data = data_of(write_scan_page(folder, "scan", result=result))
+    assert data["areas"] == {}
+    assert {*map(len, data["levels"].values())} == {0}
 
 
 def test_a_bad_review_is_told(done: tuple[Path, Segmentation]) -> None:

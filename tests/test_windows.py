@@ -23,7 +23,7 @@ from musclejax.prediction.tta import Totals
 from musclejax.prediction.windows import STEP_PX, find_windows, paste, predict_in_windows_steps
 
 LEAST = (96, 144)
-PLAIN = SegmentOptions(tta=False)
+PLAIN = SegmentOptions(tta=False, engine="jax", precision="float32")
 
 
 @pytest.fixture(scope="module")

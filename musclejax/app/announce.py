@@ -29,6 +29,8 @@ def resolved_announced(options: SegmentOptions, weights: Weights) -> SegmentOpti
     resolved = resolve(options, weights)
     if resolved.details:
         console.detail(resolved.details)
+    if resolved.hint:
+        console.say(resolved.hint)
     if resolved.warning:
         console.warn(resolved.warning)
     return resolved.options

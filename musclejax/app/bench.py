@@ -51,10 +51,12 @@ def run(job: BenchJob, options: BenchOptions) -> None:
         check_page(job.output / PAGE)
     for line in skipped:
         say(line)
-    measure = measure_command_steps if options.kind in COMMANDS else measure_steps
     budget = Budget(options.repeats, 60 * options.minutes if options.minutes else None)
     with usage():
-        steps = measure(jobs, budget, options.reference)
+        if options.kind in COMMANDS:
+            steps = measure_command_steps(jobs, budget, options.reference, options.weights)
+        else:
+            steps = measure_steps(jobs, budget, options.reference)
         measurement = Measurement(options, job.output, environment(), len(jobs))
         record, failed = measurement.follow(steps)
     if not record.samples:

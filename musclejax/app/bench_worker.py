@@ -4,16 +4,19 @@ import os
 import sys
 
 from musclejax.app.process import configure
-from musclejax.system import limit_threads
+from musclejax.system import keep_heap, limit_threads
 
 
 def main() -> None:
-    """Set the process up as our own commands do, or leave it as it comes, and serve."""
+    """Set the process up as our own commands do, or, but for its heap, leave it, and serve."""
     threads, setup = int(sys.argv[1]), sys.argv[2]
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if hasattr(os, "sched_setaffinity"):
         limit_threads(threads)
+    # For rivals too: PyTorch's tuning guide recommends a malloc that keeps memory, which ONNX
+    # Runtime gains most from (slim32 in 98 in place of 147 ms). Source: ours.
+    keep_heap()
     if setup == "ours":
         configure(None)
     # Frameworks count processors when they are imported.

@@ -1,6 +1,6 @@
 """`musclejax dataset make`: the corrected scans of a cohort folder as a training dataset."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from musclejax.data.corrections import (
     read_choice,
     read_muscles,
 )
-from musclejax.errors import InputError, did_you_mean, one_line, printable
+from musclejax.errors import InputError, count_of, did_you_mean, one_line, printable
 from musclejax.files import file_sha256, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.review import REVIEW, Review, find_strays, read_review
@@ -33,7 +33,7 @@ from musclejax.reports.run_record import (
     ORIGINAL,
     RECORD,
     checksums,
-    read_record,
+    read_records,
     recorded_names,
 )
 from musclejax.scan.study import load
@@ -63,13 +63,14 @@ def make(job: CorrectionsJob) -> int:
         if not held.enter_context(transient_lock(job.output / _LOCK, wait=False)):
             found = "another process that makes it"
             raise InputError(job.output, found, "one process at a time", "Wait for it.")
-        scans, review = RecordedScans(job.scan), _read_review(job.folder, records)
-        work = _Work(job, scans, choice, review, _datasets(job, records))
+        review = _read_review(job.folder, records)
+        work = _Work(job, RecordedScans(job.scan), choice, review, _datasets(job, records))
         console.follow(_make_steps(work, records), "scans")
     for line in work.failures:
         console.warn(line)
     if not work.made and not work.failures:
-        found = f"none of {_count(len(records), 'scan')} with a slice that was changed or confirmed"
+        scans = count_of(len(records), "scan")
+        found = f"none of {scans} with a slice that was changed or confirmed"
         remedy = f"Edit NAME_labels.nii.gz, mark slices right in {REVIEW}, or give --slices."
         raise InputError(job.folder, found, "corrected label maps", remedy)
     _tell(work)
@@ -144,11 +145,11 @@ def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: If there is none.
     """
-    found = {name: read_record(folder, name) for name in recorded_names(folder)}
-    for name in (name for name, record in found.items() if record is None):
+    found = read_records(folder)
+    for name in (name for name in recorded_names(folder) if name not in found):
         damaged = f"{RECORD.format(name=name)} is damaged: its scan is passed over"
         console.warn(printable(f"warning: {damaged}"))
-    records = {n: r for n, r in found.items() if r and r.get("region") in anatomy.REGIONS}
+    records = {n: r for n, r in found.items() if r.get("region") in anatomy.REGIONS}
     if not records:
         raise InputError(folder, "no segmented scan", "the -o of musclejax segment")
     return records
@@ -236,14 +237,14 @@ def _load_scan(scan: Scan, record: Mapping[str, Any]) -> Volume:
     return seen
 
 
-def _read_review(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Review:
+def _read_review(folder: Path, names: Collection[str]) -> Review:
     """Return the marks of a review; report those of scans or slices that are not there.
 
     Raises:
         InputError: If it is no such table.
     """
     review = read_review(folder)
-    for line in find_strays(folder, review, {n: r.get("slices") for n, r in records.items()}):
+    for line in find_strays(folder, review, names):
         console.warn(printable(line))
     return review
 
@@ -258,14 +259,10 @@ def _tell(work: _Work) -> None:
         changed, others = (
             sum(map(len, kind)) for kind in zip(*(one.chosen for one in made), strict=True)
         )
-        counted = f"{_count(changed, 'slice')} changed, {others} confirmed or named"
-        of = f"{_count(len(made), 'scan')} of {_count(len(subjects), 'subject')}"
+        counted = f"{count_of(changed, 'slice')} changed, {others} confirmed or named"
+        of = f"{count_of(len(made), 'scan')} of {count_of(len(subjects), 'subject')}"
         console.say(f"{dataset.folder}: {of}, {counted}")
         if len(subjects) == 1:
             text = "one subject only: nobody is left to validate on; correct one more"
             console.warn(f"warning: {dataset.folder}: {text}")
         console.say(f"next: musclejax dataset check {dataset.folder}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

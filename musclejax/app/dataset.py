@@ -17,7 +17,7 @@ from musclejax.data.check import check_dataset_steps
 from musclejax.data.dataset import read_datasets
 from musclejax.data.label_names import parse_map
 from musclejax.data.report import CaseReport
-from musclejax.errors import InputError
+from musclejax.errors import InputError, count_of
 from musclejax.files import staging_folder, write_text
 from musclejax.reports.samples import draw_samples
 from musclejax.reports.tables import csv_text
@@ -49,9 +49,9 @@ def check(options: DatasetOptions) -> int:
     subjects = len({case.case.subject for case in report.cases})
     verdict = "fit for training"
     if report.errors:
-        verdict = f"{len(report.errors)} errors to mend before training"
-    counted = f"{len(report.cases)} cases of {subjects} subjects, {slices} annotated slices"
-    console.say(f"{counted}: {verdict}")
+        verdict = f"{count_of(len(report.errors), 'error')} to mend before training"
+    cases = f"{count_of(len(report.cases), 'case')} of {count_of(subjects, 'subject')}"
+    console.say(f"{cases}, {count_of(slices, 'annotated slice')}: {verdict}")
     return 1 if report.errors else 0
 
 

@@ -1,10 +1,9 @@
-"""Segment the sample scans with the bundled weights; name the files to open and the next steps."""
+"""Segment the sample scans with the bundled weights; name their files and the next steps."""
 
 from musclejax.app import console
 from musclejax.app.options import DemoJob, SegmentJob
 from musclejax.app.segment import run as segment
 from musclejax.prediction.options import SegmentOptions
-from musclejax.reports.pages.cohort import PAGE
 from musclejax.samples import SAMPLES
 
 NEXT = """
@@ -16,9 +15,6 @@ Next:
   musclejax segment YOUR_SCAN.nii.gz -o out     your own scan, or a DICOM folder, or a cohort
   musclejax weights list                        the bundled weights and their license
   musclejax describe                            the networks: parameters, fields, cost
-
-Open this page in a browser first:
-  {page}
 """
 
 
@@ -27,5 +23,5 @@ def run(job: DemoJob) -> int:
     whole = SegmentJob(job.output, threads=job.threads, overwrite=True)
     code = segment(sorted(SAMPLES.values()), whole, SegmentOptions())
     if not code:
-        console.say(NEXT.format(output=job.output, page=(job.output / PAGE).absolute()).rstrip())
+        console.say(NEXT.format(output=job.output).rstrip())
     return code

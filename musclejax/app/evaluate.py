@@ -14,6 +14,7 @@ from musclejax.app.label_names import write_label_names
 from musclejax.app.options import EvaluateOptions
 from musclejax.app.process import Stopwatch, check_output, command_line, since_configured, usage
 from musclejax.app.stop import STOPPED, noticing_interrupts, raise_if_interrupted
+from musclejax.errors import count_of
 from musclejax.evaluation.result import Comparison, Evaluation
 from musclejax.evaluation.run import (
     CaseDone,
@@ -159,7 +160,7 @@ def _line(comparison: Comparison) -> str:
     distance = f"HD95 {row['hd95_mm']:.1f} mm" if row["hd95_mm"] >= 0 else "no distances"
     if 0 < row["hd95_mm_n"] < row["dsc_n"]:
         distance += f" over {row['hd95_mm_n']} of {row['dsc_n']} muscles"
-    case = f"{row['case']}: {row['region']}, {row['slices']} slices"
+    case = f"{row['case']}: {row['region']}, {count_of(int(row['slices']), 'slice')}"
     return f"{case}, DSC {row['slice_dsc']:.3f}, {distance}"
 
 

@@ -24,6 +24,7 @@ from musclejax.prediction.maps import (
     unusable,
 )
 from musclejax.prediction.result import Segmentation
+from musclejax.reports.run_record import is_synthesized
 from musclejax.reports.segmentation import ScanMaps
 from musclejax.scan.catalog import list_series
 from musclejax.scan.selection import fat_images
@@ -145,7 +146,7 @@ def find_maps(
         beside: Its fat-fraction map, or its water and fat image, where the options name none.
 
     Raises:
-        InputError: If a map that is no folder's is unusable.
+        InputError: If a map is unusable that is named itself, not its folder.
     """
     others = {
         name: find_map(path, names, volume, name) for name, path in named_paths(options.map).items()
@@ -174,12 +175,6 @@ def network_image(volume: Volume, maps: FoundMaps) -> Volume:
         return volume
     image = dixon.synthesize(maps.pair.water, maps.pair.fat)
     return replace(volume, data=image.data, warnings=(*volume.warnings, _SYNTHESIZED))
-
-
-def is_synthesized(record: Mapping[str, Any]) -> bool:
-    """Return whether the network was given an image made from water and fat, by a run record."""
-    about = record.get("fat_fraction")
-    return isinstance(about, dict) and bool(about.get("synthesized"))
 
 
 def seen_again(volume: Volume, scan: Scan, record: Mapping[str, Any]) -> Volume | None:

@@ -21,8 +21,8 @@ from musclejax.app.recorded_scan import RecordedScans
 from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
 from musclejax.data.label_tables import find_table
-from musclejax.errors import InputError, describe_error, printable
-from musclejax.files import transient_lock
+from musclejax.errors import InputError, count_of, describe_error, printable
+from musclejax.files import names_ending, transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import Failure
 from musclejax.reports.review import Review, find_strays, is_reviewed, read_review
@@ -126,18 +126,14 @@ def _measure_cohort(options: MeasureOptions) -> int:
         raise InputError(folder, "no results of segment", "its folder of results", remedy)
     check_all_maps(options, len(names))
     review = read_review(folder)
-    marked = {name: read_record(folder, name) or {} for name in names if name in review}
-    strays = find_strays(
-        folder, review, dict.fromkeys(names) | {n: r.get("slices") for n, r in marked.items()}
-    )
-    for line in (*strays, *_find_nameless(folder, names)):
+    for line in (*find_strays(folder, review, names), *_find_nameless(folder, names)):
         console.warn(printable(line))
     return _measure_edited(options, names, review)
 
 
 def _find_nameless(folder: Path, names: Collection[str]) -> list[str]:
     """Return a line for each label map of a folder that has no record."""
-    found = sorted(path.name.removesuffix(_LABELS_END) for path in folder.glob(f"*{_LABELS_END}"))
+    found = (name.removesuffix(_LABELS_END) for name in names_ending(folder, _LABELS_END))
     return [
         f"{LABELS.format(name=name)}: not measured, without {RECORD.format(name=name)}: "
         "measure it by itself, with its --scan and -o"
@@ -173,7 +169,7 @@ def _measure_edited(options: MeasureOptions, names: Sequence[str], review: Revie
             bar.show(Advance(number, len(names)))
     page = tables.close()
     before = f", {corrected} corrected before" if corrected else ""
-    total = f"{len(names)} scan{'s' if len(names) > 1 else ''}{before}"
+    total = f"{count_of(len(names), 'scan')}{before}"
     if failed:
         console.warn(f"{failed} of {len(names)} failed; {measured} measured again")
     elif measured:

@@ -22,7 +22,7 @@ from musclejax.app.fat_map import (
 from musclejax.app.names import about_series
 from musclejax.app.scan_page import write_page_of
 from musclejax.app.work import Scan, lock_file
-from musclejax.data.decode_labels import decode
+from musclejax.data.decode_labels import Decoded, decode
 from musclejax.data.label_tables import (
     SCHEMES,
     LabelTable,
@@ -30,7 +30,7 @@ from musclejax.data.label_tables import (
     read_table,
     table_in_header,
 )
-from musclejax.errors import InputError, listed
+from musclejax.errors import InputError, count_of, listed
 from musclejax.files import file_sha256, reading, transient_lock
 from musclejax.options import named_paths
 from musclejax.prediction.correction import Key, changed_shares, levels_in, make_result
@@ -132,27 +132,11 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     table = _find_table(task, stored, how, earlier)
     region = how.region or _region_of(earlier.record) if task.in_place else how.region
     found = decode(stored, volume, table, region, task.labels)
-    warnings = [*found.warnings, *_in_air(found.labels, volume)]
-    in_place = task.in_place
-    if in_place and not _same_numbers(
-        table, _own_table(task.folder, task.scan.name, earlier.record)
-    ):
-        in_place = False
-        warnings.append(f"{task.labels.name} has numbers of {table.source}: kept as .bak")
-    original = None
-    if _region_of(earlier.record) == found.region:
-        original = _read_original(task, volume, earlier.record, found.region)
-        if original is None and earlier.record:
-            name = ORIGINAL.format(name=task.scan.name)
-            warnings.append(f"{name} is gone or was changed: what changed is not known")
-    result = make_result(
-        volume,
-        found._replace(warnings=tuple(warnings)),
-        by=str(task.labels),
-        original=original,
-        levels=_find_levels(earlier, volume, found.region),
-        weights=str(earlier.record.get("weights", "none")),
-    )
+    in_place = task.in_place and _has_own_numbers(task, table, earlier.record)
+    result = _as_result(task, found, volume, earlier)
+    if task.in_place and not in_place:
+        kept = f"{task.labels.name} has numbers of {table.source}: kept as .bak"
+        result = replace(result, warnings=(*result.warnings, kept))
     if task.in_place and sha256 == checksums(earlier.record).get(task.labels.name):
         result = replace(result, correction=None)  # nobody has changed the network's labels
     result = replace(result, muscles=_requested(earlier.record, result))
@@ -184,6 +168,27 @@ def _measure(task: LabelledScan, how: HowMeasured) -> Measured:
     new = [w for w in saved.warnings if w not in (known if isinstance(known, list) else ())]
     new += write_page_of(saved, task.folder) if how.report else ()
     return Measured(_line(task.scan.name, saved, task.labels), tuple(new))
+
+
+def _as_result(
+    task: LabelledScan, found: Decoded, volume: Volume, earlier: Earlier
+) -> Segmentation:
+    """Return labels as a segmented scan, compared with those that a correction began with."""
+    warnings = [*found.warnings, *_in_air(found.labels, volume)]
+    original = None
+    if _region_of(earlier.record) == found.region:
+        original = _read_original(task, volume, earlier.record, found.region)
+        if original is None and earlier.record:
+            name = ORIGINAL.format(name=task.scan.name)
+            warnings.append(f"{name} is gone or was changed: what changed is not known")
+    return make_result(
+        volume,
+        found._replace(warnings=tuple(warnings)),
+        by=str(task.labels),
+        original=original,
+        levels=_find_levels(earlier, volume, found.region),
+        weights=str(earlier.record.get("weights", "none")),
+    )
 
 
 def _requested(record: Mapping[str, Any], result: Segmentation) -> tuple[str, ...]:
@@ -353,11 +358,9 @@ def _find_table(
     name = stem.removesuffix(scan_name(Path(LABELS.format(name=""))))
     if name != stem and (record := read_record(task.labels.parent, name)):  # results elsewhere
         return _own_table(task.labels.parent, name, record)
-    beside = (
-        *(task.labels.parent / "dataset.json", task.labels.with_name(f"{stem}.tsv")),
-        *([task.labels.parents[1] / "dataset.json"] if "labels" in task.labels.parent.name else []),
-    )
-    for path in beside:
+    folder = absolute(task.labels).parent
+    above = [folder.parent / "dataset.json"] if "labels" in folder.name else []  # as in labelsTr
+    for path in (folder / "dataset.json", folder / f"{stem}.tsv", *above):
         if path.is_file():
             return read_table(path)
     numbers = np.unique(stored.data)
@@ -385,8 +388,9 @@ def _own_table(folder: Path, name: str, record: Mapping[str, Any]) -> LabelTable
     return found or find_table(numbering_of(folder, record) or "muscles")
 
 
-def _same_numbers(table: LabelTable, own: LabelTable) -> bool:
-    """Return whether every muscle has a number that it has in another table too."""
+def _has_own_numbers(task: LabelledScan, table: LabelTable, record: Mapping[str, Any]) -> bool:
+    """Return whether every muscle has a number that it has in the results' own table too."""
+    own = _own_table(task.folder, task.scan.name, record)
     return all({*several} & {*own.muscles.get(n, ())} for n, several in table.muscles.items())
 
 
@@ -442,14 +446,12 @@ def _line(name: str, result: Segmentation, labels: Path) -> str:
     if correction is None:
         return f"{name}: measured as segmented"
     if correction.original is None:
-        count = len(np.unique(result.labels[result.labels > 0]))
-        plural = "s" if count > 1 else ""
-        return f"{name}: {count} muscle{plural} of the {result.region} measured, {labels.name}"
+        muscles = count_of(len(np.unique(result.labels[result.labels > 0])), "muscle")
+        return f"{name}: {muscles} of the {result.region} measured, {labels.name}"
     if not changed:
         return f"{name}: measured, no voxel differs from {ORIGINAL.format(name=name)}"
     shown = listed((_show_change(key, share) for key, share in changed.items()), SHOWN)
-    plural = "s" if len(changed) > 1 else ""
-    return f"{name}: corrected: {len(changed)} muscle{plural} changed, {shown}"
+    return f"{name}: corrected: {count_of(len(changed), 'muscle')} changed, {shown}"
 
 
 def _show_change(key: Key, share: float) -> str:

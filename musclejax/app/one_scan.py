@@ -19,7 +19,7 @@ from musclejax.app.process import Stopwatch, since_configured
 from musclejax.app.scan_page import write_page_of
 from musclejax.app.stop import raise_if_interrupted
 from musclejax.app.work import Outcome, Scan, Work, failure, lock_file
-from musclejax.errors import InputError
+from musclejax.errors import InputError, count_of
 from musclejax.files import DISK_FULL, transient_lock
 from musclejax.loops import Advance, Stage, result_of
 from musclejax.models.weights import Weights, load_weights
@@ -307,9 +307,8 @@ def _outcome(
     by = result.engine, result.precision
     # The plainest needs no mention.
     engine = "" if by == ("jax", "float32") else f", {' '.join(by)}"
-    plural = "s" if result.tta_slices > 1 else ""
-    tta = f", TTA of {result.tta_slices} slice{plural}" if result.tta_slices else ""
-    line = f"{name}: {result.region} ({how}), {result.volume.num_slices} slices, "
+    tta = f", TTA of {count_of(result.tta_slices, 'slice')}" if result.tta_slices else ""
+    line = f"{name}: {result.region} ({how}), {count_of(result.volume.num_slices, 'slice')}, "
     line += f"{seconds['total']:.1f} s (network {seconds['network']:.1f} s{engine}{tta})"
     warnings = [w for w in result.warnings if w != session.weights.warning]
     details = ", ".join(f"{stage} {s:.2f} s" for stage, s in seconds.items())

@@ -51,7 +51,7 @@ def check_output(folder: Path, option: str = "-o") -> None:
     places = (folder, *folder.absolute().parents)
     nearest = next(place for place in places if os.access(place, os.F_OK))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise _unwritable(option, folder, f"{nearest} is no folder to write in")
+        raise _unwritable(option, folder, f"{nearest} is not a folder to write in")
 
 
 def _unwritable(option: str, folder: Path, reason: str) -> BadUsage:

@@ -49,7 +49,7 @@ class RecipeOptions:
             than once.
 
     Raises:
-        InputError: If a dataset is no folder, or a label is to mean what nothing means.
+        InputError: If a dataset is not a folder, or a label is to mean what nothing means.
     """
 
     config: Recipe = "thigh"

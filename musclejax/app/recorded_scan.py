@@ -8,8 +8,9 @@ from musclejax.app.names import is_of
 from musclejax.app.work import Scan
 from musclejax.errors import InputError
 from musclejax.scan.catalog import list_series
+from musclejax.scan.recorded import find_recorded
 from musclejax.scan.series import Series
-from musclejax.scan.source import is_at, recorded_path
+from musclejax.scan.source import recorded_path
 from musclejax.scan.volume import scan_name
 
 
@@ -30,13 +31,10 @@ class RecordedScans:
         Raises:
             InputError: If it is gone.
         """
+        if place := find_recorded(record, name):
+            path, series = place
+            return Scan(path, name, series)
         path = recorded_path(record, name)
-        if path.exists():
-            if is_at(record, path):
-                return Scan(path, name)
-            for one in list_series(path).series:  # of a folder or file with several
-                if is_at(record, one.path, one):
-                    return Scan(path, name, one)
         if self._moved_to is None:
             remedy = "If it has moved, give it or its folder: --scan."
             raise InputError(path, "no such scan", f"the scan of {name}", remedy)

@@ -9,7 +9,7 @@ from musclejax.app.cohort import say_page
 from musclejax.app.options import ReportOptions
 from musclejax.app.stop import STOPPED
 from musclejax.app.work import Scan, lock_file
-from musclejax.errors import InputError, describe_error, printable
+from musclejax.errors import InputError, count_of, describe_error, printable
 from musclejax.files import transient_lock
 from musclejax.loops import Advance
 from musclejax.reports.cohort_tables import read_failures, write_cohort_tables
@@ -27,7 +27,7 @@ def run(options: ReportOptions) -> int:
         The exit code: 0 if all are written, 1 if some failed, 130 if stopped by Ctrl-C.
 
     Raises:
-        InputError: If it is no folder of results, cannot be written, or its page is not ours.
+        InputError: If it is not a folder of results, cannot be written, or its page is not ours.
         OSError: If the disk is full or fails.
     """
     folder = options.folder
@@ -77,7 +77,7 @@ def _write_scan_pages(folder: Path, names: Sequence[str]) -> int:
     if failed:
         console.warn(f"{failed} of {len(names)} pages of scans failed")
     elif names:
-        console.say(f"{len(names)} page{'s' if len(names) > 1 else ''} of scans written")
+        console.say(f"{count_of(len(names), 'page')} of scans written")
     return failed
 
 

@@ -13,7 +13,7 @@ from musclejax.app import console
 from musclejax.app.options import ScanOptions
 from musclejax.app.process import writing
 from musclejax.app.study import Study, find_study
-from musclejax.errors import printable
+from musclejax.errors import count_of, printable
 from musclejax.files import write_text
 from musclejax.reports.tables import csv_text
 from musclejax.scan.selection import Choice
@@ -79,13 +79,9 @@ def _print(study: Study, rows: Sequence[dict[str, Any]]) -> None:
     kinds = Counter(series.kind for series in study.taken)
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     console.say(
-        f"{_count(len(subjects), 'subject')}, {_count(len(visits), 'visit')}, "
+        f"{count_of(len(subjects), 'subject')}, {count_of(len(visits), 'visit')}, "
         f"{len(rows)} series; `musclejax segment` takes {len(study.taken)} ({listed})"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

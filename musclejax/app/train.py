@@ -17,6 +17,7 @@ from musclejax.app.recipe_options import TrainOptions
 from musclejax.app.stop import STOPPED, stopping, until
 from musclejax.config import load_recipe
 from musclejax.data.sampler import MixedSampler
+from musclejax.errors import count_of
 from musclejax.loops import Advance
 from musclejax.models.weights import load_weights
 from musclejax.reports.pages.document import PAGE
@@ -88,7 +89,7 @@ def _introduce(data: Data) -> None:
             "case": len(part["cases"]),
             "subject": len(part["subjects"]),
         }
-        counted = [f"{n} {what}{'s' * (n != 1)}" for what, n in sizes.items()]
+        counted = [count_of(number, what) for what, number in sizes.items()]
         console.say(f"{name}: {', '.join(counted)}")
     if "synthetic" in data.record:
         share = data.record["synthetic"]["share"]

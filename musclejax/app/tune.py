@@ -19,6 +19,7 @@ from musclejax.app.stop import STOPPED, stopping
 from musclejax.app.train import duration
 from musclejax.app.trial_worker import check_batch, never, train_trial
 from musclejax.config import load_recipe
+from musclejax.errors import count_of
 from musclejax.files import locked
 from musclejax.loops import Advance
 from musclejax.reports.pages.document import PAGE
@@ -176,6 +177,6 @@ def _finish(config: ConfigDict, workdir: Path, entries: list[Entry]) -> None:
     console.say(to_table(best_trials(entries))[columns].to_string(index=False))
     failed = sum(bool(entry.failed) for entry in entries)
     if failed:
-        console.warn(f"warning: {failed} trials failed; trials.csv has the reasons")
+        console.warn(f"warning: {count_of(failed, 'trial')} failed; trials.csv has the reasons")
     console.say(f"next: musclejax train --config {workdir}/best.py --data DIR --workdir RUN")
     console.say(f"\nResults are in {workdir}/ : open {PAGE} first")

@@ -22,8 +22,8 @@ class Engine:
     Attributes:
         precisions: Kind of measurement -> precisions that the engine computes in.
         modules: Python modules that it needs beyond those that musclejax requires.
-        ours: Whether musclejax itself runs it. Then its process is set up (heap, cache) like one of
-            `musclejax segment` or `train`; rivals get the system's defaults.
+        ours: Whether musclejax itself runs it. Then its process is set up (cache, collector) like
+            one of `musclejax segment` or `train`; rivals get the kept heap alone.
         versioned: Distributions that a result depends on.
         extra: Extra of musclejax that installs it.
         training_mib: MiB of its process, libraries and compilation included, and MiB of activations
@@ -45,7 +45,7 @@ def _own(
 ) -> Engine:
     """Return the row of an engine of `segment`; `also` gives precisions of other kinds."""
     facts = engines.ENGINES[name]
-    kinds: dict[str, tuple[str, ...]] = dict.fromkeys(("infer", *COMMANDS), facts.precisions)
+    kinds: dict[str, tuple[str, ...]] = dict.fromkeys(("infer", *COMMANDS), PRECISIONS)
     return Engine(kinds | also, facts.packages, True, versioned, training_mib=mib)
 
 
@@ -55,8 +55,10 @@ ENGINES: dict[str, Engine] = {
     DEFAULT: Engine(dict.fromkeys(COMMANDS, (DEFAULT,)), ours=True),
     "jax": _own("jax", *_JAX, mib=(1500, 620), train=_F32, data=_F32),
     "onednn": _own("onednn", *_JAX, onednn_library.PACKAGE, mib=(1500, 580), train=PRECISIONS),
-    "onnxruntime": _own("onnxruntime", "onnxruntime"),
     "openvino": _own("openvino", "openvino"),
+    "onnxruntime": Engine(
+        {"infer": _F32}, ("onnx", "onnxruntime"), versioned=("onnxruntime",), extra="engines"
+    ),
     "flax": Engine({"infer": _F32, "train": _F32}, training_mib=(1500, 1150)),
     "torch": Engine(
         {"infer": PRECISIONS, "train": PRECISIONS},

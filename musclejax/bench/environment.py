@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import musclejax
-from musclejax.system import available_threads, free_memory_mib, machine, memory_mib
+from musclejax.system import (
+    THP,
+    available_threads,
+    first_processor,
+    free_memory_mib,
+    machine,
+    memory_mib,
+)
 
-CPUINFO = Path("/proc/cpuinfo")
-HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _ISA = re.compile(r"sse4_2|f16c|fma|avx\w*|amx_\w+|asimd\w*|sve\w*|bf16|i8mm")
 """Instruction sets that matrix products use, as Linux names them on x86-64 and aarch64."""
 _GIT_SECONDS = 10
@@ -20,7 +25,7 @@ _GIT_SECONDS = 10
 def environment() -> dict[str, Any]:
     """Return processor, memory, system, load and versions; None where the system does not say."""
     here = machine()
-    processor = _processor()
+    processor = first_processor()
     return {
         "versions": here["versions"],
         "commit": commit(),
@@ -68,20 +73,10 @@ def _git(folder: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
-def _processor() -> dict[str, str]:
-    """Return what Linux says about the first processor; nothing elsewhere."""
-    try:
-        first = CPUINFO.read_text().split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
 def _huge_pages() -> str | None:
     """Return when the system gives huge pages: "always", "madvise" or "never"."""
     try:
-        chosen = re.search(r"\[(\w+)\]", HUGE_PAGES.read_text())
+        chosen = re.search(r"\[(\w+)\]", THP.read_text())
     except OSError:
         return None
     return chosen[1] if chosen else None

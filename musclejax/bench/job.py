@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from musclejax.anatomy import SLICE_PX
 from musclejax.bench.engines import ENGINES, REFERENCE
+from musclejax.errors import count_of
 from musclejax.models.counts import describe
 from musclejax.models.description import Description
 from musclejax.models.variants import find
@@ -69,7 +70,7 @@ class Job:
     def label(self) -> str:
         """Name for people."""
         name = self.engine + (" bf16" if self.precision == "bfloat16" else "")
-        size = f"batch {self.batch_size}, {self.threads} thread" + "s" * (self.threads > 1)
+        size = f"batch {self.batch_size}, {count_of(self.threads, 'thread')}"
         slices = f", {self.slices} slices" * (self.slices != self.batch_size)
         return f"{name}, {self.variant}, {size}{slices}" + f", {self.scans} scans" * (
             self.scans > 1

@@ -27,6 +27,7 @@ class BenchOptions:
         precision: float32, bfloat16, for the engines that have it.
         slices: Slices per repeat, or of a scan, to see growth.  [default: one batch; of a scan 31]
         scans: Scans of the cohort.
+        weights: Trained weights in place of a variant's: a folder with a thigh network.
         size: Height and width in pixels, as 432 or 432x240.  [default: the network's own: the
             windows of slim32, whole slices of 432 of networks with random weights]
         reference: Reference labels of the sample scan test_up: the DSC of trained weights is
@@ -47,6 +48,7 @@ class BenchOptions:
     precision: Annotated[str, Option(metavar="P,...")] = "float32"
     slices: Annotated[str | None, Option(metavar="N,...")] = None
     scans: Annotated[str, Option(metavar="N,...")] = "8"
+    weights: Annotated[str | None, Option(metavar="FOLDER")] = None
     size: Annotated[str | None, Option(metavar="PX")] = None
     reference: Annotated[Path | None, Option(metavar="FILE")] = None
     repeats: int = 10
@@ -57,5 +59,7 @@ class BenchOptions:
         check_choices(self)
         if self.repeats < 1:
             raise InputError("--repeats", str(self.repeats), "1 or more")
+        if self.weights and self.variant:
+            raise InputError("--weights", f"--variant {self.variant} too", "one of both")
         if self.minutes is not None and not 0 < self.minutes < float("inf"):
             raise InputError("--minutes", str(self.minutes), "more than 0")

@@ -10,6 +10,7 @@ from musclejax.bench import noise
 from musclejax.bench.job import Job
 from musclejax.bench.own_inference import random_network
 from musclejax.data.batches import Batch
+from musclejax.models.variants import find
 from musclejax.training.step import initial_state, make_steps
 
 LEARNING_RATE = 1e-3
@@ -17,7 +18,7 @@ LEARNING_RATE = 1e-3
 
 def training(job: Job) -> Callable[[], object]:
     """Return a step as `musclejax train` takes it: loss, AMSGrad, L2, and the metrics."""
-    network, labels = random_network(job), noise.labels(job)
+    network, labels = random_network(find(job.variant)), noise.labels(job)
     network.config.models.convolutions = "onednn" if job.engine == "onednn" else "xla"
     network.config.models.precision = job.precision
     steps = make_steps(network.config, labels.size)

@@ -15,7 +15,7 @@ from musclejax.bench.engines import (
 )
 from musclejax.bench.job import Job
 from musclejax.bench.options import COMMANDS, BenchOptions
-from musclejax.bench.sample import BUNDLED_VARIANT, own_window
+from musclejax.bench.sample import BUNDLED_VARIANT, own_window, trained
 from musclejax.errors import InputError
 from musclejax.models.spec import PRECISIONS
 from musclejax.models.variants import VARIANTS, find
@@ -142,7 +142,8 @@ def _grid(engines: list[str], options: BenchOptions) -> Grid:
     most, kind = available_threads(), options.kind
     default = BUNDLED_VARIANT if kind in COMMANDS else DEFAULT_VARIANT
     known = _one_of("--variant", VARIANTS)
-    variants = _values("--variant", default if options.variant is None else options.variant, known)
+    chosen = ",".join(trained(options.weights)) if options.weights else options.variant
+    variants = _values("--variant", default if chosen is None else chosen, known)
     precisions = _values("--precision", options.precision, _one_of("--precision", PRECISIONS))
     batch_sizes = options.batch_size or DEFAULT_BATCH[kind]
     return Grid(

@@ -31,7 +31,7 @@ from musclejax.bench.record import (
 )
 from musclejax.bench.rounds import Budget, turns
 from musclejax.bench.sample import BUNDLED, accuracy, read_reference
-from musclejax.system import free_memory_mib
+from musclejax.system import HUGE_PAGES, free_memory_mib
 
 WORKER = (sys.executable, "-m", "musclejax.app.bench_worker")
 MEMORY_SHARE = 0.9
@@ -50,9 +50,10 @@ class WorkerError(RuntimeError):
 class Worker:
     """A process that measures, and the conversation with it."""
 
-    def __init__(self, threads: int, ours: bool, cache: Path) -> None:
+    def __init__(self, threads: int, ours: bool, cache: Path, *, trains: bool = False) -> None:
         environment = {
             **os.environ,
+            **(HUGE_PAGES if trains else {}),  # as `musclejax train` has it, for rivals too
             "JAX_PLATFORMS": "cpu",
             # Empty at first, so that compilation is counted.
             "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -196,12 +197,13 @@ class _Group:
                 if labels is not None:
                     self._record.accuracy[job] = accuracy(labels, expected, drawn)
 
-    def _worker(self, threads: int, ours: bool) -> Worker:
+    def _worker(self, threads: int, ours: bool, *, trains: bool = False) -> Worker:
         cache = Path(tempfile.mkdtemp(dir=self._folder))
-        return self._stack.enter_context(_worker(threads, ours, cache))
+        return self._stack.enter_context(_worker(threads, ours, cache, trains=trains))
 
     def _prepare(self, job: Job) -> Prepared | Failed:
-        worker = self._worker(job.threads, ENGINES[job.engine].ours)
+        ours, trains = ENGINES[job.engine].ours, job.kind == "train"
+        worker = self._worker(job.threads, ours, trains=trains)
         try:
             answer = worker.request("prepare", job=asdict(job))
         except WorkerError as error:
@@ -242,8 +244,8 @@ class _Group:
 
 
 @contextmanager
-def _worker(threads: int, ours: bool, cache: Path) -> Iterator[Worker]:
-    worker = Worker(threads, ours, cache)
+def _worker(threads: int, ours: bool, cache: Path, *, trains: bool) -> Iterator[Worker]:
+    worker = Worker(threads, ours, cache, trains=trains)
     try:
         yield worker
     finally:

@@ -28,6 +28,20 @@ draw than muscles are, so their stage "save" is overstated."""
 BUNDLED_VARIANT = next(iter(BUNDLED))
 
 
+def trained(weights: str | None) -> dict[str, str]:
+    """Return variant -> trained weights of it: those that ship, or others in their place.
+
+    Raises:
+        InputError: If there are no such weights, or no network of `TASK` is among them.
+    """
+    if weights is None:
+        return BUNDLED
+    headers = load_weights(weights).headers
+    if TASK not in headers:
+        raise InputError("--weights", f"{weights} without a {TASK} network", f"one for the {TASK}")
+    return {str(headers[TASK].config.variant): weights}
+
+
 @lru_cache(maxsize=2)
 def bundled_weights(variant: str) -> Weights:
     """Return the trained weights of a variant; kept, so that networks stay compiled."""
@@ -65,7 +79,7 @@ def read_reference(path: Path) -> Shaped[np.ndarray, "i j k"]:
     """Return reference labels of the sample scan.
 
     Raises:
-        InputError: If it is no label map of the sample scan's size.
+        InputError: If it is not a label map of the sample scan's size.
     """
     shape = nib.load(SAMPLE).shape  # type: ignore[attr-defined]
     accepted = f"a NIfTI label map of {SAMPLE.name}, {' x '.join(map(str, shape))} voxels"

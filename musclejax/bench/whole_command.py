@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,18 @@ from musclejax.bench.record import (
 )
 from musclejax.bench.rounds import Budget, turns
 from musclejax.bench.runner import SEED
-from musclejax.bench.sample import BUNDLED, OTHER_SAMPLE, SAMPLE, accuracy, read_reference
+from musclejax.bench.sample import (
+    BUNDLED,
+    OTHER_SAMPLE,
+    SAMPLE,
+    accuracy,
+    read_reference,
+    trained,
+)
 
 
 def measure_command_steps(
-    jobs: Sequence[Job], budget: Budget, reference: Path | None = None
+    jobs: Sequence[Job], budget: Budget, reference: Path | None = None, weights: str | None = None
 ) -> Generator[Event, None, Record]:
     """Run every job once to fill the cache of compiled functions, then all in turn.
 
@@ -45,11 +52,12 @@ def measure_command_steps(
         jobs: What to measure.
         budget: When to end.
         reference: Reference labels of the sample scan.
+        weights: Trained weights in place of those of their variant.
     """
     record, order, start = Record(), random.Random(SEED), time.monotonic()
     drawn = read_reference(reference) if reference else None
     with tempfile.TemporaryDirectory(prefix="musclejax-bench-") as name:
-        commands = _Commands(Path(name))
+        commands = _Commands(Path(name), trained(weights))
         remaining, labels = list(jobs), {}
         for job in jobs:
             try:
@@ -61,7 +69,7 @@ def measure_command_steps(
             used = f"{run['engine']} {run['precision']}"
             known = {"first_run_s": sample.seconds, "versions": run["versions"], "used": used}
             record.prepared[job] = known
-            if job.variant in BUNDLED and job.slices == CASE_SLICES:
+            if commands.knows(job) and job.slices == CASE_SLICES:
                 labels[job] = commands.labels()
             yield Prepared(job, sample.seconds)
         for job, found in dict(labels).items():
@@ -84,11 +92,20 @@ def measure_command_steps(
 
 
 class _Commands:
-    """Runs of the command in a folder of their own: scans, weights, results, compiled functions."""
+    """Runs of the command in a folder of their own: scans, weights, results, compiled functions.
 
-    def __init__(self, work: Path) -> None:
-        self._work = work
+    Args:
+        work: The folder.
+        trained: Variant -> trained weights of it; others get random ones.
+    """
+
+    def __init__(self, work: Path, trained: Mapping[str, str]) -> None:
+        self._work, self._trained = work, trained
         self._processors = own_processors()
+
+    def knows(self, job: Job) -> bool:
+        """Return whether a job's weights have learned something."""
+        return job.variant in self._trained
 
     def run(self, job: Job, turn: int) -> tuple[Sample, dict[str, Any]]:
         """Run a job's command; return what it took, and the run record of its first scan."""
@@ -99,7 +116,7 @@ class _Commands:
         arguments += ["--weights", self._weights(job.variant)]
         if job.engine != DEFAULT:
             arguments += ["--engine", job.engine, "--precision", job.precision]
-        if job.variant not in BUNDLED:  # a random classifier would choose any region
+        if not self._ships(job):  # a classifier is absent, or random and would take any region
             arguments += ["--region", TASK]
         processors = self._processors[: job.threads]
         before = read(processors)
@@ -120,8 +137,8 @@ class _Commands:
         return record
 
     def _weights(self, variant: str) -> str:
-        if variant in BUNDLED:
-            return BUNDLED[variant]
+        if variant in self._trained:
+            return self._trained[variant]
         folder = self._work / variant
         if not folder.exists():
             self._musclejax("weights", "init", "--variant", variant, "-o", folder)
@@ -132,9 +149,16 @@ class _Commands:
         folder = self._work / f"{job.kind}-{job.slices}-{job.scans}"
         if not folder.exists():
             folder.mkdir()
-            for name, source in zip(_names(job), _sources(job), strict=True):
+            for name, source in zip(_names(job), self._sources(job), strict=True):
                 _cut(source, job.slices, folder / f"{name}.nii.gz")
         return folder if job.kind == "cohort" else folder / f"{_NAME}.nii.gz"
+
+    def _sources(self, job: Job) -> list[Path]:
+        both = (SAMPLE, OTHER_SAMPLE) if self._ships(job) else (SAMPLE, SAMPLE)
+        return [both[number % 2] for number in range(job.scans)]
+
+    def _ships(self, job: Job) -> bool:
+        return self._trained.get(job.variant) in BUNDLED.values()
 
     def _musclejax(self, *arguments: object) -> None:
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(self._work / "cache")}
@@ -151,11 +175,6 @@ _NAME = "scan1"
 
 def _names(job: Job) -> list[str]:
     return [f"scan{number}" for number in range(1, job.scans + 1)]
-
-
-def _sources(job: Job) -> list[Path]:
-    both = (SAMPLE, OTHER_SAMPLE) if job.variant in BUNDLED else (SAMPLE, SAMPLE)
-    return [both[number % 2] for number in range(job.scans)]
 
 
 def _cut(source: Path, slices: int, target: Path) -> None:

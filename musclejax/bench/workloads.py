@@ -14,7 +14,7 @@ from musclejax.models.variants import find
 Call = Callable[[], object]
 DISTINCT = 8
 """Slices of noise that an inference cycles through."""
-RIVALS = ("flax", "torch", "keras")
+RIVALS = ("onnxruntime", "flax", "torch", "keras")
 
 
 def prepare(job: Job) -> Call:

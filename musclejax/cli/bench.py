@@ -45,11 +45,11 @@ def bench() -> None:
 
 
 _LEFT_OUT: dict[Kind, tuple[str, ...]] = {
-    "infer": ("scans",),
-    "train": ("slices", "scans", "reference"),
+    "infer": ("scans", "weights"),
+    "train": ("slices", "scans", "reference", "weights"),
     "segment": ("size", "scans"),
     "cohort": ("size",),
-    "data": ("variant", "precision", "slices", "scans", "size", "reference"),
+    "data": ("variant", "precision", "slices", "scans", "size", "reference", "weights"),
 }
 """Kind -> options that it does not have."""
 _HELP: dict[Kind, str] = {
@@ -87,13 +87,14 @@ _HELP: dict[Kind, str] = {
     the command takes by itself; the column "used" names it.
 
     \b
-    Engines: default; jax, onednn, openvino also in bfloat16; onnxruntime in float32.
+    Engines: default; jax, onednn, openvino, all three also in bfloat16.
 
     \b
     Examples:
       musclejax bench segment -o out
       musclejax bench segment --engine default,jax --slices 1,31,100 --repeats 3 -o out
       musclejax bench segment --variant paper,compact8 -o out
+      musclejax bench segment --weights run/weights --engine onednn --precision bfloat16 -o out
     """,
     "cohort": """Measure `musclejax segment` on a folder of scans: scans per hour.
 
@@ -101,7 +102,7 @@ _HELP: dict[Kind, str] = {
     machines see docs/scaling.md.
 
     \b
-    Engines: default; jax, onednn, openvino also in bfloat16; onnxruntime in float32.
+    Engines: default; jax, onednn, openvino, all three also in bfloat16.
 
     \b
     Examples:

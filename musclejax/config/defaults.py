@@ -66,7 +66,7 @@ def _add_data_settings(config: ConfigDict) -> None:
     config.data.clean_px = 4
     # Muscles that are unlabeled on purpose, as "AL" or "AL,BFS": their weight is 0. Ours.
     config.data.absent = ""
-    # What labels of the datasets mean that are no muscle's, or have another name: as
+    # What labels of the datasets mean that are not a muscle's, or have another name: as
     # "femur=ignore; vasto med=VM" (`--map` adds to it). Ours.
     config.data.map = ""
     # Rows and columns that are trained on, centered on the limbs; the model grid (paper) or less

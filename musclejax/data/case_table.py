@@ -19,7 +19,7 @@ def read_case_table(path: Path) -> dict[str, dict[str, str]]:
     """Return the row of each case, by name; cells without blanks at their ends.
 
     Raises:
-        InputError: If it is no table of UTF-8 text with these columns, names a case twice, or
+        InputError: If it is not a table of UTF-8 text with these columns, names a case twice, or
             holds a word that means nothing.
     """
     rows: dict[str, dict[str, str]] = {}

@@ -146,7 +146,7 @@ def read_muscles(path: Path, scan: Volume, region: anatomy.Region) -> UInt8[np.n
         Muscle numbers in the order of the scan's array.
 
     Raises:
-        InputError: If it lies on another grid, or a value is no muscle's of the region.
+        InputError: If it lies on another grid, or a value is not a muscle's of the region.
     """
     stored = load_nifti(path)
     numbering = find_numbering(path, stored, region)

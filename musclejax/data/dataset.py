@@ -219,7 +219,9 @@ def _title(index: Mapping[str, Any], folder: Path) -> str:
 def _intensity(index: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
     value = index.get("musclejax_intensity")
     if not isinstance(value, dict | None):
-        raise InputError(folder / "dataset.json", "musclejax_intensity that is no table", "a table")
+        raise InputError(
+            folder / "dataset.json", "musclejax_intensity that is not a table", "a table"
+        )
     return value
 
 

@@ -12,7 +12,7 @@ from musclejax.data.label_map import to_scan_order, whole_numbers
 from musclejax.data.label_names import HIGHEST
 from musclejax.data.label_tables import SCHEMES, LabelTable, find_table
 from musclejax.data.muscle_names import Meaning
-from musclejax.errors import InputError, listed
+from musclejax.errors import InputError, count_of, listed
 from musclejax.scan.volume import Volume
 
 REGION_OPTION = "--region"
@@ -74,7 +74,7 @@ def decode(
     skipped = [number for number in muscles if number not in own]
     warnings = [f"left out: {_left_out(found, table)}"] if _left_out(found, table) else []
     if skipped:
-        count = f"{len(skipped)} muscle{'s' if len(skipped) > 1 else ''}"
+        count = count_of(len(skipped), "muscle")
         warnings.append(f"left out: {count} of another region than the {region}")
     return Decoded(labels, sides, region, tuple(warnings))
 
@@ -93,7 +93,7 @@ def _check_known(found: Mapping[int, int], table: LabelTable, path: Path) -> Non
     known = table.muscles.keys() | table.others.keys() | {0}
     unknown = [] if table.open else [number for number in found if number not in known]
     if unknown:
-        shown = listed(f"{n} ({_voxels(found[n])})" for n in unknown)
+        shown = listed(f"{n} ({count_of(found[n], 'voxel')})" for n in unknown)
         raise InputError(
             path, f"label numbers {shown}", _accepted(table), _remedy(found, unknown[0], table)
         )
@@ -125,14 +125,10 @@ def _shown(meanings: Iterable[Meaning]) -> str:
     return " or ".join(map(str, meanings))
 
 
-def _voxels(count: int) -> str:
-    return f"{count} voxel{'s' if count > 1 else ''}"
-
-
 def _left_out(found: Mapping[int, int], table: LabelTable) -> str:
-    """Return what of a map is no muscle, in one line."""
+    """Return what of a map is not a muscle, in one line."""
     others = {n: name for n in found if n not in table.muscles if (name := table.others.get(n, n))}
-    return listed(f"{name} ({_voxels(found[n])})" for n, name in others.items())
+    return listed(f"{name} ({count_of(found[n], 'voxel')})" for n, name in others.items())
 
 
 def _find_region(muscles: Mapping[int, tuple[Meaning, ...]], path: Path) -> str:

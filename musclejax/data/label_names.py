@@ -55,7 +55,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     accepted = 'JSON with "labels": {NAME: NUMBER}'
     index = parse_json(path, accepted)
     if not isinstance(index.get("labels"), dict):
-        found = "labels that are no table" if "labels" in index else 'no "labels"'
+        found = "labels that are not a table" if "labels" in index else 'no "labels"'
         raise InputError(path, found, accepted)
     return index
 
@@ -207,10 +207,10 @@ def _unknown(name: str, path: Path) -> InputError:
 
 
 def _renamed(index: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """Return the dataset's own statements on names that are no muscle's."""
+    """Return the dataset's own statements on names that are not a muscle's."""
     table = index.get(RENAMED, {})
     if not isinstance(table, dict):
-        raise InputError(path, f"{RENAMED} that is no table", '{"femur": "background"}')
+        raise InputError(path, f"{RENAMED} that is not a table", '{"femur": "background"}')
     names = index["labels"]
     for name, meaning in table.items():
         if not isinstance(meaning, str) or not _is_known(meaning.strip()):

@@ -50,7 +50,7 @@ GROUP_SPELLINGS = {
     "GM, GL": "gastrocnemius; gastrocnemii; gastroc; gas; gc",
     "several muscles": "anterior compartment; lateral compartment",
 }
-"""Muscles of a group -> spellings of its name: a label of a group is no muscle's."""
+"""Muscles of a group -> spellings of its name: a label of a group is not a muscle's."""
 _LEFT = ("left", "l", "lt", "sin", "sinister")
 _RIGHT = ("right", "r", "rt", "dex", "dx", "dexter")
 _EMPTY = ("m", "musculus", "muscle", "of", "the", "and", "thigh", "lower", "leg")
@@ -81,7 +81,7 @@ class Meaning(NamedTuple):
 
 
 def parse_name(name: str) -> Meaning | None:
-    """Return what a name means; None if it is no muscle of ours.
+    """Return what a name means; None if it is not a muscle of ours.
 
     `VL_left`, `left_vastus_lateralis`, `Vastus lateralis, right` and `vastus_lateralis_R` are read.
     """

@@ -1,8 +1,7 @@
 """The engines that compute a network while predicting: JAX, oneDNN called by JAX, or ONNX engines.
 
-In all of them, labels and confidence leave as uint8 from inside the engine. ONNX Runtime and
-OpenVINO get the network as an ONNX graph made in memory. All but "jax" need the extra
-`musclejax[engines]`.
+In all of them, labels and confidence leave as uint8 from inside the engine. OpenVINO gets the
+network as an ONNX graph made in memory. All but "jax" need the extra `musclejax[engines]`.
 """
 
 import sys
@@ -26,7 +25,6 @@ from musclejax.models.cpu.convolution import depth_to_space
 from musclejax.models.fold import fold_batch_norm
 from musclejax.models.network import Network
 from musclejax.models.spec import PRECISIONS
-from musclejax.options import Precision
 from musclejax.system import available_threads
 
 INSTALL = "pip install 'musclejax[engines]'"
@@ -43,12 +41,10 @@ class Facts(NamedTuple):
 
     Attributes:
         make: Makes the predict function: of a network, a precision, with or without probabilities.
-        precisions: Those that it computes in.
         packages: Python packages that it needs beyond those that musclejax requires.
     """
 
     make: Callable[[Network, str, bool], PredictFunction]
-    precisions: tuple[Precision, ...] = ("float32",)
     packages: tuple[str, ...] = ()
 
 
@@ -95,11 +91,6 @@ def unavailable_reason(engine: str, precision: str) -> InputError | None:
         return InputError.choice("precision", precision, PRECISIONS)
     if engine not in ENGINES:
         return InputError.choice("engine", engine, ENGINES)
-    offered = ENGINES[engine].precisions
-    if precision not in offered:
-        able = ", ".join(name for name, facts in ENGINES.items() if precision in facts.precisions)
-        remedy = f"Engines with {precision}: {able}."
-        return InputError(f"engine {engine}", precision, ", ".join(offered), remedy)
     missing = missing_packages(engine)
     absent = onednn.unavailable_reason() if engine == "onednn" else ""
     if missing or absent:
@@ -179,18 +170,6 @@ def _to_steps(probability: jax.Array) -> jax.Array:
     return jnp.round(probability * STEPS).astype(jnp.uint8)
 
 
-def _onnxruntime_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_threads()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = onnxruntime.InferenceSession(
-        _graph(network, probabilities), options, providers=["CPUExecutionProvider"]
-    )
-    return lambda images: tuple(session.run(None, {"image": _channel_first(images)}))
-
-
 def _openvino_function(network: Network, precision: str, probabilities: bool) -> PredictFunction:
     core = _openvino().Core()
     settings = {
@@ -200,26 +179,25 @@ def _openvino_function(network: Network, precision: str, probabilities: bool) ->
         "INFERENCE_NUM_THREADS": available_threads(),
         "ENABLE_CPU_PINNING": False,  # threads stay where the process may be, as XLA's do
     }
-    model = core.read_model(_graph(network, probabilities))
+    model = core.read_model(graph(network, probabilities))
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def predict(images: Images) -> Outputs:
-        outputs = request.infer({"image": _channel_first(images)}, share_inputs=True)
+        outputs = request.infer({"image": channel_first(images)}, share_inputs=True)
         return tuple(outputs.values())
 
     return predict
 
 
 ENGINES: dict[str, Facts] = {
-    "jax": Facts(_jax_function, PRECISIONS),
-    "onednn": Facts(_onednn_function, PRECISIONS),  # JAX and a library, no package
-    "onnxruntime": Facts(_onnxruntime_function, packages=("onnx", "onnxruntime")),
-    "openvino": Facts(_openvino_function, PRECISIONS, ("onnx", "openvino")),
+    "jax": Facts(_jax_function),
+    "onednn": Facts(_onednn_function),  # JAX and a library, no package
+    "openvino": Facts(_openvino_function, ("onnx", "openvino")),
 }
-"""Name -> engine. ONNX Runtime has no bfloat16 convolution for CPUs."""
+"""Name -> engine."""
 
 
-def _graph(network: Network, probabilities: bool) -> bytes:
+def graph(network: Network, probabilities: bool) -> bytes:
     """Return the network as a serialized ONNX model that ends in uint8."""
     module, variables = fold_batch_norm(network)
     outputs = ["labels", "confidence"] + ["probabilities"] * probabilities
@@ -227,7 +205,8 @@ def _graph(network: Network, probabilities: bool) -> bytes:
     return model.SerializeToString()
 
 
-def _channel_first(images: Images) -> Float[np.ndarray, "b 1 h w"]:
+def channel_first(images: Images) -> Float[np.ndarray, "b 1 h w"]:
+    """Return images as ONNX graphs take them."""
     return np.ascontiguousarray(images).reshape(len(images), 1, *images.shape[1:3])
 
 

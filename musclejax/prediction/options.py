@@ -7,7 +7,7 @@ from musclejax.anatomy import read_muscles
 from musclejax.errors import InputError
 from musclejax.options import Option, check_choices
 
-Engine = Literal["default", "auto", "jax", "onednn", "onnxruntime", "openvino"]
+Engine = Literal["default", "auto", "jax", "onednn", "openvino"]
 BATCH_SIZE = 4
 """Slices in a batch. Source: ours; in batches of 1, 2 and 4 the paper's network took 1.69, 1.16
 and 1.07 s per slice on two AVX2 cores."""

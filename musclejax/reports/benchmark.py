@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from musclejax.bench.table import COLUMNS
+from musclejax.errors import count_of
 from musclejax.files import staging_folder
 from musclejax.reports.pages.benchmark import Measured, is_measured, to_document
 from musclejax.reports.pages.document import PAGE, from_figure, write_document
@@ -90,7 +91,7 @@ def save_page(table: pd.DataFrame, folder: Path, warnings: Sequence[str]) -> Pat
     others = {name: _read_rows(folder, name) for name in TITLES if name != kind}
     shown = {kind: table} | {name: rows for name, rows in others.items() if rows is not None}
     bad = [
-        f"bench_{name}.csv is no table of this version of musclejax, and is left out"
+        f"bench_{name}.csv is not a table of this version of musclejax, and is left out"
         for name, rows in others.items()
         if rows is None and (folder / f"bench_{name}.csv").exists()
     ]
@@ -289,7 +290,7 @@ def _held(rows: pd.DataFrame) -> str:
     texts = {
         "variant": row["variant"].replace("_", " "),
         "batch_size": f"batch of {row['batch_size']}",
-        "threads": f"{row['threads']} thread" + "s" * bool(row["threads"] > 1),
+        "threads": count_of(int(row["threads"]), "thread"),
     }
     if row["kind"] == "data":
         del texts["batch_size"]

@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,13 @@ from musclejax.files import (
 )
 from musclejax.prediction.grades import GOUTALLIER, MERCURI, grade
 from musclejax.prediction.measurement import MUSCLE_COLUMNS, SLICE_COLUMNS
-from musclejax.reports.run_record import RECORD, checksums, read_record, recorded_names
+from musclejax.reports.run_record import (
+    RECORD,
+    checksums,
+    is_synthesized,
+    read_record,
+    recorded_names,
+)
 from musclejax.reports.tables import plain
 from musclejax.scan.source import COHORT_TABLES
 
@@ -188,7 +196,11 @@ def read_failures(folder: Path) -> dict[str, Failure]:
 
 def list_scans(folder: Path, failed: Mapping[str, Failure]) -> list[ScanKey]:
     """Return the scans of a folder that are done or have failed, in the order of the tables."""
-    return sorted(_keys(folder, failed), key=lambda k: [(_natural(p), p) for p in k[:3]])
+    return sorted(_keys(folder, failed), key=_order)
+
+
+def _order(key: ScanKey) -> tuple[Any, ...]:
+    return tuple(part for text in key[:3] for part in (_natural(text), text))
 
 
 def _keys(folder: Path, failed: Mapping[str, Failure]) -> Iterator[ScanKey]:
@@ -216,10 +228,10 @@ def _what(record: Mapping[str, Any]) -> tuple[str, str]:
     return str(record.get("region") or ""), re.sub(r"ses-[^_]*", "", str(described or ""))
 
 
-def _natural(text: str) -> list[tuple[int, int, str]]:
+def _natural(text: str) -> tuple[int | str, ...]:
     """Return a key that sorts ses-2 before ses-10."""
-    parts = re.split(r"(\d+)", text)
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
+    parts = filter(None, re.split(r"(\d+)", text))
+    return tuple(x for p in parts for x in ((0, int(p)) if p.isdecimal() else (1, p)))
 
 
 class _Output:
@@ -287,7 +299,7 @@ def _write_tables(
                 if not same and read_record(folder, key.name) == record:  # not by us just now
                     edited.append(path)
                 if text:
-                    out[f"{kind}.csv"].write(_framed(text, own, *ends))
+                    out[f"{kind}.csv"].write(_framed(text, own, *ends, whole=same))
                 if kind == "muscles":
                     rows = summary.rows(key, about, csv.DictReader(io.StringIO(text, newline="")))
                     out["summary.csv"].write("".join(map(_line, rows)))
@@ -320,19 +332,31 @@ def _read(path: Path, stated: str | None) -> tuple[str, bool]:
     except (OSError, ValueError):
         return "", stated is None
     same = stated is None or sha256(content) == stated
-    return text if _is_usable(text.partition("\n")[0]) else "", same
+    usable = _is_usable(text.partition("\n")[0]) and "\0" not in text
+    return text if usable else "", same
 
 
 def _is_usable(header: str) -> bool:
-    """Return whether the first line of a scan's table says which muscle a row is of."""
-    return {"muscle", "side"} <= {*next(csv.reader([header]), [])}
+    """Return whether the first line of a scan's table says which muscle a row is of.
+
+    A crash of the system may leave zeros in place of a file's contents.
+    """
+    return "\0" not in header and {"muscle", "side"} <= {*next(csv.reader([header]), [])}
 
 
-def _framed(text: str, columns: Sequence[str], before: str, after: str) -> str:
-    """Return the rows of a table, cells before and after each, in the order of the columns."""
+def _framed(text: str, columns: Sequence[str], before: str, after: str, *, whole: bool) -> str:
+    """Return the rows of a table, cells before and after each, in the order of the columns.
+
+    Args:
+        text: The table.
+        columns: Of the rows that are returned.
+        before: Cells that come before each row.
+        after: Cells that come after it.
+        whole: Whether the table is as it was written, so that no row lacks a cell.
+    """
     header, _, rest = text.partition("\n")
     lines = rest.split("\n")
-    if header == ",".join(columns) and not any(line.count('"') % 2 for line in lines):
+    if whole and header == ",".join(columns) and not any(line.count('"') % 2 for line in lines):
         return "".join(f"{before},{line},{after}" for line in lines if line)
     rows = csv.DictReader(io.StringIO(text, newline=""))
     cells = ([row.get(name) or "" for name in columns] for row in rows)
@@ -358,9 +382,9 @@ def _about(key: ScanKey, record: Mapping[str, Any]) -> dict[str, object]:
 
 def image_kind(record: Mapping[str, Any]) -> str:
     """Return what kind of image the network was given."""
-    fat, series = (record.get(name) for name in ("fat_fraction", "series"))
-    if isinstance(fat, dict) and fat.get("synthesized"):
+    if is_synthesized(record):
         return "synthesized"
+    series = record.get("series")
     return str(series.get("kind") or "other") if isinstance(series, dict) else "other"
 
 
@@ -389,22 +413,22 @@ def scan_row(key: ScanKey, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Summary:
-    """Rows of summary.csv; keeps the first visit of one subject."""
+    """Rows of summary.csv; keeps the first visit, and the places, of one subject."""
 
     def __init__(self, keys: Iterable[ScanKey]) -> None:
-        self._subject = ""
+        self._subjects = groupby(keys, key=attrgetter("subject"))
+        self._subject: str | None = None
         self._first: dict[str, tuple[str, dict[str, dict[str, dict[str, float]]]]] = {}
         """Region -> first visit with it, and its figures by series and muscle."""
-        counted = [(key.subject, key.visit, key.region, key.series) for key in keys]
-        self._alike = Counter(counted)
-        self._scans = Counter(about[:3] for about in counted)
+        self._places: Counter[tuple[str, ...]] = Counter()
+        """Scans by visit and region, and by visit, region and series."""
 
     def rows(
         self, key: ScanKey, about: Mapping[str, object], table: Iterable[Mapping[str, str]]
     ) -> Iterator[list[object]]:
         """Yield a row per muscle or group of a scan; scans come in the order of subject, visit."""
         if key.subject != self._subject:
-            self._subject, self._first = key.subject, {}
+            self._begin(key.subject)
         muscles: dict[str, dict[str, Mapping[str, str]]] = {}
         for row in table:
             muscles.setdefault(row.get("muscle") or "", {})[row.get("side") or ""] = row
@@ -419,6 +443,13 @@ class _Summary:
                 values |= {"first_visit": visit, **_changes(figures[name], first.get(name, {}))}
             yield [_shown(values.get(column, "")) for column in SUMMARY_COLUMNS]
 
+    def _begin(self, subject: str) -> None:
+        """Count the scans of the next subject, whom some without results may precede."""
+        keys = next(list(own) for name, own in self._subjects if name == subject)
+        self._subject, self._first = subject, {}
+        self._places = Counter((key.visit, key.region) for key in keys)
+        self._places.update((key.visit, key.region, key.series) for key in keys)
+
     def _same_place(
         self, key: ScanKey, visit: str, known: Mapping[str, dict[str, dict[str, float]]]
     ) -> Mapping[str, Mapping[str, float]]:
@@ -426,10 +457,10 @@ class _Summary:
 
         Several scans of a region at a visit are stations: only those of one series are compared.
         """
-        visits = [(key.subject, which, key.region) for which in (visit, key.visit)]
-        if all(self._scans[one] == 1 for one in visits):
+        visits = [(which, key.region) for which in (visit, key.visit)]
+        if all(self._places[one] == 1 for one in visits):
             return next(iter(known.values()), {})
-        if all(self._alike[*one, key.series] == 1 for one in visits):
+        if all(self._places[*one, key.series] == 1 for one in visits):
             return known.get(key.series, {})
         return {}
 

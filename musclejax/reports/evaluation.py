@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from musclejax import anatomy
-from musclejax.errors import InputError
+from musclejax.errors import InputError, count_of
 from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.result import Evaluation
 from musclejax.evaluation.scene import Scene, load_scene, select
@@ -26,7 +26,13 @@ from musclejax.reports.pictures.evaluation import Row, draw_overlays, draw_subje
 from musclejax.reports.run_record import checksums, is_edited, seal
 from musclejax.reports.tables import write_table
 
-_TABLES = ("cases.csv", "muscles.csv", "slices.csv", "summary.csv", "report.md", PAGE)
+_FILES = (
+    *("cases.csv", "muscles.csv", "slices.csv", "summary.csv", "summary.md", "report.md", PAGE),
+    *(f"table{number}.{kind}" for number in (2, 3, 4) for kind in ("csv", "md")),
+    *(f"{what}_{n}.png" for what in ("overlays", "agreement", "subjects") for n in anatomy.REGIONS),
+)
+"""That are written, beside a picture per case."""
+_CASE_PICTURES = "views_*.png"
 RECORD = "evaluate.json"
 """Written last: an evaluation with a record is complete."""
 SUBJECTS_SHOWN = 10
@@ -87,7 +93,7 @@ def check_folder(folder: Path) -> None:
     if (folder / "dataset.json").exists():
         raise InputError(folder, "a dataset", "a folder for results", remedy)
     known = _checksums_of(folder)
-    paths = [folder / name for name in (*known, *_TABLES)]
+    paths = [*(folder / name for name in (*known, *_FILES)), *folder.glob(_CASE_PICTURES)]
     edited = [p for p in paths if p.is_file() and file_sha256(p) != known.get(p.name)]
     edited += [folder / RECORD] * is_edited(read_json(folder / RECORD) or {})
     if edited:
@@ -183,7 +189,8 @@ def _draw_agreement(
     title = f"{region.title}: agreement of volume and fat fraction"
     path = stage / f"agreement_{region.name}.png"
     draw_agreement(own, region, title, path)
-    alt = f"Errors of {own['case'].nunique()} cases against their means, with limits of agreement."
+    cases = count_of(own["case"].nunique(), "case")
+    alt = f"Errors of {cases} against their means, with limits of agreement."
     caption = "A dot: one muscle of one case. Lines: bias and 95 % limits of agreement."
     yield Section(title, picture=from_file(path, alt, caption))
 
@@ -217,7 +224,7 @@ def _draw_case(
     if scene.image.shape[2] < _SLICES_SHOWN:
         return  # so few slices make no coronal view
     title = f"{which.capitalize()} case: {case['case']}, DSC {case['slice_dsc']:.2f}"
-    path = stage / f"views_{case['case']}.png"
+    path = stage / _CASE_PICTURES.replace("*", case["case"])
     draw_views(scene, title, path)
     alt = (
         f"Coronal and sagittal views of {case['case']}: the reference above, the prediction below."

@@ -4,14 +4,15 @@ It stands in `review.csv`, and in `NAME_review.csv` of single scans, as pages of
 """
 
 import csv
-import glob
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from musclejax.data.corrections import RIGHT, UNUSABLE
 from musclejax.errors import InputError, did_you_mean
+from musclejax.files import names_ending
+from musclejax.reports.run_record import read_record
 from musclejax.reports.tables import FORMULA
 
 REVIEW = "review.csv"
@@ -21,6 +22,8 @@ SCAN_REVIEW = f"{{name}}_{REVIEW}"
 TO_CORRECT = "to correct"
 MARKS = (RIGHT, TO_CORRECT, UNUSABLE)
 COLUMNS = ("scan", "slice", "mark", "comment")
+_LONGEST_INDEX = 9
+"""Digits of the number of a slice; Python refuses thousands."""
 Review = dict[str, dict[int | None, str]]
 """Scan -> slice, or None of the whole scan -> mark."""
 
@@ -65,9 +68,10 @@ def read_remarks(folder: Path, scan: str | None = None) -> list[Remark]:
     Raises:
         InputError: If a file is no such table.
     """
-    name = "*" if scan is None else glob.escape(scan)
-    files = [folder / REVIEW, *sorted(folder.glob(SCAN_REVIEW.format(name=name)))]
-    return [remark for path in files if path.is_file() for remark in _read(path)]
+    own = SCAN_REVIEW.format(name=scan or "")
+    names = names_ending(folder, own) if scan is None else [own]
+    paths = [folder / name for name in (REVIEW, *names)]
+    return [remark for path in paths if path.is_file() for remark in _read(path)]
 
 
 def marks_of(remarks: Iterable[Remark], folder: Path) -> Review:
@@ -103,7 +107,7 @@ def is_reviewed(review: Review, scan: str) -> bool:
     return review.get(scan, {}).get(None) == RIGHT
 
 
-def find_strays(folder: Path, review: Review, slices: Mapping[str, object]) -> list[str]:
+def find_strays(folder: Path, review: Review, names: Collection[str]) -> list[str]:
     """Return a line for each scan of a review that a folder does not have, or slice of a scan.
 
     So for reviews that are not read because of their name: browsers save a second `review (1).csv`.
@@ -111,24 +115,29 @@ def find_strays(folder: Path, review: Review, slices: Mapping[str, object]) -> l
     Args:
         folder: Of results.
         review: As of `read_review`.
-        slices: Scan -> number of its slices, if its record tells.
+        names: Of its scans.
     """
-    copies = (path.name for path in sorted(folder.glob("*review*.csv")))
     lines = [
         f"review: {name} is not read: rename it {REVIEW}, or {SCAN_REVIEW.format(name='NAME')}"
-        for name in copies
-        if not name.endswith(REVIEW)
+        for name in names_ending(folder, ".csv")
+        if "review" in name and not name.endswith(REVIEW)
     ]
-    for scan in sorted(review.keys() - slices.keys()):
-        lines.append(f"review: no results of {scan!r}. {did_you_mean(scan, slices)}".rstrip(". "))
-    for scan in sorted(review.keys() & slices.keys()):
-        count = slices[scan]
-        if not isinstance(count, int):
-            continue
-        if beyond := [z for z in review[scan] if z is not None and z >= count]:
-            first = f"{scan} has no slice {min(beyond)}, only 0 to {count - 1}"
-            lines.append(f"review: {first}: is it counted from 0, as in {scan}_slices.csv?")
-    return lines
+    for scan in sorted({*review} - {*names}):
+        lines.append(f"review: no results of {scan!r}. {did_you_mean(scan, names)}".rstrip(". "))
+    beyond = (_slice_beyond(folder, scan, review[scan]) for scan in sorted({*review} & {*names}))
+    return [*lines, *filter(None, beyond)]
+
+
+def _slice_beyond(folder: Path, scan: str, marks: Mapping[int | None, str]) -> str:
+    """Return a line about a slice that a scan does not have, by its record; empty if it has all."""
+    count = (read_record(folder, scan) or {}).get("slices")
+    if not isinstance(count, int):
+        return ""
+    beyond = [z for z in marks if z is not None and z >= count]
+    if not beyond:
+        return ""
+    first = f"{scan} has no slice {min(beyond)}, only 0 to {count - 1}"
+    return f"review: {first}: is it counted from 0, as in {scan}_slices.csv?"
 
 
 def _read(path: Path) -> list[Remark]:
@@ -153,7 +162,7 @@ def _remark(path: Path, number: int, row: Mapping[str, str]) -> Remark | None:
 def _slice(text: str, where: str, path: Path) -> int | None:
     if not text:
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _LONGEST_INDEX:
         accepted = "an index from 0, as in NAME_slices.csv, or nothing for the whole scan"
         raise InputError(path, f"{where}slice {text[:60]!r}", accepted)
     return int(text)

@@ -13,6 +13,7 @@ from musclejax.files import (
     REPLACED,
     abandoned_stages,
     file_sha256,
+    names_ending,
     publish,
     read_json,
     sha256,
@@ -126,6 +127,12 @@ def corrected_labels(record: Mapping[str, Any] | None) -> str:
     return stated if isinstance(stated, str) else ""
 
 
+def is_synthesized(record: Mapping[str, Any]) -> bool:
+    """Return whether the network was given an image made from water and fat."""
+    about = record.get("fat_fraction")
+    return isinstance(about, dict) and bool(about.get("synthesized"))
+
+
 def labels_state(folder: Path, name: str, record: Mapping[str, Any]) -> LabelsState:
     """Return what a person has done to the label map of a record; reads it."""
     labels = LABELS.format(name=name)
@@ -162,7 +169,7 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
 def recorded_names(folder: Path) -> list[str]:
     """Return the NAME of each run record in a folder, in order; none if there is no folder."""
     ending = RECORD.format(name="")
-    return sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    return [name.removesuffix(ending) for name in names_ending(folder, ending)]
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:

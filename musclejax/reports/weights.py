@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from musclejax.anatomy import TASKS
+from musclejax.errors import count_of
 from musclejax.models.counts import describe
 from musclejax.models.provenance import Provenance
 from musclejax.models.weights import Weights
@@ -82,8 +83,7 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         data = provenance["data"].get(part)
         if data:
             source = f" ({data['source']})" if "source" in data else ""
-            count = len(data["subjects"])
-            people = f"{count} subject{'s' * (count != 1)}"
+            people = count_of(len(data["subjects"]), "subject")
             found[part] = f"{data['slices']} slices of {people}{source}"
     return found
 

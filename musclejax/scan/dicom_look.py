@@ -75,7 +75,7 @@ def _values(start: bytes) -> Look | None:
 
 
 class _UnknownError(Exception):
-    """The bytes end, or are no plain data set."""
+    """The bytes end, or are not a plain data set."""
 
 
 def _data_set(start: bytes) -> tuple[int, bool]:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from musclejax.errors import InputError
+from musclejax.errors import InputError, count_of
 from musclejax.scan.slices import Slices, planes
 
 _MARGIN_MM = 12.0
@@ -86,7 +86,7 @@ def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
     count = int(spikes.sum())
     if not count:
         return image, ""
-    what = f"{count} voxel{'s' * (count > 1)} of up to {max(high, -low):.3g}, far beyond all others"
+    what = f"{count_of(count, 'voxel')} of up to {max(high, -low):.3g}, far beyond all others"
     cut = np.clip(image, np.float32(bottom), np.float32(top))
     return np.where(spikes, cut, image), f"{what}: cut to {bottom:.4g} to {top:.4g}"
 

@@ -16,7 +16,7 @@ Kind = Literal[
     "other",
 ]
 """What an MR image shows; "echo" is one of a gradient echo of unknown or other phase, "map" any
-image that is no anatomy: a quantity other than the fat fraction, a phase image, labels."""
+image that is not anatomy: a quantity other than the fat fraction, a phase image, labels."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Series:
         place: What tells apart series that show different places, or that are not comparable.
         extent_mm: Lowest and highest position along the body, if the headers tell.
         pixel_mm: Largest edge of a voxel within axial slices, if the headers tell.
-        problem: Why it is no single volume, by its headers; empty if nothing is known.
+        problem: Why it is not a single volume, by its headers; empty if nothing is known.
     """
 
     path: Path

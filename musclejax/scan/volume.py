@@ -276,7 +276,7 @@ def shear_degrees(affine: Float[np.ndarray, "4 4"]) -> float:
 def scan_name(path: Path) -> str:
     """Return the name of a scan: its file or folder name without suffix.
 
-    A link has its own name. Bytes that are no UTF-8 are read as Latin-1, so that every result can
+    A link has its own name. Bytes that are not UTF-8 are read as Latin-1, so that every result can
     be named, drawn and stored.
     """
     name = path.name if path.name not in ("", "..") else path.resolve().name

@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = Path(__file__).with_name("thigh_seeds.json")
 NUMBERS = {m.abbreviation: m.number for region in REGIONS.values() for m in region.muscles}
 OUTSIDE, OTHER = 100, 101
-"""Seeds of what is no muscle: outside, and bone, vessels or fat inside."""
+"""Seeds of what is not a muscle: outside, and bone, vessels or fat inside."""
 SHRINK_MM, REACH_PX = 1.6, 2.2
 """How far inside its outline a seed ends; how far outside it a muscle may reach, in pixels."""
 DARK = 0.55
@@ -57,7 +57,7 @@ IGNORE = 255
 ECHO_MS, PERIOD_MS = 3.45, 2.3
 """Echo time of the pictures made from fat and water images; see `tools/real_tests.py`."""
 TISSUES = {"OTHER": OTHER_MUSCLE, "BONE": BONE, "VESSEL": FEMORAL, "IGNORE": UNKNOWN}
-"""First letters of outlines that are no muscle of ours -> their code in a template."""
+"""First letters of outlines that are not a muscle of ours -> their code in a template."""
 SHEETS = {
     "thigh": "thigh_test_levels.webp",
     "upper_third": "thigh_upper_third.webp",

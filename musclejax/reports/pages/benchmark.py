@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from musclejax.errors import printable
+from musclejax.errors import count_of, printable
 from musclejax.reports.pages.document import Document, Facts, Picture, Section
-from musclejax.reports.pages.table import Column, Table, show
+from musclejax.reports.pages.table import Column, Table, show, show_facts
 
 _HEADINGS = {
     "slices_per_s": Column("slices/s", "median over the rounds", number=True),
@@ -115,8 +115,8 @@ def _section(measured: Measured) -> Section:
     shown = {name.replace("_", " "): first[name] for name in ("command", *held)}
     shown |= {"pixels": f"{first['height']} x {first['width']}", "rounds": first["repeats"]}
     by = [
-        f"{row['threads']} threads, {row['precision']}: {row['peak_gflops']:.0f} GFLOP/s, "
-        f"{row['peak_by']}"
+        f"{count_of(int(row['threads']), 'thread')}, {row['precision']}: "
+        f"{row['peak_gflops']:.0f} GFLOP/s, {row['peak_by']}"
         for _, row in rows.iterrows()
         if row.get("peak_by")
     ]
@@ -124,9 +124,8 @@ def _section(measured: Measured) -> Section:
     shown |= {"scenarios of MLPerf": _scenarios(rows)} if rows["scenario"].any() else {}
     shown |= {"processor": first["cpu"], "system": first["system"], "versions": _versions(rows)}
     shown |= {"commit": first["commit"]} if isinstance(first["commit"], str) else {}
-    facts = [(name, printable(str(value))) for name, value in shown.items()]
     table = to_table(f"bench_{measured.kind}", rows)
-    return Section(measured.title, table=table, picture=measured.picture, facts=facts)
+    return Section(measured.title, table=table, picture=measured.picture, facts=show_facts(shown))
 
 
 def _scenarios(rows: pd.DataFrame) -> str:

@@ -33,7 +33,7 @@ from musclejax.reports.pages.overview import (
     survey,
 )
 from musclejax.reports.pages.render import write_page
-from musclejax.reports.pages.table import Cell, Column, Look, Table, show
+from musclejax.reports.pages.table import Cell, Column, Look, Table, show, show_facts
 from musclejax.reports.review import MARKS, Remark, Review, marks_of, read_remarks
 from musclejax.scan.source import PAGES
 
@@ -77,7 +77,7 @@ def write_cohort_page(folder: Path, *, wait: bool = True) -> Path | None:
         The page; None if it is left to another process.
 
     Raises:
-        InputError: If there is a file of its name that is no page of ours.
+        InputError: If there is a file of its name that is not a page of ours.
         OSError: If the folder cannot be written.
     """
     with transient_lock(folder / _LOCK, wait=wait) as ours:
@@ -214,12 +214,12 @@ def _facts(overview: Overview) -> list[tuple[str, str]]:
         "Corrected": overview.statuses["corrected"],
         "Failed": overview.statuses["failed"],
     }
-    return [(name, str(number)) for name, number in facts.items() if number]
+    return show_facts(facts)
 
 
 def _how_made(overview: Overview) -> list[tuple[str, str]]:
     """Return how the results were made, as names and texts."""
-    lines = {
+    facts = {
         "Weights": counted({" ".join(filter(None, key)): n for key, n in overview.weights.items()}),
         **{
             f"Weights {name}": text
@@ -234,7 +234,7 @@ def _how_made(overview: Overview) -> list[tuple[str, str]]:
             dict.fromkeys(t[:16].replace("T", " ") for t in overview.finished if t)
         ),
     }
-    return [(name, text) for name, text in lines.items() if text]
+    return show_facts(facts)
 
 
 @cache

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from musclejax.errors import printable
 from musclejax.reports.pages.render import write_page
-from musclejax.reports.pages.table import Table
+from musclejax.reports.pages.table import Table, show_facts
 
 PAGE = "report.html"
 MOST_FAILURES = 20
@@ -80,7 +80,7 @@ def write_document(path: Path, document: Document) -> None:
     """Write a document as a page.
 
     Raises:
-        InputError: If there is a file that is no page of ours.
+        InputError: If there is a file that is not a page of ours.
         OSError: If the folder cannot be written.
     """
     write_page(path, "document.html", title=document.title, document=document)
@@ -117,8 +117,7 @@ def how_made(record: Mapping[str, Any], text: str = "", **others: Any) -> Sectio
         "system": machine.get("system"),
         "threads": record.get("threads"),
     }
-    known = [(name, printable(str(value))) for name, value in facts.items() if value]
-    return Section("How it was made", text, facts=known)
+    return Section("How it was made", text, facts=show_facts(facts))
 
 
 def failures(reasons: Mapping[str, str]) -> list[str]:

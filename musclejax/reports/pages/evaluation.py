@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from musclejax.errors import printable
+from musclejax.errors import count_of, printable
 from musclejax.evaluation.compare import ERRORS
 from musclejax.evaluation.result import Evaluation
 from musclejax.reports import evaluation_tables as tables
@@ -230,7 +230,7 @@ def _facts(evaluation: Evaluation) -> Facts:
 
 def _mean_of(cases: pd.DataFrame) -> str:
     mean, size = cases["slice_dsc"].mean(), len(cases)
-    return f"{mean:.3f} over {size} case{'s' * (size != 1)}" if mean >= 0 else "no value"
+    return f"{mean:.3f} over {count_of(size, 'case')}" if mean >= 0 else "no value"
 
 
 def _how_made(evaluation: Evaluation, record: Mapping[str, Any]) -> Section:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from musclejax.anatomy import GROUPS, REGIONS, SIDES
+from musclejax.errors import count_of
 from musclejax.reports.pages.plots import (
     FEWEST_OF_A_BOX,
     QUANTILES,
@@ -102,7 +103,8 @@ def read_summary(folder: Path) -> pd.DataFrame | None:
     for name in _TEXTS:
         frame[name] = frame[name].astype("category")
     for name in FIGURES:
-        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
+        numbers = pd.to_numeric(frame[name], errors="coerce").astype(np.float32)
+        frame[name] = numbers.where(np.isfinite(numbers))  # JSON of browsers has no infinity
     for name in _VOLUME:
         frame[name] = frame[name].where(frame[name] > 0)
     frame[list(_FAT)] *= 100
@@ -174,7 +176,7 @@ def draw_levels(folder: Path, scans: Sequence[tuple[str, str]]) -> LinePlot | No
         for group in (group.name for group in GROUPS[region])
     ]
     some = f"{len(chosen)} of " if len(chosen) < len(scans) else ""
-    of = f"{some}{len(scans)} scan{'s' * (len(scans) != 1)}"
+    of = f"{some}{count_of(len(scans), 'scan')}"
     caption = f"Median and quartiles over the slices of {of}, both sides, by level along the limb."
     return draw_lines("fat-level", "Fat fraction by level, %", caption, lines, _LEVELS)
 
@@ -238,17 +240,12 @@ def _draw(region: str, kind: _Kind, frame: pd.DataFrame) -> BoxPlot | None:
 def _caption(frame: pd.DataFrame, kind: _Kind) -> str:
     """Return one sentence on what a plot shows and on how much it stands."""
     used = frame[frame[list(kind.columns)].notna().any(axis=1)]
-    counted = f"{_count(used['scan'], 'scan')} of {_count(used['subject'], 'subject')}"
+    scans, subjects = (count_of(used[who].nunique(), who) for who in ("scan", "subject"))
     sides = "100 (left - right) / mean of both" if len(kind.columns) == 1 else "Left above right"
     partial = _truncated(used)
     many = "all" if partial == len(used) else f"{partial} of {len(used)}"
     note = f"; {many} values are of muscles truncated by the field of view"
-    return f"{sides}, {counted}{note if partial and 'fat' not in kind.id else ''}."
-
-
-def _count(values: pd.Series, noun: str) -> str:
-    number = values.nunique()
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{sides}, {scans} of {subjects}{note if partial and 'fat' not in kind.id else ''}."
 
 
 def _read_levels(folder: Path, name: str, region: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musclejax.data.corrections import RIGHT, UNUSABLE
-from musclejax.errors import listed, printable
+from musclejax.errors import count_of, listed, printable
 from musclejax.prediction.estimate import LOW, show_flagged
 from musclejax.prediction.options import DEFAULTS
 from musclejax.prediction.quality import OUTSIDE
@@ -242,7 +242,7 @@ def show_settings(overview: Overview, most: int = 12) -> str:
     """Return the settings that are not the usual ones, with the number of their scans."""
     done = sum(overview.versions.values())
     lines = [
-        f"{name} {value}" + (f" ({n} scans)" if n < done else "")
+        f"{name} {value}" + (f" ({count_of(n, 'scan')})" if n < done else "")
         for (name, value), n in sorted(overview.settings.items())
     ]
     more = [f"{len(lines) - most} more"] if len(lines) > most else []

@@ -28,7 +28,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         values: What the template names.
 
     Raises:
-        InputError: If there is a file that is no page of ours.
+        InputError: If there is a file that is not a page of ours.
         OSError: If the folder cannot be written.
     """
     check_page(path)
@@ -42,7 +42,7 @@ def check_page(path: Path) -> None:
     """Check that a page may be written, before hours are spent.
 
     Raises:
-        InputError: If there is a file that is no page of ours.
+        InputError: If there is a file that is not a page of ours.
     """
     if not is_ours(path):
         found, remedy = "a file that musclejax did not write", "Rename or remove it."

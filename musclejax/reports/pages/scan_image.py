@@ -16,12 +16,12 @@ from musclejax.data.decode_labels import Decoded, decode
 from musclejax.data.label_tables import find_table, table_in_header
 from musclejax.errors import InputError
 from musclejax.prediction.result import Segmentation
-from musclejax.reports.run_record import LABELS, ORIGINAL
+from musclejax.reports.run_record import LABELS, ORIGINAL, is_synthesized
 from musclejax.reports.segmentation import scan_sha256
-from musclejax.scan.catalog import list_series
 from musclejax.scan.numbering import numbering_of
+from musclejax.scan.recorded import find_recorded
 from musclejax.scan.sides import find_sides
-from musclejax.scan.source import is_at, recorded_path
+from musclejax.scan.source import recorded_path
 from musclejax.scan.study import load, read_volume
 from musclejax.scan.volume import LpsView, Volume
 
@@ -90,18 +90,14 @@ def _load_recorded(record: Mapping[str, Any], name: str) -> Volume:
     Raises:
         InputError: If it is gone, or unusable.
     """
-    path = recorded_path(record, name)
+    path, series = find_recorded(record, name) or (recorded_path(record, name), None)
     if not path.exists():
         raise InputError(path, "no such scan", f"the scan of {name}")
-    if is_at(record, path):
-        return load(path)
-    series = (one for one in list_series(path).series if is_at(record, one.path, one))
-    return load(next(series, path))
+    return load(series or path)
 
 
 def _other_scan(record: Mapping[str, Any]) -> str:
-    about = record.get("fat_fraction")
-    if isinstance(about, dict) and about.get("synthesized"):
+    if is_synthesized(record):
         return "shown is the scan's file; the network was given an image of water and fat"
     return "the scan has changed since it was segmented: viewer and pictures show it as it is now"
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from musclejax.anatomy import REGIONS, SIDES
 from musclejax.errors import listed, one_line, printable
 from musclejax.reports.cohort import read_flagged
 from musclejax.reports.cohort_tables import image_kind
-from musclejax.reports.pages.table import Cell, Column, Table, show
+from musclejax.reports.pages.table import Cell, Column, Table, show, show_facts
 
 DOUBTFUL_CM2 = 2.0
 """Area of a muscle that may be wrong in a slice, by its estimated DSC, from which the slice's
@@ -140,19 +141,20 @@ def read_tables(folder: Path, name: str) -> tuple[dict[str, pd.DataFrame], list[
         except FileNotFoundError:
             lines += [f"{path.name} is gone"] if kind != "sections" else []  # without levels
         except (OSError, ValueError) as error:
-            lines.append(f"{path.name} is no readable table ({one_line(error)})")
+            lines.append(f"{path.name} is not a readable table ({one_line(error)})")
     return tables, lines
 
 
 def _read_table(path: Path, figures: Mapping[str, _Figure]) -> pd.DataFrame:
-    """Read a table; what is no number in a column of numbers is taken for none."""
+    """Read a table; what is not a finite number in a column of numbers is taken for none."""
     texts = dict.fromkeys(("muscle", "name", "side"), str)  # also where all are empty
     table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
     if missing := {*_KEYS} & {*figures} - {*table.columns}:
         raise ValueError(f"without {listed(sorted(missing))}")
     for key, figure in figures.items():
         if figure.column.number and key in table:
-            table[key] = pd.to_numeric(table[key], errors="coerce")
+            numbers = pd.to_numeric(table[key], errors="coerce")
+            table[key] = numbers.where(np.isfinite(numbers))  # JSON of browsers has no infinity
     return table.fillna(dict.fromkeys(texts, ""))
 
 
@@ -262,7 +264,7 @@ def scan_facts(record: Row) -> list[tuple[str, str]]:
     region = REGIONS.get(str(record.get("region")))
     probability = record.get("region_probability")
     how = f" (p = {probability:.3f})" if isinstance(probability, float) else ""
-    lines = {
+    facts = {
         "Region": f"{region.title}{how}" if region else "",
         "Subject": record.get("subject") if record.get("subject") != record.get("scan") else "",
         "Visit": record.get("visit"),
@@ -271,7 +273,7 @@ def scan_facts(record: Row) -> list[tuple[str, str]]:
         "Spacing": _joined(record.get("spacing_mm"), "{:.4g}", " mm"),
         "Labels": _whose(record),
     }
-    return [(name, printable(str(text))) for name, text in lines.items() if text]
+    return show_facts(facts)
 
 
 def _joined(values: object, form: str, unit: str = "") -> str:
@@ -299,7 +301,7 @@ def how_made(record: Row) -> list[tuple[str, str]]:
     settings = {k: v for k, v in _dict(record, "settings").items() if v not in ("", None, False)}
     engine = " ".join(str(record[key]) for key in ("engine", "precision") if record.get(key))
     corrected = _dict(record, "corrected")
-    lines = {
+    facts = {
         "Scan": record.get("source"),
         "Weights": f"{record.get('weights', '')} {record.get('weights_hash', '')}".strip(),
         "Engine": engine,
@@ -311,7 +313,7 @@ def how_made(record: Row) -> list[tuple[str, str]]:
         "Versions": listed((f"{k} {v}" for k, v in versions.items()), 99),
         "Finished (UTC)": record.get("finished"),
     }
-    return [(name, printable(str(text))) for name, text in lines.items() if text]
+    return show_facts(facts)
 
 
 def _dict(record: Row, key: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def show(value: Any, digits: int = 3, decimals: int = 99) -> str:
 
     Args:
         value: Anything.
-        digits: Significant ones of a number that is no whole number.
+        digits: Significant ones of a number that is not a whole number.
         decimals: Of such a number at most.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -98,3 +98,8 @@ def show(value: Any, digits: int = 3, decimals: int = 99) -> str:
         return printable(str(value))
     needed = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{min(needed, decimals)}f}"
+
+
+def show_facts(facts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return names and their texts; a name whose value is empty, 0 or None is left out."""
+    return [(name, printable(str(value))) for name, value in facts.items() if value]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musclejax import anatomy
+from musclejax.errors import count_of
 from musclejax.reports.evaluation_tables import limits
 from musclejax.reports.pictures.outlines import write_figure
 from musclejax.reports.pictures.style import legend, literal
@@ -76,8 +77,7 @@ def draw_agreement(muscles: pd.DataFrame, region: anatomy.Region, heading: str, 
         for place, panel in zip(line, shown, strict=True):
             _draw_panel(place, rows, region, panel)
         style: dict[str, Any] = {"fontsize": 11, "weight": "bold", "loc": "left", "pad": 6}
-        count = rows["case"].nunique()
-        title = f"{split}, {count} case{'s' * (count != 1)}"
+        title = f"{split}, {count_of(rows['case'].nunique(), 'case')}"
         line[0].set_title(literal(title), color="white", **style)
     present = [m.number for m in region.muscles if m.abbreviation in set(muscles["muscle"])]
     legend(figure, region, np.array(present, np.uint8))

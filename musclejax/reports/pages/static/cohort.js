@@ -14,7 +14,7 @@
     try {
       return decodeURIComponent(address);
     } catch {
-      return null; // bytes that are no text
+      return null; // bytes that are not text
     }
   }
 

@@ -18,6 +18,7 @@
   // Every part of the page shows the same slice.
   function go(index) {
     if (index === scan.slice) return;
+    at("comment-slice").blur(); // a comment that is being typed belongs to the slice before
     scan.slice = index;
     for (const follower of followers) follower(index);
   }
