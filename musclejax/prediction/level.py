@@ -73,7 +73,7 @@ class Fit(NamedTuple):
         evidence: Logarithm of the likelihood of the best of them.
     """
 
-    knees_mm: Float[np.ndarray, " k"]
+    knees_mm: Float[np.ndarray, " knees"]
     heights_mm: Float[np.ndarray, " z"]
     chances: Float[np.ndarray, " n"]
     evidence: float
@@ -261,7 +261,7 @@ def fit_levels(
 
 
 def lines(
-    knees_mm: Float[np.ndarray, " k"], heights_mm: Float[np.ndarray, " z"]
+    knees_mm: Float[np.ndarray, " knees"], heights_mm: Float[np.ndarray, " z"]
 ) -> Float[np.ndarray, "n z"]:
     """Return the levels of slices by the lines of some knee joints; see `Fit`."""
     above = heights_mm - knees_mm[:, None, None]
@@ -270,7 +270,7 @@ def lines(
 
 
 def _log_chances(
-    knees_mm: Float[np.ndarray, " k"],
+    knees_mm: Float[np.ndarray, " knees"],
     opinions: Float[np.ndarray, "z k"],
     heights_mm: Float[np.ndarray, " z"],
     labeled: Labeled | None,
