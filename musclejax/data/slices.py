@@ -204,7 +204,7 @@ def find_limbs(body: Bool[np.ndarray, "z r c"], size: tuple[int, int]) -> Limbs:
         body: Which pixels of the model slices show the body.
         size: Rows and columns of the window; it is centered on the limbs.
     """
-    split = limb_split(body.transpose(2, 1, 0), SLICE_SPACING_MM)
+    split = limb_split(body.sum(1).T, SLICE_SPACING_MM)
     columns = np.arange(body.shape[2])
     splits = np.full(len(body), -1.0) if split is None else split
     boxes = np.full((len(body), 2, 4), np.nan, np.float32)

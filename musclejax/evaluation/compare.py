@@ -101,11 +101,11 @@ def compare(
     if not compared.size:
         remedy = "With --all-slices it is compared as truly empty."
         raise InputError(pair.case.labels, "no muscle", "a reference with one", remedy)
-    maps = reference[..., compared], prediction[..., compared], sides[..., compared]
+    maps = [np.ascontiguousarray(a[..., compared]) for a in (reference, prediction, sides)]
     counts = count_voxels(*maps, pair.anatomy.num_classes)
     measured = _measure(pair, counts.sum(1))
     if fat.values is not None:
-        there = pair.volume.lps.from_file(fat.values)[..., compared]
+        there = np.ascontiguousarray(pair.volume.lps.from_file(fat.values)[..., compared])
         measured |= fat_fractions(*maps, there, pair.anatomy.num_classes)
     in_plane = bool((np.diff(compared) > 1).any())
     muscles = _muscles(pair, maps, counts, measured, in_plane)

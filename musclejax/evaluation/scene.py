@@ -68,7 +68,8 @@ def make_scene(pair: Pair) -> Scene:
         lps.from_file(a) for a in (pair.reference, pair.prediction, pair.sides.voxels)
     )
     body = lps.body if pair.shows_scan else reference > 0
-    box = body_box(body | (reference > 0) | (prediction > 0), *lps.spacing_mm[:2])
+    shown = body | (reference > 0) | (prediction > 0)
+    box = body_box(shown.mean(2, dtype=np.float32), *lps.spacing_mm[:2])
     image = lps.data[box]
     white, scan_white = np.full(image.shape[2], _GRAY), _GRAY
     if pair.shows_scan:
@@ -103,7 +104,7 @@ def select(scene: Scene, slices: Sequence[int]) -> Scene:
         for name in ("image", "reference", "prediction", "sides", "body")
     }
     shown = volumes["body"] | (volumes["reference"] > 0) | (volumes["prediction"] > 0)
-    box = body_box(shown, *scene.spacing_mm[:2])
+    box = body_box(shown.mean(2, dtype=np.float32), *scene.spacing_mm[:2])
     cropped: dict[str, Any] = {name: array[box] for name, array in volumes.items()}
     return replace(scene, gain=scene.gain[places], slices=scene.slices[places], **cropped)
 

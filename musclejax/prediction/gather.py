@@ -3,15 +3,18 @@
 Every quantity costs one pass over the slices; no network is applied again.
 """
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
 
 from musclejax.anatomy import SIDES, SLICE_PX
 from musclejax.prediction.batches import SlicePrediction
 from musclejax.prediction.engines import STEPS
 from musclejax.prediction.evidence import CORE_PX, Evidence, Sums
+from musclejax.prediction.voxels import count_by_slice
 from musclejax.scan.grid import GridTransform, sides_of_columns
 from musclejax.scan.volume import Volume
 
@@ -25,6 +28,34 @@ class ColumnSums(NamedTuple):
     core: Float[np.ndarray, "c k"]
     core_inside: Float[np.ndarray, "c k"]
     core_other: Float[np.ndarray, "c k"]
+
+
+class PackedSums(NamedTuple):
+    """The sums of a slice that are not 0: a quarter of all.
+
+    Attributes:
+        at: Where they are in the six arrays one after the other, if these were flat.
+        values: The sums.
+        shape: Of each of the six.
+    """
+
+    at: UInt16[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
+    shape: tuple[int, ...]
+
+
+def pack(sums: ColumnSums) -> PackedSums:
+    """Return sums in little memory; see `unpack`."""
+    flat = np.ravel(sums)
+    at = np.flatnonzero(flat).astype(np.uint16)
+    return PackedSums(at, flat[at], sums.pixels.shape)
+
+
+def unpack(packed: PackedSums) -> ColumnSums:
+    """Return what was packed: the inverse of `pack`."""
+    flat = np.zeros(len(ColumnSums._fields) * math.prod(packed.shape), np.float32)
+    flat[packed.at] = packed.values
+    return ColumnSums(*flat.reshape(-1, *packed.shape))
 
 
 def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
@@ -61,7 +92,7 @@ def sum_columns(found: SlicePrediction, first: int = 0) -> ColumnSums:
 
 
 def gather(
-    columns: list[ColumnSums],
+    columns: Iterable[ColumnSums],
     labels: UInt8[np.ndarray, "i j k"],
     sides: UInt8[np.ndarray, "i j k"],
     volume: Volume,
@@ -76,16 +107,14 @@ def gather(
         volume: The scan.
         transform: As of `to_model_grid`.
     """
-    own_labels, own_sides = (
-        np.ascontiguousarray(volume.lps.from_file(a).transpose(2, 1, 0)) for a in (labels, sides)
-    )
     side_of_column = sides_of_columns(sides, volume, transform)
-    split = [
-        np.stack([_by_side(c, s) for c, s in zip(by_slice, side_of_column, strict=True)])
-        for by_slice in zip(*columns, strict=True)
+    by_slice = [
+        [_by_side(sums, side) for sums in own]
+        for own, side in zip(columns, side_of_column, strict=True)
     ]
-    classes = columns[0].pixels.shape[1]
-    sections = _sections(own_labels, own_sides, classes, volume.pixel_mm2)
+    split = [np.stack(sums) for sums in zip(*by_slice, strict=True)]
+    area = count_by_slice(labels, sides, volume.axial_axis, split[0].shape[2])
+    sections = _sections(area[volume.lps.file_index(np.arange(len(area)))], volume.pixel_mm2)
     left = sections[0] > 0
     return Evidence(*(sums * left for sums in split), *sections)
 
@@ -96,17 +125,9 @@ def _by_side(
     return np.stack([sums[side_of_column == side].sum(0) for side in range(1, len(SIDES) + 1)])
 
 
-def _sections(
-    labels: UInt8[np.ndarray, "z r c"],
-    sides: UInt8[np.ndarray, "z r c"],
-    classes: int,
-    pixel_mm2: float,
-) -> list[Sums]:
-    """Return the fields of `Evidence` from `area_mm2` on."""
-    shape = len(labels), len(SIDES) + 1, classes
-    at = np.nonzero(labels)
-    code = (at[0] * shape[1] + sides[at]) * shape[2] + labels[at]
-    area = np.bincount(code, minlength=int(np.prod(shape))).reshape(shape)[:, 1:]
+def _sections(area: Int[np.ndarray, "z sides k"], pixel_mm2: float) -> list[Sums]:
+    """Return the fields of `Evidence` from `area_mm2` on, by the number of labeled pixels."""
+    area[..., 0] = 0
     both = (area.sum(2) > 0).all(1)[:, None, None]
     other = area[:, ::-1]
     sums = area, np.abs(area - other) * both, (area + other) * both

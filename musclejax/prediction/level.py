@@ -5,7 +5,8 @@ limb: heights are known, and so is about how long thighs and legs are. That tell
 slice between others, where the network errs, and that of a foot from that of a calf.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,8 @@ MIN_AGREEMENT, _NEAR = 0.3, 0.15
 """Where the network gives less probability to levels this near to the fitted ones, nothing is
 removed. Source: ours."""
 UNCERTAIN = "the levels of the {side} limb are uncertain: no muscle was removed by its level"
+_AT_ONCE = 2**18
+"""Levels that are held at once: a scan of a meter has millions."""
 _REVERSED = 6.0
 """Logarithm of how much likelier the other direction must be for a warning. Source: ours."""
 REVERSED = (
@@ -63,14 +66,45 @@ class Fit(NamedTuple):
     """Lines of levels over heights, and how likely each is.
 
     Attributes:
-        levels: Of each slice, by each line: knee joints from the feet up, all `THIGH_MM` for each.
-        chances: Of the lines; they add up to 1.
+        knees_mm: Heights of the knee joint that are considered, each with all `THIGH_MM`.
+        heights_mm: Of the slices.
+        chances: Of the lines: knee joints from the feet up, all `THIGH_MM` for each; they add up
+            to 1.
         evidence: Logarithm of the likelihood of the best of them.
     """
 
-    levels: Float[np.ndarray, "n z"]
+    knees_mm: Float[np.ndarray, " knees"]
+    heights_mm: Float[np.ndarray, " z"]
     chances: Float[np.ndarray, " n"]
     evidence: float
+
+    def expect(
+        self, *functions: Callable[[Float[np.ndarray, "n z"]], np.ndarray]
+    ) -> Float[np.ndarray, "f z"]:
+        """Return what functions of the levels are on average; they are given few slices at once."""
+        step = max(1, _AT_ONCE // len(self.chances))
+        starts = range(0, len(self.heights_mm), step)
+        parts = (lines(self.knees_mm, self.heights_mm[z : z + step]) for z in starts)
+        found = [[self.chances @ function(part) for function in functions] for part in parts]
+        return np.concatenate(found, 1)
+
+    def spread(self) -> Float[np.ndarray, "2 z"]:
+        """Return mean and standard deviation of the level of each slice."""
+
+        def square(levels: Float[np.ndarray, "n z"]) -> Float[np.ndarray, "n z"]:
+            return np.asarray((levels - self.chances @ levels) ** 2)
+
+        mean, variance = self.expect(np.asarray, square)
+        return np.stack([mean, np.sqrt(np.maximum(variance, 0))])
+
+    def chances_of(self, ranges: Sequence[tuple[float, float]]) -> Float[np.ndarray, "r z"]:
+        """Return the probability that each slice lies in ranges of levels, the margin included."""
+        ends = ((low - MARGIN, high + MARGIN) for low, high in ranges)
+        return self.expect(*(partial(_between, low, high) for low, high in ends))
+
+
+def _between(low: float, high: float, levels: Float[np.ndarray, "n z"]) -> Bool[np.ndarray, "n z"]:
+    return (levels >= low) & (levels <= high)
 
 
 class Labeled(NamedTuple):
@@ -133,16 +167,17 @@ def find_levels(
     for side, (seen, opinions, alone) in limbs.items():
         others = [limb.fit for other, limb in limbs.items() if other != side]
         fit = _beside(alone, others[0]) if others else alone
-        mean = fit.chances @ fit.levels
+        mean, sd[seen, side] = fit.spread()
         level[seen, side] = mean
-        sd[seen, side] = np.sqrt(np.maximum(fit.chances @ (fit.levels - mean) ** 2, 0))
         if _agreement(opinions, mean) < MIN_AGREEMENT:
             warnings.append(UNCERTAIN.format(side=SIDES[side]))
             in_range[seen, side] = possible[seen, side] = True
             continue
-        for muscle in region.muscles:
-            possible[seen, side, muscle.number] = _chance(fit, muscle.levels) >= IMPOSSIBLE
-        in_range[seen, side] = _chance(fit, range_of(region)) >= IMPOSSIBLE
+        ranges = [range_of(region), *(muscle.levels for muscle in region.muscles)]
+        likely = fit.chances_of(ranges) >= IMPOSSIBLE
+        in_range[seen, side] = likely[0]
+        for muscle, there in zip(region.muscles, likely[1:], strict=True):
+            possible[seen, side, muscle.number] = there
     if turned > _REVERSED:
         warnings.append(REVERSED)
     outside = np.isfinite(level).any(1) & ~in_range.any(1)
@@ -218,9 +253,30 @@ def fit_levels(
     Source: ours.
     """
     knees = np.arange(scan_mm.min() - _BEYOND_MM, scan_mm.max() + _BEYOND_MM, _STEP_MM)
-    above = heights_mm - knees[:, None, None]
+    step = max(1, _AT_ONCE // (len(THIGH_MM) * len(heights_mm)))
+    parts = (knees[start : start + step] for start in range(0, len(knees), step))
+    total = np.concatenate([_log_chances(part, opinions, heights_mm, labeled) for part in parts])
+    chances = np.exp(total - total.max())
+    return Fit(knees, heights_mm, chances / chances.sum(), float(total.max()))
+
+
+def lines(
+    knees_mm: Float[np.ndarray, " knees"], heights_mm: Float[np.ndarray, " z"]
+) -> Float[np.ndarray, "n z"]:
+    """Return the levels of slices by the lines of some knee joints; see `Fit`."""
+    above = heights_mm - knees_mm[:, None, None]
     lengths = THIGH_MM[:, None] * np.where(above > 0, 1, _LEG_SHARE)
-    levels = (1 - above / lengths).reshape(-1, len(heights_mm))
+    return (1 - above / lengths).reshape(-1, len(heights_mm))
+
+
+def _log_chances(
+    knees_mm: Float[np.ndarray, " knees"],
+    opinions: Float[np.ndarray, "z k"],
+    heights_mm: Float[np.ndarray, " z"],
+    labeled: Labeled | None,
+) -> Float[np.ndarray, " n"]:
+    """Return the logarithm of how likely the lines of some knee joints are, but for a constant."""
+    levels = lines(knees_mm, heights_mm)
     place = np.clip((levels - LEVELS[0]) / (LEVELS[1] - LEVELS[0]), 0, len(LEVELS) - 1)
     before = np.minimum(place.astype(int), len(LEVELS) - 2)
     share, z = place - before, np.arange(len(heights_mm))
@@ -229,18 +285,16 @@ def fit_levels(
     spacing = np.ptp(heights_mm) / max(1, len(heights_mm) - 1)
     weight = min(1.0, spacing / _INDEPENDENT_MM) if len(heights_mm) > 1 else 1.0
     mean, spread = _TYPICAL_MM
-    prior = np.tile(-(((THIGH_MM - mean) / spread) ** 2) / 2, len(knees))
+    prior = np.tile(-(((THIGH_MM - mean) / spread) ** 2) / 2, len(knees_mm))
     if labeled is not None:
         misplaced = _misplaced(labeled, np.array(LEVELS))
         off = (1 - share) * misplaced[z, before] + share * misplaced[z, before + 1]
         likelihood += np.log(1 - _TRUSTED * off)
         low, high = range_of(labeled.region)
-        within = ((levels >= low) & (levels <= high)).mean(1)
+        within = _between(low, high, levels).mean(1)
         doubt = np.clip(1 - labeled.probability, _LEAST_DOUBT, 1)
         prior += np.log(doubt + (1 - doubt) * within)
-    total = weight * likelihood.sum(1) + prior
-    chances = np.exp(total - total.max())
-    return Fit(levels, chances / chances.sum(), float(total.max()))
+    return weight * likelihood.sum(1) + prior
 
 
 def range_of(region: Region) -> tuple[float, float]:
@@ -273,9 +327,3 @@ def _agreement(opinions: Float[np.ndarray, "z k"], level: Float[np.ndarray, " z"
     """Return the mean probability that the network gives to levels near the fitted ones."""
     near = np.abs(np.array(LEVELS) - level[:, None]) <= _NEAR
     return float((opinions * near).sum(1).mean())
-
-
-def _chance(fit: Fit, ends: tuple[float, float]) -> Float[np.ndarray, " z"]:
-    """Return the probability that each slice lies between two levels, the margin included."""
-    inside = (fit.levels >= ends[0] - MARGIN) & (fit.levels <= ends[1] + MARGIN)
-    return np.asarray(fit.chances @ inside)

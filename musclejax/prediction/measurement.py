@@ -16,7 +16,15 @@ from musclejax.prediction.estimate import Estimates, estimate
 from musclejax.prediction.evidence import add_up
 from musclejax.prediction.places import PERCENT, between, find_places, heights_mm
 from musclejax.prediction.result import Segmentation
-from musclejax.prediction.voxels import Counts, Spread, Voxels, find_voxels, ratio
+from musclejax.prediction.voxels import (
+    Counts,
+    Spread,
+    Voxels,
+    count_keys,
+    find_voxels,
+    members_of,
+    ratio,
+)
 
 FatFraction = Float[np.ndarray, "i j k"]
 Maps = Mapping[str, Float[np.ndarray, "i j k"]]
@@ -128,15 +136,13 @@ class Measurement:
 
     Attributes:
         result: The scan.
-        voxels: Its labeled voxels.
-        count: Their number.
+        count: Number of its labeled voxels.
         fat: Of the fat fraction, by slice and whole; None without a map.
         eroded: Its means over the voxels inside their muscles.
         maps: Name -> of each further map, by slice and whole.
     """
 
     result: Segmentation
-    voxels: Voxels
     count: Counts
     fat: tuple[Spread, Spread] | None
     eroded: tuple[np.ndarray, np.ndarray] | None
@@ -151,6 +157,9 @@ class Measurement:
     ) -> "Measurement":
         """Add up the voxels of a scan; arguments and errors as of `measure_muscles`."""
         labels, axis = result.labels, result.volume.axial_axis
+        count = count_keys(labels, result.sides.voxels, axis, result.anatomy)
+        if fat_fraction is None and not maps:
+            return cls(result, count, None, None, {})
         voxels = find_voxels(labels, result.sides.voxels, axis, result.anatomy)
         fat = eroded = None
         if fat_fraction is not None:
@@ -162,11 +171,11 @@ class Measurement:
         for name, values in maps.items():
             known, found = _known(voxels, name, values, result)
             spreads[name] = known.spread(found)
-        return cls(result, voxels, voxels.count(), fat, eroded, spreads)
+        return cls(result, count, fat, eroded, spreads)
 
     def muscles(self) -> pd.DataFrame:
         """Return the table of `measure_muscles`."""
-        sides, classes = range(len(anatomy.SIDES)), len(self.voxels.members)
+        sides, classes = range(len(anatomy.SIDES)), len(self.members)
         keys = self.keys[self.keys < classes], self.keys[self.keys >= classes]
         pairs = [(side, key) for part in keys for side in sides for key in part]
         at = tuple(np.array(pairs, int).reshape(-1, 2).T)
@@ -209,6 +218,11 @@ class Measurement:
         return self._finish(columns, at, by_slice=True)
 
     @cached_property
+    def members(self) -> Bool[np.ndarray, "classes groups"]:
+        """Which label numbers belong to which groups."""
+        return members_of(self.result.anatomy)
+
+    @cached_property
     def area_cm2(self) -> Float[np.ndarray, "z sides keys"]:
         """Cross-sections."""
         return self.count * self.result.volume.pixel_mm2 / 100
@@ -221,9 +235,9 @@ class Measurement:
     @cached_property
     def keys(self) -> Int[np.ndarray, " n"]:
         """The requested muscles, then the groups of which none is missing."""
-        shown = np.zeros(len(self.voxels.members), bool)
+        shown = np.zeros(len(self.members), bool)
         shown[[muscle.number for muscle in self.result.shown_muscles]] = True
-        complete = ~(self.voxels.members & ~shown[:, None]).any(0)
+        complete = ~(self.members & ~shown[:, None]).any(0)
         return np.flatnonzero(np.concatenate([shown, complete]))
 
     def names(self) -> list[tuple[str, str, str]]:
@@ -239,7 +253,7 @@ class Measurement:
     def labels(self, keys: Int[np.ndarray, " n"]) -> pd.api.extensions.ExtensionArray:
         """Return the number of each key in the label map; none of groups."""
         numbers = pd.array(keys, dtype="Int64")
-        numbers[keys >= len(self.voxels.members)] = pd.NA
+        numbers[keys >= len(self.members)] = pd.NA
         return numbers
 
     def _which(self, count: Counts, at: At) -> dict[str, Any]:
@@ -299,7 +313,7 @@ class Measurement:
 
     def _with_groups(self, found: Estimates) -> Estimates:
         """Return estimates by key: none of groups, which are flagged with one of their muscles."""
-        none = np.full((*found.dsc.shape[:-1], self.voxels.members.shape[1]), np.nan)
+        none = np.full((*found.dsc.shape[:-1], self.members.shape[1]), np.nan)
         low, dsc, high = (np.concatenate([a, none], -1) for a in (found.low, found.dsc, found.high))
         return Estimates(low, dsc, high, self._any_member(found.flag))
 
@@ -307,12 +321,12 @@ class Measurement:
         self, found: Bool[np.ndarray, "*z sides k"]
     ) -> Bool[np.ndarray, "*z sides keys"]:
         """Return what holds for labels by key: for a group, whether it holds for a muscle of it."""
-        return np.concatenate([found, found @ self.voxels.members], -1)
+        return np.concatenate([found, found @ self.members], -1)
 
     def _truncated(self) -> Bool[np.ndarray, "sides keys"]:
         """Return whether any voxel lies on the rim of the covered voxels."""
         result = self.result
-        found = np.zeros((len(anatomy.SIDES) + 1, len(self.voxels.members)), bool)
+        found = np.zeros((len(anatomy.SIDES) + 1, len(self.members)), bool)
         for axis in range(3):
             seen = np.flatnonzero(result.covered.any(tuple({0, 1, 2} - {axis})))
             for end in seen[[0, -1]] if seen.size else ():
@@ -350,9 +364,12 @@ class Measurement:
     def _changes(self, original: UInt8[np.ndarray, "i j k"]) -> tuple[Counts, Counts]:
         """Return how many voxels joined or left each muscle or group; and those of the original."""
         axis = self.result.volume.axial_axis
-        before = find_voxels(original, self.result.sides.voxels, axis, self.result.anatomy)
+        before, after = (
+            find_voxels(labels, self.result.sides.voxels, axis, self.result.anatomy)
+            for labels in (original, self.result.labels)
+        )
         lost = before.only(before.label != before.take(self.result.labels))
-        gained = self.voxels.only(self.voxels.label != self.voxels.take(original))
+        gained = after.only(after.label != after.take(original))
         changed = lost.count() + gained.count()
         # A voxel that moved within a group has left it and joined it: no change.
         classes, group = len(lost.members), lost.group

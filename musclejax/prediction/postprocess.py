@@ -3,7 +3,7 @@
 The gain of each step by scan: docs/development/weights-log.md.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,12 @@ _AROUND = np.ones((3, 3, 3), bool)
 _IN_SLICE = _AROUND & np.array([False, True, False])[:, None, None]
 _SIDE_BY_SIDE = _IN_SLICE & ndi.generate_binary_structure(3, 1)
 """Which voxels are neighbors: all 26, the eight in the slice, and the four that share an edge."""
+_CHUNK = 32
+"""Slices that are looked at at once, where slices do not depend on others."""
 Muscle = Bool[np.ndarray, "z i j"]
 Labels = UInt8[np.ndarray, "z i j"]
 Sides = Shaped[np.ndarray, "z i j"]
-Step = Callable[[Labels, Sides], Labels]
+Step = Callable[[Labels, Sides], None]
 
 
 class _Components(NamedTuple):
@@ -46,12 +48,16 @@ def remove_small_components(muscle: Muscle) -> Muscle:
     In other slices a small component may be all of the muscle: between slices that are far apart a
     muscle need not be connected.
     """
-    parts, _ = ndi.label(muscle, _AROUND)
-    sizes = np.bincount(parts.ravel())
+    parts, count = ndi.label(muscle, _AROUND)
+    chunks = list(_chunks(len(muscle)))
+    sizes = sum(np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks)
     sizes[0] = 0
-    beside = (parts == np.argmax(sizes)).any((1, 2), keepdims=True)
-    small = (sizes < MIN_COMPONENT_SHARE * np.max(sizes))[parts]
-    return muscle & ~(beside & small)
+    kept = muscle.copy()
+    for z in chunks:
+        beside = (parts[z] == np.argmax(sizes)).any((1, 2), keepdims=True)
+        small = (sizes < MIN_COMPONENT_SHARE * np.max(sizes))[parts[z]]
+        kept[z] &= ~(beside & small)
+    return kept
 
 
 def remove_small_slice_components(muscle: Muscle) -> Muscle:
@@ -80,32 +86,59 @@ def _label_slices(mask: Muscle, neighbors: Bool[np.ndarray, "3 3 3"]) -> _Compon
     return _Components(number, size, z)
 
 
+def _chunks(slices: int) -> Iterator[slice]:
+    return (slice(start, start + _CHUNK) for start in range(0, slices, _CHUNK))
+
+
 def per_muscle(step: Callable[[Muscle], Muscle]) -> Step:
     """Return a function that applies a step per muscle and side."""
 
-    def apply(labels: Labels, sides: Sides) -> Labels:
-        changed = labels.copy()
-        for side in np.unique(sides):
-            own = np.where(sides == side, changed, 0)
-            for label, box in enumerate(ndi.find_objects(own), 1):
-                if box is None:
-                    continue
-                before = own[box] == label
-                after, part = step(before), changed[box]
+    def apply(labels: Labels, sides: Sides) -> None:
+        for side in sorted({side for plane in sides for side in np.unique(plane)}):
+            for label, box in _find_muscles(labels, sides, side).items():
+                part = labels[box]
+                before = (part == label) & (sides[box] == side)
+                after = step(before)
                 part[before & ~after] = 0
                 part[after & (part == 0)] = label
-        return changed
 
     return apply
 
 
+def within_slices(step: Callable[[Muscle], Muscle]) -> Step:
+    """Return a function that applies a step per muscle and side, to a few slices at once."""
+    whole = per_muscle(step)
+
+    def apply(labels: Labels, sides: Sides) -> None:
+        for z in _chunks(len(labels)):
+            whole(labels[z], sides[z])
+
+    return apply
+
+
+def _find_muscles(
+    labels: Labels, sides: Sides, side: object
+) -> dict[int, tuple[slice, slice, slice]]:
+    """Return the box around each label of a side."""
+    least, most = np.full((256, 3), max(labels.shape)), np.zeros((256, 3), int)
+    for z, plane in enumerate(labels):
+        own = np.where(sides[z] == side, plane, 0)
+        for label, box in enumerate(ndi.find_objects(own), 1):
+            if box is not None:
+                rows, columns = box
+                least[label] = np.minimum(least[label], (z, rows.start, columns.start))
+                most[label] = np.maximum(most[label], (z + 1, rows.stop, columns.stop))
+    found = np.flatnonzero(most[:, 0]).tolist()
+    return {n: tuple(map(slice, least[n].tolist(), most[n].tolist())) for n in found}
+
+
 STEPS: dict[str, Step] = {
     "components": per_muscle(remove_small_components),
-    "slice_components": per_muscle(remove_small_slice_components),
+    "slice_components": within_slices(remove_small_slice_components),
     # After small components, which may lie in another muscle.
-    "holes": per_muscle(fill_holes),
+    "holes": within_slices(fill_holes),
 }
-"""In the order in which they are applied."""
+"""In the order in which they are applied, in place."""
 
 
 def postprocess(
@@ -113,8 +146,8 @@ def postprocess(
     sides: Shaped[np.ndarray, "i j k"],
     axial_axis: int,
     steps: Collection[str] = tuple(STEPS),
-) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without small connected components and holes.
+) -> None:
+    """Remove small connected components and fill holes, in place.
 
     Args:
         labels: Muscle numbers, 0 elsewhere.
@@ -122,12 +155,7 @@ def postprocess(
         axial_axis: Axis along which slices follow one another.
         steps: Which of `STEPS` to apply.
     """
-    changed = labels.copy()
-    box = ndi.find_objects((labels > 0).view(np.uint8))
-    if box:
-        shown, side_of = (np.moveaxis(a[box[0]], axial_axis, 0) for a in (labels, sides))
-        for name, step in STEPS.items():
-            if name in steps:
-                shown = step(shown, side_of)
-        changed[box[0]] = np.moveaxis(shown, 0, axial_axis)
-    return changed
+    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides))
+    for name, step in STEPS.items():
+        if name in steps:
+            step(slices, side_of)

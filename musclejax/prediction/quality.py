@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from musclejax.scan.slices import planes
 from musclejax.scan.volume import Volume
 
 # All of these: ours. None of eight real scans of limbs is flagged, each of nine foreign ones is
@@ -56,15 +57,15 @@ def measure_quality(
         region_probability: The classifier's; None if the region was given.
         limbs: In view: 1 or 2.
     """
-    body, muscle = volume.lps.body, volume.lps.from_file(labels) > 0
     x_mm, y_mm, _ = volume.lps.spacing_mm
-    area = body.sum((0, 1)) * x_mm * y_mm / 100 / limbs
-    shown = muscle.any((0, 1))
+    body = volume.lps.projections.y.sum(0)
+    muscle = np.array([np.count_nonzero(p) for p in planes(volume.lps.from_file(labels))])
+    area = body * x_mm * y_mm / 100 / limbs
     return Quality(
         region_probability,
         confidence,
         float(np.median(area[area > 1])) if (area > 1).any() else 0.0,
-        float(muscle.sum() / max(1, int(body[..., shown].sum()))),
+        float(muscle.sum() / max(1, int(body[muscle > 0].sum()))),
         max(x_mm, y_mm) / min(x_mm, y_mm),
         float(volume.data.min()),
     )

@@ -1,12 +1,20 @@
 """Predictions brought back onto the grid of the scan, slice by slice as they come."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from musclejax.prediction.batches import SlicePrediction
-from musclejax.prediction.gather import ColumnSums, sum_columns
+from musclejax.prediction.gather import ColumnSums, PackedSums, pack, sum_columns, unpack
 from musclejax.prediction.windows import paste
-from musclejax.scan.grid import GridTransform, interpolate, labels_from_model_grid, to_scan
+from musclejax.scan.grid import (
+    GridTransform,
+    covered_voxels,
+    interpolate,
+    labels_from_model_grid,
+    to_scan,
+)
 
 
 class Restoring:
@@ -24,20 +32,20 @@ class Restoring:
         self._transform = transform
         self._labels, self._confidence = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         self._probabilities = np.zeros((*shape, classes), np.uint8) if keep_probabilities else None
-        self._columns: dict[int, ColumnSums] = {}
+        self._columns: dict[int, PackedSums] = {}
 
     def take(self, z: int, part: SlicePrediction, inside: tuple[slice, slice]) -> None:
         """Take the prediction for a slice, in a window."""
-        self._columns[z] = sum_columns(part, inside[1].start)
+        self._columns[z] = pack(sum_columns(part, inside[1].start))
         found = paste(part, inside)
         self._labels[z], self._confidence[z] = labels_from_model_grid(*found, self._transform)
         if self._probabilities is not None:
             self._probabilities[z] = np.round(interpolate(found.probabilities, self._transform))
 
     @property
-    def columns(self) -> list[ColumnSums]:
+    def columns(self) -> Iterator[ColumnSums]:
         """Sums of the prediction for each slice, from the feet up."""
-        return [self._columns[z] for z in range(len(self._labels))]
+        return (unpack(self._columns[z]) for z in range(len(self._labels)))
 
     @property
     def labels(self) -> UInt8[np.ndarray, "i j k"]:
@@ -58,4 +66,4 @@ class Restoring:
     @property
     def covered(self) -> Bool[np.ndarray, "i j k"]:
         """Voxels that the network has seen."""
-        return to_scan(np.ones(self._labels.shape, bool), self._transform)
+        return covered_voxels(self._transform)

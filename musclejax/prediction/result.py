@@ -11,7 +11,7 @@ from musclejax.anatomy import Muscle
 from musclejax.errors import printable
 from musclejax.prediction.evidence import Evidence
 from musclejax.prediction.quality import Quality
-from musclejax.prediction.voxels import find_voxels
+from musclejax.prediction.voxels import count_keys
 from musclejax.scan.sides import Sides
 from musclejax.scan.volume import Volume
 
@@ -56,7 +56,7 @@ class Segmentation:
     Attributes:
         volume: The scan.
         labels: Muscle numbers of `anatomy.REGIONS[region]`, on the scan's own grid; the same
-            number on both sides.
+            number on both sides. Not contiguous: slices follow one another in memory.
         confidence: Probability of the label in steps of 1/255, same grid. Voxels that
             post-processing has relabeled keep that of the label that they had.
         sides: The side of each voxel, and the method that found it.
@@ -137,5 +137,5 @@ def choose(region: anatomy.Region, muscles: tuple[str, ...]) -> tuple[Muscle, ..
 
 def _volumes_ml(result: Segmentation) -> Float[np.ndarray, "muscles sides"]:
     axis, muscles = result.volume.axial_axis, len(result.anatomy.muscles)
-    counts = find_voxels(result.labels, result.sides.voxels, axis, result.anatomy).count()
+    counts = count_keys(result.labels, result.sides.voxels, axis, result.anatomy)
     return counts.sum(0)[:, 1 : muscles + 1].T * result.volume.voxel_mm3 / 1000

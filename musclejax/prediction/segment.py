@@ -174,9 +174,9 @@ def label_steps(
         expected = 1.0 if region_probability is None else region_probability
         levels = _find_levels(scan, labels, sides, weights, shown, expected)
         if not options.keep_outside:
-            labels = _remove_impossible(labels, sides, levels, volume.axial_axis)
+            _remove_impossible(labels, sides, levels, volume.axial_axis)
     if options.postprocess and world:
-        labels = postprocess(labels, sides.voxels, volume.axial_axis)
+        postprocess(labels, sides.voxels, volume.axial_axis)
     confidence = predicted.confidence
     quality = measure_quality(volume, labels, confidence, region_probability, sides.limbs)
     muscles = anatomy.read_muscles(options.muscles)
@@ -292,15 +292,13 @@ def _find_levels(
 
 def _remove_impossible(
     labels: UInt8[np.ndarray, "i j k"], sides: Sides, levels: Levels, axial_axis: int
-) -> UInt8[np.ndarray, "i j k"]:
-    """Return labels without muscles at levels where they never are."""
-    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides.voxels))
-    kept = np.ones((len(slices), len(anatomy.SIDES) + 1, levels.possible.shape[2]), bool)
+) -> None:
+    """Set labels of muscles to 0, in place, at levels where they never are."""
+    kept = np.ones((labels.shape[axial_axis], len(anatomy.SIDES) + 1, levels.possible.shape[2]))
     kept[:, 1:] = levels.possible
-    z = np.arange(len(slices))[:, None, None]
-    return np.ascontiguousarray(
-        np.moveaxis(np.where(kept[z, side_of, slices], slices, 0), 0, axial_axis)
-    )
+    slices, side_of = (np.moveaxis(a, axial_axis, 0) for a in (labels, sides.voxels))
+    for possible, own, side in zip(kept.astype(np.uint8), slices, side_of, strict=True):
+        own *= possible[side, own]
 
 
 def _warnings(volume: Volume, sides: Sides, weights: Weights) -> list[str]:

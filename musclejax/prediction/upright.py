@@ -93,7 +93,7 @@ def exchange_back(result: Segmentation, volume: Volume) -> Segmentation:
     axis = _front_axis(volume)
 
     def back(array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(np.flip(array, axis))
+        return np.flip(array, axis)
 
     return replace(
         result,

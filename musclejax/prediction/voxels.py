@@ -139,6 +139,18 @@ def find_voxels(
     return found if (side >= 0).all() else found.only(side >= 0)
 
 
+def count_keys(
+    labels: UInt8[np.ndarray, "i j k"],
+    sides: UInt8[np.ndarray, "i j k"],
+    axial_axis: int,
+    region: Region,
+) -> Counts:
+    """Return the number of voxels of each key; see `Voxels`. Nothing is kept of single voxels."""
+    counts = count_by_slice(labels, sides, axial_axis, region.num_classes)
+    counts[..., 0] = 0
+    return np.concatenate([counts, counts @ members_of(region)], axis=2)
+
+
 def count_by_slice(
     labels: UInt8[np.ndarray, "i j k"],
     sides: UInt8[np.ndarray, "i j k"],

@@ -259,7 +259,7 @@ def _require_memory(frames: Sequence[Frame]) -> None:
 
 def _rescaled_slices(frames: Sequence[Frame]) -> Float[np.ndarray, "column row slice"]:
     rows, columns = frames[0].shape
-    data = np.empty((columns, rows, len(frames)), dtype=np.float32)
+    data = np.empty((len(frames), rows, columns), np.float32).T  # a frame follows the other
     pixels: dict[Path, np.ndarray] = {}
     for k, frame in enumerate(frames):
         if frame.path not in pixels:

@@ -11,12 +11,14 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from skimage.transform import resize
 
 from musclejax.anatomy import THUMBNAIL_PX
 from musclejax.errors import InputError
 from musclejax.scan.axis import AxisMap, map_axis, map_axis_2021
+from musclejax.scan.intensity import mean_of
+from musclejax.scan.slices import planes
 from musclejax.scan.volume import Volume, inverse_orientation, reorient
 
 GEOMETRIES = ("world", "2021")
@@ -156,16 +158,36 @@ def to_scan(
 ) -> Shaped[np.ndarray, "i j k *channels"]:
     """Bring slices of the model's orientation, on the scan's pixels, into the scan's array.
 
-    Pixels outside the model grid are set to 0 in place; slices that were not segmented are 0.
+    Pixels outside the model grid are set to 0 in place; slices that were not segmented are 0. The
+    array is a view of the slices if all were segmented.
     """
-    inside = (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
-    slices[:, ~inside] = 0
+    slices[:, ~_on_grid(transform)] = 0
+    return _to_array(slices, transform)
+
+
+def covered_voxels(transform: GridTransform) -> Bool[np.ndarray, "i j k"]:
+    """Return the voxels of the scan's array that lie on segmented slices of the model grid."""
+    plane = _on_grid(transform)
+    return _to_array(
+        np.broadcast_to(plane, (transform.stop - transform.start, *plane.shape)), transform
+    )
+
+
+def _on_grid(transform: GridTransform) -> Bool[np.ndarray, "n m"]:
+    return (transform.rows.nearest >= 0)[:, None] & (transform.columns.nearest >= 0)[None, :]
+
+
+def _to_array(
+    slices: Shaped[np.ndarray, "z n m *channels"], transform: GridTransform
+) -> Shaped[np.ndarray, "i j k *channels"]:
+    """Return slices in the order of the scan's array; a view if they are all."""
     back = inverse_orientation(transform.orientation)
     depth = transform.shape[int(back[2, 0])]
-    whole = np.zeros((depth, *slices.shape[1:]), slices.dtype)
-    whole[transform.start : transform.stop] = slices
-    array = np.moveaxis(whole, (0, 1, 2), (2, 1, 0))
-    return reorient(array, back)
+    whole = slices
+    if len(slices) < depth:
+        whole = np.zeros((depth, *slices.shape[1:]), slices.dtype)
+        whole[transform.start : transform.stop] = slices
+    return reorient(np.moveaxis(whole, (0, 1, 2), (2, 1, 0)), back)
 
 
 def labels_to_model_grid(
@@ -216,9 +238,15 @@ def to_thumbnails(
 
 def _transform_world(volume: Volume) -> GridTransform:
     array, (x_mm, y_mm, _) = volume.lps.data, volume.lps.spacing_mm
-    bright = np.where(array > array.mean(dtype=np.float64), array, 0)
-    columns = map_axis(bright.sum((1, 2), dtype=np.float64), x_mm, volume.name)
-    rows = map_axis(bright.sum((0, 2), dtype=np.float64), y_mm, volume.name)
+    mean, profiles = mean_of(planes(array)), [np.zeros(n) for n in array.shape[:2]]
+    for plane in planes(array):
+        bright = np.where(plane > mean, plane, 0)
+        for axis, profile in enumerate(profiles):
+            profile += bright.sum(1 - axis, dtype=np.float64)
+    columns, rows = (
+        map_axis(profile, spacing, volume.name)
+        for profile, spacing in zip(profiles, (x_mm, y_mm), strict=True)
+    )
     i, j, k = volume.data.shape
     return GridTransform((i, j, k), volume.lps.orientation, rows, columns, 0, array.shape[2])
 

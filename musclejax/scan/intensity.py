@@ -1,6 +1,7 @@
 """Scanner intensities to network input, by the weights' own configuration."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from musclejax.errors import InputError, count_of
-from musclejax.scan.slices import Slices
+from musclejax.scan.slices import Slices, planes
 
 _MARGIN_MM = 12.0
 """Around the body, where a picture is cropped."""
@@ -30,6 +31,8 @@ _AIR_LEVEL = 0.1
 """Share of the contrast of body to air by which air may differ from 0; in real scans 0.00."""
 _DARKEST_PERCENT = 0.01
 _SAMPLE = 250_000
+_BINS = 256
+"""Of the histogram for Otsu's threshold. Source: scikit-image's default."""
 
 Step = tuple[Float[np.ndarray, "x y z"], str]
 """An image, and the warning about what was done to it; empty if it is the same."""
@@ -72,9 +75,9 @@ def level(image: Float[np.ndarray, "x y z"]) -> Leveled:
 
 def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
     low, high = float(image.min()), float(image.max())
-    mean = float(image.mean(dtype=np.float64))
-    # Part by part: NumPy's own takes the memory of two more images.
-    sd = math.sqrt(np.mean([np.square(part - mean).mean(dtype=np.float64) for part in image]))
+    mean = mean_of(planes(image))
+    # Slice by slice: NumPy's own takes the memory of two more images.
+    sd = math.sqrt(mean_of(np.square(plane - mean) for plane in planes(image)))
     if max(high - mean, mean - low) <= _SPIKE_SD * sd:
         return image, ""
     bottom, top = (float(p) for p in np.percentile(image, (0.01, 99.99)))
@@ -86,6 +89,11 @@ def _cut_spikes(image: Float[np.ndarray, "x y z"]) -> Step:
     what = f"{count_of(count, 'voxel')} of up to {max(high, -low):.3g}, far beyond all others"
     cut = np.clip(image, np.float32(bottom), np.float32(top))
     return np.where(spikes, cut, image), f"{what}: cut to {bottom:.4g} to {top:.4g}"
+
+
+def mean_of(slices: Iterable[Float[np.ndarray, "x y"]]) -> float:
+    """Return the mean of slices of one size."""
+    return float(np.mean([plane.mean(dtype=np.float64) for plane in slices]))
 
 
 def _fill_padding(image: Float[np.ndarray, "x y z"]) -> Step:
@@ -148,7 +156,7 @@ def _find_air(image: Float[np.ndarray, "x y z"], threshold: float) -> float:
 def _sample(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "n 1 1"]:
     """Return evenly spaced voxels, enough for percentiles."""
     step = max(1, image.size // _SAMPLE) | 1  # odd, lest it keep to some columns
-    return image.reshape(-1, 1, 1)[::step]
+    return image.flat[::step].reshape(-1, 1, 1)
 
 
 def normalize(slices: Float[np.ndarray, "z r c"], intensity: ConfigDict) -> np.ndarray:
@@ -178,17 +186,45 @@ def find_scale(slices: Slices, intensity: ConfigDict) -> np.float32:
         case "divide":
             return np.float32(intensity.divisor)
         case "percentile":
-            bright = _bright(slices)
-            scale = np.percentile(bright, intensity.percentile) if bright.size else 1.0
+            scale = _bright_percentile(slices, intensity.percentile)
             return np.float32(scale if scale > 0 else 1)
     raise InputError("intensity.mode", repr(intensity.mode), "raw, divide or percentile")
 
 
-def _bright(slices: Slices) -> Float[np.ndarray, " n"]:
-    """Return the voxels above the mean of a scan."""
+def _bright_percentile(slices: Slices, percent: float) -> float:
+    """Return a percentile of the voxels above the mean of a scan; 0 without any."""
     places = range(len(slices))
     mean = np.mean([slices[z].mean(dtype=np.float64) for z in places])
-    return np.concatenate([slices[z][slices[z] > mean] for z in places])
+    bright = (plane[plane > mean] for plane in map(slices.__getitem__, places))
+    return percentile_of(bright, percent, most=len(slices) * slices[0].size)
+
+
+def percentile_of(parts: Iterable[Float[np.ndarray, " n"]], percent: float, most: int) -> float:
+    """Return the percentile of values that come part by part, as NumPy's; 0 without any.
+
+    Only values that may be as large are kept: few for a high percentile.
+
+    Args:
+        parts: The values.
+        percent: Which percentile.
+        most: Number of values that there may be.
+    """
+    share, count = percent / 100, 0
+    kept, largest, least = math.ceil(most * (1 - share)) + 2, np.zeros(0, np.float32), -np.inf
+    for part in parts:
+        count += part.size
+        largest = np.concatenate([largest, part[part >= least]])
+        if largest.size > 1.25 * kept:
+            largest = np.partition(largest, -kept)[-kept:].copy()
+            least = largest[0]
+    if not count:
+        return 0.0
+    place = (count - 1) * share
+    before = min(math.floor(place), max(0, count - 2)) - count
+    largest.sort()
+    low, high, part_way = largest[before], largest[min(before + 1, -1)], place - count - before
+    near, way = (low, part_way) if part_way < 0.5 else (high, part_way - 1)
+    return float(near + (high - low) * way)
 
 
 def body_threshold(image: Shaped[np.ndarray, "i j k"]) -> float:
@@ -198,8 +234,15 @@ def body_threshold(image: Shaped[np.ndarray, "i j k"]) -> float:
     negative values do no harm. Source: ours.
     """
     darkest = image.min()
-    # Flat, lest three or four slices be taken for colors.
-    return float(darkest + threshold_otsu((image - darkest).ravel()) / 2)
+    span = image.max() - darkest
+    if not span > 0:
+        return float(darkest)
+    # Part by part: scikit-image takes the memory of three more images.
+    parts = np.moveaxis(image, int(np.argmax(np.abs(image.strides))), 0)
+    found = [np.histogram(part - darkest, _BINS, (span * 0, span)) for part in parts]
+    edges = found[0][1]
+    histogram = np.sum([counts for counts, _ in found], 0), (edges[:-1] + edges[1:]) / 2
+    return float(darkest + threshold_otsu(hist=histogram) / 2)
 
 
 def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
@@ -207,14 +250,18 @@ def body_mask(image: Shaped[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     return np.asarray(image >= body_threshold(image))
 
 
-def body_box(shown: Bool[np.ndarray, "x y z"], x_mm: float, y_mm: float) -> tuple[slice, slice]:
+def body_box(shown: Float[np.ndarray, "x y"], x_mm: float, y_mm: float) -> tuple[slice, slice]:
     """Return the part of the axial plane that shows anything, with a margin.
 
     Pixels count that show something in several slices, as their neighbors do: noise does not.
+
+    Args:
+        shown: Share of the slices that show something in each pixel.
+        x_mm: Distance of pixels along x.
+        y_mm: Along y.
     """
-    slices = shown.mean(2, dtype=np.float32)
-    often = (slices > _OFTEN) & (ndimage.uniform_filter(slices, _NEIGHBORS_PX) > _OFTEN)
-    body = often if often.any() else slices > 0
+    often = (shown > _OFTEN) & (ndimage.uniform_filter(shown, _NEIGHBORS_PX) > _OFTEN)
+    body = often if often.any() else shown > 0
     box = []
     for axis, spacing in ((0, x_mm), (1, y_mm)):
         # A share of the pixels, not one: noise and wrap are not the body.

@@ -92,7 +92,7 @@ def load_itk(path: Path) -> Volume:
         affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
         affine[:3, 3] = image.GetOrigin()
         affine = _LPS_TO_RAS @ affine
-        voxels = np.ascontiguousarray(data.T, np.float32)
+        voxels = np.array(data, np.float32).T
         rest = held - data.nbytes
     remarks = tuple(shear_warnings(affine, voxels.shape))
     if rest > 0:

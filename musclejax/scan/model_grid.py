@@ -1,5 +1,7 @@
 """A scan on the model grid, slice by slice: a scan of any length takes the same memory."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Int
 from ml_collections import ConfigDict
@@ -9,10 +11,11 @@ from musclejax.scan.intensity import find_scale
 from musclejax.scan.slices import Computed, Slices
 from musclejax.scan.volume import Volume
 
-_CHUNK = 32
+_CHUNK = 16
 """Slices that are resampled at once."""
-_KEPT = 4
-"""Chunks that are kept: 95 MB. A scan of so many slices is resampled once."""
+_KEPT, _KEPT_OF_LONG = 8, 2
+"""Chunks that are kept: a scan of up to eight, 95 MB, is resampled once. Of a longer one, which is
+resampled whenever all of it is requested, those that mirror images may be taken of."""
 
 
 class ModelGrid:
@@ -27,6 +30,8 @@ class ModelGrid:
         self.volume = volume
         self.transform = find_transform(volume, geometry)
         self._slices = slices_of(volume, geometry, self.transform)
+        chunks = math.ceil(len(self._slices) / _CHUNK)
+        self._most = chunks if chunks <= _KEPT else _KEPT_OF_LONG
         self._kept: dict[int, Float[np.ndarray, "z r c"]] = {}
         self._scales: dict[str, np.float32] = {}
 
@@ -38,7 +43,7 @@ class ModelGrid:
         """Return a slice: intensities as the scanner gave them, air at 0."""
         chunk, place = divmod(z, _CHUNK)
         if chunk not in self._kept:
-            if len(self._kept) == _KEPT:
+            if len(self._kept) == self._most:
                 del self._kept[next(iter(self._kept))]
             source = self._slices[chunk * _CHUNK : (chunk + 1) * _CHUNK]
             self._kept[chunk] = resample(source, self.transform)

@@ -33,6 +33,7 @@ from musclejax.scan.volume import (
     Volume,
     behind_warning,
     check_affine,
+    empty_in_slices,
     image_suffix,
     scan_name,
 )
@@ -179,12 +180,25 @@ def from_image(
         geometry = Geometry(known, tuple(shear_warnings(known, shape)))
     else:
         geometry = header_geometry(header, shape, known, subject)
-    if math.prod(image.shape) == math.prod(shape):
-        data = np.asarray(image.dataobj, np.float32).reshape(shape)
-    else:
-        at = np.unravel_index(index or 0, image.shape[3:], order="F")
-        data = np.asarray(image.dataobj[..., *at], np.float32)
+    at = np.unravel_index(index or 0, image.shape[3:], order="F")
+    data = _read_voxels(image, at, geometry.affine)
     return Volume(data, geometry.affine, name, header, warnings=geometry.warnings)
+
+
+def _read_voxels(
+    image: SpatialImage, at: tuple[np.intp, ...], affine: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "i j k"]:
+    """Read a volume part by part, into an array whose axial slices follow one another in memory.
+
+    Args:
+        image: 3-D, or with further axes.
+        at: Indices on these.
+        affine: Voxel indices -> millimeters.
+    """
+    data = empty_in_slices(image.shape[:3], affine)
+    for k in range(data.shape[2]):
+        data[..., k] = image.dataobj[..., k, *at]
+    return data
 
 
 def _nifti_header(
@@ -236,7 +250,7 @@ def save_labels(
     Raises:
         InputError: If a labeled voxel has no side, but needs one.
     """
-    known = np.zeros_like(labels) if sides is None else sides
+    known = np.broadcast_to(np.uint8(0), labels.shape) if sides is None else sides
     with _quiet():
         image = _image_like(to_written(labels, known, region, numbering), volume)
         xml = _label_table(region, numbering)

@@ -92,11 +92,17 @@ def to_written(
     """
     if numbering == "muscles":
         return labels
-    if not sides[labels > 0].all():
-        found, remedy = "labeled voxels without a side", "Write the numbers of muscles."
-        raise InputError("labels", found, "left or right for each", remedy)
     table = number_table(region, numbering)
-    return table.astype(np.min_scalar_type(table.max()))[sides, labels]
+    written = np.empty_like(labels, np.min_scalar_type(table.max()))
+    slowest = int(np.argmax(np.abs(labels.strides)))
+    for numbers, muscle, side in zip(
+        *(np.moveaxis(a, slowest, 0) for a in (written, labels, sides)), strict=True
+    ):
+        if not side[muscle > 0].all():
+            found, remedy = "labeled voxels without a side", "Write the numbers of muscles."
+            raise InputError("labels", found, "left or right for each", remedy)
+        numbers[...] = table[side, muscle]
+    return written
 
 
 class Read(NamedTuple):

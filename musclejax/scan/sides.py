@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from musclejax import anatomy
+from musclejax.scan.slices import planes
 from musclejax.scan.volume import LpsView, Volume
 
 # All of these: ours, chosen on the scans in the tests and documented here.
@@ -35,7 +36,7 @@ class Sides:
 
     Attributes:
         voxels: 1 + index into `anatomy.SIDES` for each voxel, in the order of the scan's file:
-            1 left, 2 right.
+            1 left, 2 right. Not to be written to: voxels of a column may share one place.
         method: "gap" (two limbs, split where the body parts) or "muscles" (two limbs, split where
             the labeled muscles part or mirror one another); for one limb "anatomy" (lateral
             against medial muscles) or "position" (left or right of the scanner's center).
@@ -72,11 +73,11 @@ def find_sides(volume: Volume, labels: UInt8[np.ndarray, "i j k"], region: anato
     view = volume.lps
     muscles = view.from_file(labels)
     x_mm = view.spacing_mm[0]
-    gap = limb_split(view.body, x_mm)
+    gap = limb_split(view.projections.y, x_mm)
     split = _split_by_muscles(gap, muscles, x_mm, region) or _split_by_body(gap, view)
     x = np.arange(muscles.shape[0])[:, None, None]
-    lps = np.where(x > split.columns[None, None, :], np.uint8(1), np.uint8(2))
-    lps = np.broadcast_to(lps, muscles.shape)
+    columns = np.where(x > split.columns[None, None, :], np.uint8(1), np.uint8(2))
+    lps = np.broadcast_to(columns, muscles.shape)
     warnings = tuple(_disagreements(split, gap, view))
     return Sides(view.to_file(lps), split.method, warnings)
 
@@ -128,11 +129,13 @@ def _count_columns(
     muscles: UInt8[np.ndarray, "x y z"], region: anatomy.Region
 ) -> Int[np.ndarray, "m x z"]:
     """Return the voxels of each number in each column of each slice; none of number 0."""
-    columns, rows, slices = muscles.shape
-    labeled = np.flatnonzero(muscles)
-    code = muscles.ravel()[labeled] * np.intp(columns) + labeled // (rows * slices)
-    shape = region.num_classes, columns, slices
-    return np.bincount(code * slices + labeled % slices, minlength=np.prod(shape)).reshape(shape)
+    columns, _, slices = muscles.shape
+    counts = np.zeros((slices, columns * region.num_classes), int)
+    for z, plane in enumerate(planes(muscles)):
+        column, row = np.nonzero(plane)
+        code = plane[column, row] * np.intp(columns) + column
+        counts[z] = np.bincount(code, minlength=counts.shape[1])
+    return counts.T.reshape(region.num_classes, columns, slices)
 
 
 def _split_pairs(counts: Int[np.ndarray, "m x z"], x_mm: float) -> Float[np.ndarray, " z"]:
@@ -143,7 +146,7 @@ def _split_pairs(counts: Int[np.ndarray, "m x z"], x_mm: float) -> Float[np.ndar
     """
     mirrored = sum(np.convolve(own, own) for own in counts.sum(2))
     middle = np.full(counts.shape[2], np.argmax(mirrored) / 2)
-    own = _part(counts.sum(0), x_mm)
+    own = limb_split(counts.sum(0), x_mm)
     return middle if own is None else min(own, middle, key=lambda s: _imbalance(counts, s))
 
 
@@ -176,7 +179,7 @@ def _disagreements(
     if split.method == "position":
         yield _BY_POSITION
     lone = split.method in ("anatomy", "position") and gap is None
-    if lone and limb_split(view.body.swapaxes(0, 1), view.spacing_mm[1]) is not None:
+    if lone and limb_split(view.projections.x, view.spacing_mm[1]) is not None:
         yield _ABOVE
     if gap is not None and split.method != "gap":
         yield _ONE_LIMB if split.method == "anatomy" else _ELSEWHERE
@@ -188,18 +191,21 @@ def _disagreements(
 
 def _center_mm(view: LpsView) -> float:
     """Return how far the body's center lies to the right of the scanner's."""
-    return float((view.affine @ [*ndimage.center_of_mass(view.body), 1])[0])
+    seen = view.projections
+    profiles = seen.y.sum(1), seen.x.sum(1), seen.y.sum(0)
+    center = [profile @ np.arange(len(profile)) / profile.sum() for profile in profiles]
+    return float((view.affine @ [*center, 1])[0])
 
 
-def limb_split(body: Bool[np.ndarray, "x y z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
-    """Return, per slice, the x index at which two limbs part; None if there is one limb."""
-    return _part(body.sum(1), x_mm)
+def limb_split(body: Int[np.ndarray, "x z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
+    """Return, per slice, the x index at which two limbs part; None if there is one limb.
 
-
-def _part(counts: Int[np.ndarray, "x z"], x_mm: float) -> Float[np.ndarray, " z"] | None:
-    """Return where the pixels of each column part, per slice; see `limb_split`."""
+    Args:
+        body: Number of pixels of each column that show the body, or a muscle.
+        x_mm: Distance of the columns.
+    """
     sigma = _SMOOTHING_MM / x_mm
-    profiles = ndimage.gaussian_filter1d(counts.astype(float), sigma, axis=0)
+    profiles = ndimage.gaussian_filter1d(body.astype(float), sigma, axis=0)
     gap = _gap(profiles.sum(1))
     if gap is None:
         return None

@@ -1,6 +1,6 @@
 """Slices of a scan that are made when they are requested, so that few are in memory at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,6 +35,14 @@ class Computed:
     def __getitem__(self, z: int) -> Shaped[np.ndarray, "r c"]:
         """Return a slice."""
         return self.compute(z)
+
+
+def planes(array: Shaped[np.ndarray, "x y z"]) -> Iterator[Shaped[np.ndarray, "x y"]]:
+    """Yield the slices of an array along its last axis.
+
+    Each is contiguous, so that sums run in one order whatever the order of the array in memory.
+    """
+    return map(np.ascontiguousarray, np.moveaxis(array, 2, 0))
 
 
 def spread_over(count: int, most: int) -> Int[np.ndarray, " n"]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Num, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from musclejax.errors import InputError
-from musclejax.scan.intensity import level
+from musclejax.scan.intensity import level, percentile_of
 from musclejax.scan.series import Series
+from musclejax.scan.slices import planes
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NIBABEL_SUFFIXES = (
@@ -50,12 +51,16 @@ def inverse_orientation(orientation: Float[np.ndarray, "3 2"]) -> Float[np.ndarr
 def reorient(
     array: Shaped[np.ndarray, "i j k *channels"], orientation: Float[np.ndarray, "3 2"]
 ) -> Shaped[np.ndarray, "x y z *channels"]:
-    """Return an array with its first three axes permuted and flipped; contiguous.
+    """Return an array with its first three axes permuted and flipped; a view."""
+    return np.asarray(nib.apply_orientation(array, orientation))
 
-    Contiguous, so that sums run in one order and all 48 orientations of a scan agree to the last
-    bit.
-    """
-    return np.ascontiguousarray(nib.apply_orientation(array, orientation))
+
+class Projections(NamedTuple):
+    """Number of voxels that show the body, along each axis of a canonical view."""
+
+    x: Int[np.ndarray, "y z"]
+    y: Int[np.ndarray, "x z"]
+    z: Int[np.ndarray, "x y"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,7 @@ class LpsView:
     """A scan whose axes run to the patient's left, to the back and to the head.
 
     Attributes:
-        data: Intensities, air at 0 (see `intensity.level`); contiguous.
+        data: Intensities, air at 0 (see `intensity.level`); most often a view of the file's array.
         affine: Indices of `data` -> millimeters in the scanner, RAS+.
         spacing_mm: Distance between neighboring voxels along x, y and z.
         orientation: nibabel orientation that takes arrays of the file to this order.
@@ -83,16 +88,33 @@ class LpsView:
         """The voxels that show the body rather than air."""
         return np.asarray(self.data >= self.body_threshold)
 
+    @cached_property
+    def projections(self) -> Projections:
+        """The body seen along each axis; found slice by slice."""
+        columns, rows, slices = self.data.shape
+        x, y = np.zeros((rows, slices), int), np.zeros((columns, slices), int)
+        z = np.zeros((columns, rows), int)
+        for place, plane in enumerate(planes(self.data)):
+            body = plane >= self.body_threshold
+            x[:, place], y[:, place] = body.sum(0), body.sum(1)
+            z += body
+        return Projections(x, y, z)
+
+    def body_percentile(self, percent: float) -> float:
+        """Return a percentile of the body's intensities; 0 without a body."""
+        bright = (plane[plane >= self.body_threshold] for plane in planes(self.data))
+        return percentile_of(bright, percent, most=int(self.projections.z.sum()))
+
     def from_file(
         self, array: Shaped[np.ndarray, "i j k *channels"]
     ) -> Shaped[np.ndarray, "x y z *channels"]:
-        """Bring an array of the file's order to this one."""
+        """Bring an array of the file's order to this one; a view."""
         return reorient(array, self.orientation)
 
     def to_file(
         self, array: Shaped[np.ndarray, "x y z *channels"]
     ) -> Shaped[np.ndarray, "i j k *channels"]:
-        """Bring an array of this order back to the file's."""
+        """Bring an array of this order back to the file's; a view."""
         return reorient(array, inverse_orientation(self.orientation))
 
     def file_index(self, z: Index) -> Index:
@@ -165,7 +187,7 @@ class Volume:
             nib.orientations.ornt_transform(self.orientation, axes), np.float64
         )
         x, y, z = inverse_orientation(orientation)[:, 0].astype(int)
-        leveled = level(reorient(self.data, orientation))
+        leveled = level(_in_slices(reorient(self.data, orientation)))
         return LpsView(
             data=leveled.data,
             affine=self.affine @ nib.orientations.inv_ornt_aff(orientation, self.data.shape),
@@ -190,6 +212,23 @@ class Volume:
         """Whether the file stores an orientation, and with it the patient's left."""
         header = self.header
         return header is None or bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+
+
+def empty_in_slices(
+    shape: Sequence[int], affine: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "i j k"]:
+    """Return an array for the voxels of a scan, axial slices one after the other in memory."""
+    with np.errstate(all="ignore"):  # an affine that is refused later
+        k = int(np.argmax(np.abs(affine[2, :3] / nib.affines.voxel_sizes(affine))))
+    others = [axis for axis in (2, 1, 0) if axis != k]
+    data = np.empty([shape[axis] for axis in (k, *others)], np.float32)
+    return data.transpose(np.argsort([k, *others]))
+
+
+def _in_slices(array: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "x y z"]:
+    """Return an array whose slices follow one another in memory: itself if they do."""
+    strides = [abs(step) for step in array.strides]
+    return array if strides[2] == max(strides) else np.ascontiguousarray(array.T).T
 
 
 def grids_differ_voxels(
@@ -320,7 +359,7 @@ def _check_spacing(volume: Volume, subject: object) -> None:
 
 
 def _check_voxels(data: Num[np.ndarray, "i j k"], subject: object) -> None:
-    bad = data.size - np.count_nonzero(np.isfinite(data))
+    bad = data.size - sum(np.count_nonzero(np.isfinite(part)) for part in data.T)
     if bad:
         remedy = "Replace NaN and infinite voxels, for example by 0."
         raise InputError(subject, f"{bad} voxels that are NaN or infinite", "finite voxels", remedy)

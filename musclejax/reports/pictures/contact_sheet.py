@@ -152,7 +152,7 @@ def _caption(result: Segmentation, index: int) -> str:
 
 def _draw_legend(result: Segmentation, width: int, size: int) -> Image.Image:
     """Name the muscles; those that have no voxel are marked as missing."""
-    present = np.unique(result.labels)
+    present = {number for plane in result.labels.T for number in np.unique(plane).tolist()}
     names = {
         m: f"{m.number} {m.abbreviation} {m.name}" + ("" if m.number in present else " (none)")
         for m in result.anatomy.muscles

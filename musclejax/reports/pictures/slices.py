@@ -15,11 +15,12 @@ from musclejax.anatomy import Region
 from musclejax.reports.pictures.lettering import HALO_PX, stamp
 from musclejax.reports.pictures.overlay import blend, edges, layers
 from musclejax.scan.intensity import body_box
+from musclejax.scan.slices import planes
 from musclejax.scan.volume import Volume
 
 _WIDTH_PX = 480
 """Slices of fewer pixels are enlarged until they are as wide."""
-_WHITE_PERCENTILE = 99
+_WHITE_PERCENTILE = 99.0
 """Of the body's intensities, which is shown white."""
 _LETTER_SHARE, _LETTERS_PX = 1 / 48, (11, 16)
 """Size of letters over the picture's width, and its limits."""
@@ -68,7 +69,9 @@ def frame_of(volume: Volume, labels: UInt8[np.ndarray, "i j k"]) -> Frame:
     """Return the frame around body and labels in which no pixel of the scan is lost."""
     view = volume.lps
     x_mm, y_mm, _ = view.spacing_mm
-    box = body_box(view.body | (view.from_file(labels) > 0), x_mm, y_mm)
+    maps = zip(planes(view.data), planes(view.from_file(labels)), strict=True)
+    counts = sum(((image >= view.body_threshold) | (own > 0)).astype(int) for image, own in maps)
+    box = body_box(counts.astype(np.float32) / view.data.shape[2], x_mm, y_mm)
     columns, rows = view.data[(*box, 0)].shape
     pixel_mm = min(x_mm, y_mm)
     width, height = columns * x_mm / pixel_mm, rows * y_mm / pixel_mm
@@ -94,7 +97,7 @@ def draw_slices(
     """
     view, names = volume.lps, {m.number: m.abbreviation for m in region.muscles}
     here = view.from_file(labels)
-    white = float(np.percentile(view.data[view.body], _WHITE_PERCENTILE))
+    white = view.body_percentile(_WHITE_PERCENTILE)
     scale = np.float32(255 / white if white > 0 else 1.0)
     for z in range(here.shape[2]) if shown is None else shown:
         part = (*frame.box, int(z))
