@@ -50,7 +50,8 @@ def remove_small_components(muscle: Muscle) -> Muscle:
     """
     parts, count = ndi.label(muscle, _AROUND)
     chunks = list(_chunks(len(muscle)))
-    sizes = sum(np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks)
+    counts = [np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks]
+    sizes = np.sum(counts, axis=0)
     sizes[0] = 0
     kept = muscle.copy()
     for z in chunks:
@@ -128,8 +129,11 @@ def _find_muscles(
                 rows, columns = box
                 least[label] = np.minimum(least[label], (z, rows.start, columns.start))
                 most[label] = np.maximum(most[label], (z + 1, rows.stop, columns.stop))
-    found = np.flatnonzero(most[:, 0]).tolist()
-    return {n: tuple(map(slice, least[n].tolist(), most[n].tolist())) for n in found}
+    found: dict[int, tuple[slice, slice, slice]] = {}
+    for label in np.flatnonzero(most[:, 0]).tolist():
+        box = map(slice, least[label].tolist(), most[label].tolist())
+        found[label] = next(box), next(box), next(box)
+    return found
 
 
 STEPS: dict[str, Step] = {
