@@ -50,7 +50,8 @@ def remove_small_components(muscle: Muscle) -> Muscle:
     """
     parts, count = ndi.label(muscle, _AROUND)
     chunks = list(_chunks(len(muscle)))
-    sizes = sum(np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks)
+    counts = [np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks]
+    sizes = np.sum(counts, 0)
     sizes[0] = 0
     kept = muscle.copy()
     for z in chunks:
@@ -129,7 +130,8 @@ def _find_muscles(
                 least[label] = np.minimum(least[label], (z, rows.start, columns.start))
                 most[label] = np.maximum(most[label], (z + 1, rows.stop, columns.stop))
     found = np.flatnonzero(most[:, 0]).tolist()
-    return {n: tuple(map(slice, least[n].tolist(), most[n].tolist())) for n in found}
+    boxes = ([*map(slice, least[n].tolist(), most[n].tolist())] for n in found)
+    return {n: (z, rows, columns) for n, (z, rows, columns) in zip(found, boxes, strict=True)}
 
 
 STEPS: dict[str, Step] = {

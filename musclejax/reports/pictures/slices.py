@@ -69,9 +69,10 @@ def frame_of(volume: Volume, labels: UInt8[np.ndarray, "i j k"]) -> Frame:
     """Return the frame around body and labels in which no pixel of the scan is lost."""
     view = volume.lps
     x_mm, y_mm, _ = view.spacing_mm
-    maps = zip(planes(view.data), planes(view.from_file(labels)), strict=True)
-    counts = sum(((image >= view.body_threshold) | (own > 0)).astype(int) for image, own in maps)
-    box = body_box(counts.astype(np.float32) / view.data.shape[2], x_mm, y_mm)
+    counts = np.zeros(view.data.shape[:2], np.float32)
+    for image, own in zip(planes(view.data), planes(view.from_file(labels)), strict=True):
+        counts += (image >= view.body_threshold) | (own > 0)
+    box = body_box(counts / view.data.shape[2], x_mm, y_mm)
     columns, rows = view.data[(*box, 0)].shape
     pixel_mm = min(x_mm, y_mm)
     width, height = columns * x_mm / pixel_mm, rows * y_mm / pixel_mm
