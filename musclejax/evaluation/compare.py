@@ -101,10 +101,10 @@ def compare(
     if not compared.size:
         remedy = "With --all-slices it is compared as truly empty."
         raise InputError(pair.case.labels, "no muscle", "a reference with one", remedy)
-    drawn, found, side = (
+    reference, prediction, sides = (
         np.ascontiguousarray(a[..., compared]) for a in (reference, prediction, sides)
     )
-    maps = drawn, found, side
+    maps = reference, prediction, sides
     counts = count_voxels(*maps, pair.anatomy.num_classes)
     measured = _measure(pair, counts.sum(1))
     if fat.values is not None:

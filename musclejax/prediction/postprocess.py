@@ -51,7 +51,7 @@ def remove_small_components(muscle: Muscle) -> Muscle:
     parts, count = ndi.label(muscle, _AROUND)
     chunks = list(_chunks(len(muscle)))
     counts = [np.bincount(parts[z].ravel(), minlength=count + 1) for z in chunks]
-    sizes = np.sum(counts, axis=0)
+    sizes = np.sum(counts, 0)
     sizes[0] = 0
     kept = muscle.copy()
     for z in chunks:
@@ -129,11 +129,9 @@ def _find_muscles(
                 rows, columns = box
                 least[label] = np.minimum(least[label], (z, rows.start, columns.start))
                 most[label] = np.maximum(most[label], (z + 1, rows.stop, columns.stop))
-    found: dict[int, tuple[slice, slice, slice]] = {}
-    for label in np.flatnonzero(most[:, 0]).tolist():
-        box = map(slice, least[label].tolist(), most[label].tolist())
-        found[label] = next(box), next(box), next(box)
-    return found
+    found = np.flatnonzero(most[:, 0]).tolist()
+    boxes = ([*map(slice, least[n].tolist(), most[n].tolist())] for n in found)
+    return {n: (z, rows, columns) for n, (z, rows, columns) in zip(found, boxes, strict=True)}
 
 
 STEPS: dict[str, Step] = {
