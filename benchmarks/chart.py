@@ -10,7 +10,7 @@ import pandas as pd
 from musclejax.reports.benchmark import draw_rivals
 
 HERE = Path(__file__).parent
-TABLES = ("bench_infer.csv", "bench_train.csv", "keras/bench_train.csv")
+TABLES = ("bench_infer.csv", "slim/bench_infer.csv", "bench_train.csv", "keras/bench_train.csv")
 CHART = "rivals.png"
 
 
