@@ -21,10 +21,6 @@ VERSIONED = ("musclejax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel")
 """Distributions that every result depends on."""
 CPUINFO = Path("/proc/cpuinfo")
 """Linux's table of processors."""
-THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-"""When Linux grants transparent huge pages."""
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Variable of the environment that makes glibc ask for them."""
 HEAP_VARIABLE = "MUSCLEJAX_HEAP"
 """Set to "system" to leave the heap as the system sets it."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -156,25 +152,14 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts[0].split(".")) if parts else ()
 
 
-def restart_in_huge_pages() -> None:
-    """Start this command again, if need be, so that glibc keeps its memory in huge pages.
+def trim_heap() -> None:
+    """Give memory that is free now back to the system; does nothing where the heap is not kept.
 
-    XLA takes gigabytes anew at each training step, and the system fills every page with zeros at
-    its first touch. In pages of 4 KiB that is a seventh of a step of the paper's network. glibc
-    reads this setting when a process starts. Nothing happens where the user has settings of glibc
-    or chose the system's heap, or where the system grants no huge pages.
-
-    Source: https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html;
-    figures in benchmarks/README.md.
+    Small blocks that outlive the first calls of a function may lie where its large ones did, so
+    that these find another place; what is trimmed of the old ones does not count twice.
     """
-    try:
-        granted = "[never]" not in THP.read_text()
-    except OSError:  # not Linux
-        return
-    (name, value), *_ = HUGE_PAGES.items()
-    if granted and name not in os.environ and os.environ.get(HEAP_VARIABLE) != "system":
-        os.environ[name] = value
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if keep_heap():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def machine(libraries: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def test_rivals_are_the_same_network(name: str, precision: str) -> None:
 
 @pytest.mark.usefixtures("quick_workers")
 def test_a_worker_that_fails_gives_one_line(tmp_path: Path) -> None:
-    process = Worker(1, True, tmp_path)
+    process = Worker(1, "ours", tmp_path)
     try:
         with pytest.raises(WorkerError, match="no request 'sing'") as error:
             process.request("sing")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -78,33 +77,3 @@ def test_peak_memory_counts_what_was_taken() -> None:
 def test_versions_leave_out_what_is_not_installed() -> None:
     found = system.versions(("numpy", "no-such-package"))
     assert found == {"numpy": np.__version__}
-
-
-@pytest.mark.parametrize(
-    ("granted", "environment", "restarts"),
-    [
-        ("always [madvise] never", {}, True),
-        ("always madvise [never]", {}, False),
-        (None, {}, False),
-        ("[always] madvise never", {"GLIBC_TUNABLES": "a=b"}, False),
-        ("[always] madvise never", {"MUSCLEJAX_HEAP": "system"}, False),
-    ],
-)
-def test_a_command_that_trains_restarts_in_huge_pages(
-    granted: str | None,
-    environment: dict[str, str],
-    restarts: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    started: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(os, "environ", dict(environment))
-    monkeypatch.setattr(os, "execv", lambda program, words: started.append((program, words)))
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "musclejax", "train"])
-    monkeypatch.setattr(system, "THP", tmp_path / "enabled")
-    if granted:
-        (tmp_path / "enabled").write_text(granted)
-    system.restart_in_huge_pages()
-    again = [(sys.executable, [sys.executable, "-m", "musclejax", "train"])]
-    assert started == again * restarts
-    assert (os.environ.get("GLIBC_TUNABLES") == "glibc.malloc.hugetlb=1") == restarts

@@ -1,4 +1,7 @@
-"""`python -m musclejax.app.bench_worker THREADS ours|rival`: one configuration of `bench`."""
+"""`python -m musclejax.app.bench_worker THREADS SETUP`: one configuration of `bench`.
+
+SETUP is "ours", "trains" or "rival"; see `bench.runner`.
+"""
 
 import os
 import sys
@@ -17,8 +20,8 @@ def main() -> None:
     # For rivals too: PyTorch's tuning guide recommends a malloc that keeps memory, which ONNX
     # Runtime gains most from (slim32 in 98 in place of 147 ms). Source: ours.
     keep_heap()
-    if setup == "ours":
-        configure(None)
+    if setup != "rival":
+        configure(None, trains=setup == "trains")
     # Frameworks count processors when they are imported.
     from musclejax.bench.worker import serve
 

@@ -38,7 +38,7 @@ def train_trial(
     Raises:
         KeyboardInterrupt: If it was stopped: the whole search stops.
     """
-    configure(None)
+    configure(None, trains=True)
     from musclejax.app.trial import run_trial
 
     return run_trial(config, epochs, workdir, data_folders, stop)
@@ -50,7 +50,7 @@ def check_batch(config: dict[str, Any]) -> None:
     Raises:
         InputError: If they cannot: each of its trials would fail.
     """
-    configure(None)
+    configure(None, trains=True)
     from musclejax.config import from_dict
     from musclejax.training.loop import check_batch_size
 

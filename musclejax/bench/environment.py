@@ -9,7 +9,6 @@ from typing import Any
 
 import musclejax
 from musclejax.system import (
-    THP,
     available_threads,
     first_processor,
     free_memory_mib,
@@ -17,6 +16,7 @@ from musclejax.system import (
     memory_mib,
 )
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _ISA = re.compile(r"sse4_2|f16c|fma|avx\w*|amx_\w+|asimd\w*|sve\w*|bf16|i8mm")
 """Instruction sets that matrix products use, as Linux names them on x86-64 and aarch64."""
 _GIT_SECONDS = 10
@@ -76,7 +76,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def _huge_pages() -> str | None:
     """Return when the system gives huge pages: "always", "madvise" or "never"."""
     try:
-        chosen = re.search(r"\[(\w+)\]", THP.read_text())
+        chosen = re.search(r"\[(\w+)\]", HUGE_PAGES.read_text())
     except OSError:
         return None
     return chosen[1] if chosen else None

@@ -1,6 +1,7 @@
 """Training as musclejax itself runs it."""
 
 from collections.abc import Callable
+from itertools import count
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from musclejax.bench.job import Job
 from musclejax.bench.own_inference import random_network
 from musclejax.data.batches import Batch
 from musclejax.models.variants import find
+from musclejax.system import trim_heap
+from musclejax.training.loop import SETTLING
 from musclejax.training.step import initial_state, make_steps
 
 LEARNING_RATE = 1e-3
@@ -30,10 +33,13 @@ def training(job: Job) -> Callable[[], object]:
         mask=np.ones(len(labels), bool),
     )
     placed, rate = steps.to_global(batch), jnp.float32(LEARNING_RATE)
+    calls = count()
 
     def call() -> object:
         state[0], metrics = steps.train(state[0], placed, rate)
         jax.block_until_ready(state[0])
+        if next(calls) < SETTLING:
+            trim_heap()
         return float(metrics.data_loss)
 
     return call

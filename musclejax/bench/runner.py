@@ -31,9 +31,11 @@ from musclejax.bench.record import (
 )
 from musclejax.bench.rounds import Budget, turns
 from musclejax.bench.sample import BUNDLED, accuracy, read_reference
-from musclejax.system import HUGE_PAGES, free_memory_mib
+from musclejax.system import free_memory_mib
 
 WORKER = (sys.executable, "-m", "musclejax.app.bench_worker")
+OURS, TRAINS, RIVAL = "ours", "trains", "rival"
+"""How a worker is set up: as `musclejax segment`, as `musclejax train`, or as it comes."""
 MEMORY_SHARE = 0.9
 """Share of the free memory that the processes of a group may be expected to take."""
 FREE_MIB = 8192.0
@@ -50,18 +52,17 @@ class WorkerError(RuntimeError):
 class Worker:
     """A process that measures, and the conversation with it."""
 
-    def __init__(self, threads: int, ours: bool, cache: Path, *, trains: bool = False) -> None:
+    def __init__(self, threads: int, setup: str, cache: Path) -> None:
         environment = {
             **os.environ,
-            **(HUGE_PAGES if trains else {}),  # as `musclejax train` has it, for rivals too
             "JAX_PLATFORMS": "cpu",
             # Empty at first, so that compilation is counted.
             "JAX_COMPILATION_CACHE_DIR": str(cache),
         }
-        if not ours:
+        if setup == RIVAL:
             # With more, the many small products of imgaug's piecewise affine wait for one another.
             environment["OPENBLAS_NUM_THREADS"] = "1"
-        command = [*WORKER, str(threads), "ours" if ours else "rival"]
+        command = [*WORKER, str(threads), setup]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
@@ -167,7 +168,7 @@ class _Group:
             yield self._prepare(job)
         remaining = list(self._workers)
         rated = dict.fromkeys((j.threads, j.precision) for j in remaining if j.kind in RATED)
-        peaks = {threads: self._worker(threads, True) for threads in {t for t, _ in rated}}
+        peaks = {threads: self._worker(threads, OURS) for threads in {t for t, _ in rated}}
         for turn, due in turns(remaining, record.samples, budget, start):
             for threads, precision in rated:
                 self._measure_peak(peaks, threads, precision)
@@ -197,13 +198,13 @@ class _Group:
                 if labels is not None:
                     self._record.accuracy[job] = accuracy(labels, expected, drawn)
 
-    def _worker(self, threads: int, ours: bool, *, trains: bool = False) -> Worker:
+    def _worker(self, threads: int, setup: str) -> Worker:
         cache = Path(tempfile.mkdtemp(dir=self._folder))
-        return self._stack.enter_context(_worker(threads, ours, cache, trains=trains))
+        return self._stack.enter_context(_worker(threads, setup, cache))
 
     def _prepare(self, job: Job) -> Prepared | Failed:
-        ours, trains = ENGINES[job.engine].ours, job.kind == "train"
-        worker = self._worker(job.threads, ours, trains=trains)
+        setup = TRAINS if job.kind == "train" else OURS
+        worker = self._worker(job.threads, setup if ENGINES[job.engine].ours else RIVAL)
         try:
             answer = worker.request("prepare", job=asdict(job))
         except WorkerError as error:
@@ -244,8 +245,8 @@ class _Group:
 
 
 @contextmanager
-def _worker(threads: int, ours: bool, cache: Path, *, trains: bool) -> Iterator[Worker]:
-    worker = Worker(threads, ours, cache, trains=trains)
+def _worker(threads: int, setup: str, cache: Path) -> Iterator[Worker]:
+    worker = Worker(threads, setup, cache)
     try:
         yield worker
     finally:

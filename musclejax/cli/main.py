@@ -1,6 +1,5 @@
 """The command `musclejax` and its subcommands; each imports what it needs when it runs."""
 
-import sys
 from typing import Any
 
 import click
@@ -24,7 +23,6 @@ from musclejax.cli.train import train
 from musclejax.cli.tune import tune
 from musclejax.cli.weights import weights
 from musclejax.errors import InputError, describe_error
-from musclejax.system import restart_in_huge_pages
 
 
 class _Group(click.Group):
@@ -32,9 +30,6 @@ class _Group(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         ready_streams()
-        in_its_own_process = not arguments and not options
-        if in_its_own_process and {*sys.argv[1:2]} & {"train", "tune"}:
-            restart_in_huge_pages()
         return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -51,7 +51,8 @@ def train(options: TrainOptions) -> None:
       musclejax train --config leg --data DATA --workdir run --set variant=slim32 --init phantom
       musclejax train --config leg --data DATA --workdir run --resume
     """
-    configure(options.threads, joins=options.coordinator is not None)  # before jax is imported
+    joins = options.coordinator is not None
+    configure(options.threads, joins=joins, trains=True)  # before jax is imported
     from musclejax.app.train import run
 
     raise SystemExit(run(options))

@@ -44,7 +44,7 @@ def tune(options: TuneOptions) -> None:
       dask worker tcp://127.0.0.1:8786 --nworkers 2 --nthreads 1 &
       musclejax tune --data thighs/ --workdir search --scheduler tcp://127.0.0.1:8786
     """
-    configure(options.threads)  # before jax is imported
+    configure(options.threads, trains=True)  # before jax is imported
     from musclejax.app.tune import run
 
     raise SystemExit(run(options))

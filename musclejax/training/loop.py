@@ -20,6 +20,7 @@ from musclejax.data.sampler import (
     validation_indices,
 )
 from musclejax.errors import InputError
+from musclejax.system import trim_heap
 from musclejax.training import checkpoint
 from musclejax.training.events import EpochDone, RunResumed, RunStopped, StepDone, TrainEvent
 from musclejax.training.optim import after_epoch, initial_plateau, learning_rate
@@ -37,6 +38,9 @@ from musclejax.training.workdir import (
     read_metrics,
 )
 
+SETTLING = 3
+"""Steps after which blocks of the heap stay where they are. Source: ours; memory of the paper's
+training peaked at 3.5 GB, at 5.2 without trimming."""
 Choose = Callable[[Sampler, int, int], tuple[np.ndarray, np.ndarray]]
 """A sampler, a step and a batch size -> indices and seeds of the step's slices."""
 
@@ -211,6 +215,8 @@ def _train_epoch(
         waited = loop.clock() - clock
         state, metrics = loop.steps.train(state, loop.steps.to_global(batch), rate)
         _check_finite(loop, metrics, step)
+        if step - first < SETTLING:
+            trim_heap()
         now = loop.clock()
         seconds = progress.seconds[0] + now - clock, progress.seconds[1] + waited
         clock = now
