@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -119,13 +120,14 @@ def _read_rows(folder: Path, kind: str) -> pd.DataFrame | None:
 
 
 def draw_rivals(tables: Sequence[pd.DataFrame], path: Path) -> None:
-    """Draw the engines side by side, a panel for each table."""
-    tall = 1.1 + 0.36 * max(len(_one_setting(t)) for t in tables)
-    figure = Figure(figsize=(4.5 * len(tables), tall), layout="constrained")
-    panels = figure.subplots(1, len(tables), squeeze=False)[0]
-    for axes, table in zip(panels, tables, strict=True):
-        draw_bars(axes, _one_setting(table))
-    figure.supxlabel(_machine(tables[0]), fontsize=7, color=GRAY)
+    """Draw the engines side by side, a panel for each table, two in a line."""
+    lines = [[_one_setting(table) for table in tables[n : n + 2]] for n in range(0, len(tables), 2)]
+    tall = [1.1 + 0.3 * max(map(len, line)) for line in lines]
+    figure = Figure(figsize=(4.5 * len(lines[0]), sum(tall)), layout="constrained")
+    panels = figure.subplots(len(lines), len(lines[0]), squeeze=False, height_ratios=tall)
+    for axes, rows in zip(panels.flat, chain(*lines), strict=False):
+        draw_bars(axes, rows)
+    figure.supxlabel(f"{tables[0]['cpu'].iloc[0]}; medians and quartiles", fontsize=7, color=GRAY)
     save_figure(figure, path)
 
 
