@@ -122,8 +122,8 @@ def _read_rows(folder: Path, kind: str) -> pd.DataFrame | None:
 def draw_rivals(tables: Sequence[pd.DataFrame], path: Path) -> None:
     """Draw the engines side by side, a panel for each table, two in a line."""
     lines = [[_one_setting(table) for table in tables[n : n + 2]] for n in range(0, len(tables), 2)]
-    tall = [1.1 + 0.3 * max(map(len, line)) for line in lines]
-    figure = Figure(figsize=(4.5 * len(lines[0]), sum(tall)), layout="constrained")
+    tall = [1.0 + 0.28 * max(map(len, line)) for line in lines]
+    figure = Figure(figsize=(4.2 * len(lines[0]), sum(tall)), layout="constrained")
     panels = figure.subplots(len(lines), len(lines[0]), squeeze=False, height_ratios=tall)
     for axes, rows in zip(panels.flat, chain(*lines), strict=False):
         draw_bars(axes, rows)
