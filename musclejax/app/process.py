@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from musclejax.app.devices import check_devices, mend_compile_cache
+from musclejax.app.devices import check_devices, compute_at_once, mend_compile_cache
 from musclejax.errors import InputError
 from musclejax.files import DISK_FULL, cache_folder, is_private
 from musclejax.loops import Stage
@@ -86,10 +86,7 @@ def configure(threads: int | None, *, joins: bool = False, trains: bool = False)
         threads: Processors to use; all that the process may use if None. XLA's thread pool
             follows the processor affinity; no flag of its own limits it.
         joins: The process will join others, and must do so before it looks for its devices.
-        trains: The process trains. XLA then computes on this thread, not on one of its own: it
-            keeps the gigabytes that a step needs, which it would else take anew at each step, page
-            by page, for an eighth of the step's processor time. Source: ours; the heap of glibc's
-            other threads gives large blocks back at once.
+        trains: The process trains, and keeps the memory of a step; see `devices.compute_at_once`.
 
     Raises:
         BadUsage: If the machine has fewer, the system cannot limit them, or JAX_PLATFORMS names
@@ -112,9 +109,7 @@ def configure(threads: int | None, *, joins: bool = False, trains: bool = False)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     if trains and not joins:
-        import jax
-
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+        compute_at_once()
     if not joins:
         with usage():
             check_devices()

@@ -53,7 +53,7 @@ MIN_AGREEMENT, _NEAR = 0.3, 0.15
 removed. Source: ours."""
 UNCERTAIN = "the levels of the {side} limb are uncertain: no muscle was removed by its level"
 _AT_ONCE = 2**18
-"""Levels that are held at once: a scan of a meter has millions."""
+"""Numbers that are held at once: a scan of a meter has millions."""
 _REVERSED = 6.0
 """Logarithm of how much likelier the other direction must be for a warning. Source: ours."""
 REVERSED = (
