@@ -3,8 +3,9 @@
     python benchmarks/precision.py --steps 50 --seeds 3 --slices 800 -o benchmarks/precision.csv
 
 The recipe of the bundled networks, convolutions by oneDNN. "curve" rows are the losses of the same
-batches from the same random weights; "training" rows end with the validation DSC of an epoch, by
-seed. A row is written as soon as it is known, and a training whose row is there is not repeated.
+batches from the same random weights; "training" rows begin with the weights that ship, as the
+recipe says, and end with the validation DSC of a short epoch, by seed. A training whose row is
+there is not repeated.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from musclejax.config import load_recipe
 from musclejax.data.batches import Batch, make_batch
 from musclejax.data.sampler import training_indices
 from musclejax.loops import result_of
+from musclejax.models.weights import load_weights
 from musclejax.training.loop import train_steps
 from musclejax.training.setup import Data, initial_variables, load_data
 from musclejax.training.step import initial_state, make_steps
@@ -40,12 +42,17 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/precision.csv"))
     options = parser.parse_args()
     rows = _read(options.output)
+    curves = {precision: _losses(precision, options.steps) for precision in PRECISIONS}
+    ratio = np.array(curves["bfloat16"]) / np.array(curves["float32"]) - 1
+    print(
+        f"{options.steps} steps: loss {ratio.mean():+.3%}, at most {abs(ratio).max():.3%}",
+        flush=True,
+    )
     done = {(row["precision"], row["number"]) for row in rows if row["kind"] == "training"}
     for seed, precision in product(range(options.seeds), PRECISIONS):
         if (precision, seed) not in done:
             rows.append(_train(precision, seed, options.slices))
             _write(rows, options.output)
-    curves = {precision: _losses(precision, options.steps) for precision in PRECISIONS}
     rows = [row for row in rows if row["kind"] == "training"]
     for precision, losses in curves.items():
         rows += [_row("curve", precision, step, loss) for step, loss in enumerate(losses)]
@@ -53,8 +60,6 @@ def main() -> None:
     table = pd.DataFrame(rows)
     trained = table[table.kind == "training"].groupby("precision").value
     print(trained.agg(["count", "mean", "std", "min", "max"]).round(4).to_string())
-    ratio = np.array(curves["bfloat16"]) / np.array(curves["float32"]) - 1
-    print(f"{options.steps} steps: loss {ratio.mean():+.3%}, at most {abs(ratio).max():.3%}")
 
 
 def _settings(precision: str, seed: int) -> ConfigDict:
@@ -89,7 +94,7 @@ def _train(precision: str, seed: int, slices: int) -> dict:
     config = _settings(precision, seed)
     config.train.epoch_slices, config.train.epochs = slices, 1
     data, start = load_data([], config), time.perf_counter()
-    variables, _ = initial_variables(config, None)
+    variables, _ = initial_variables(config, load_weights("phantom"))
     with tempfile.TemporaryDirectory() as run:
         steps = train_steps(config, data, Path(run), variables, clock=time.perf_counter)
         (metrics,) = result_of(steps)

@@ -18,6 +18,6 @@ bench segment --slices 31,500 -o growth
 bench cohort --scans 20 -o slim
 bench data -o .
 find . \( -name '*_repeats.csv' -o -name report.html \) -delete # for a closer look, not to be committed
-python cohort.py --scans 10 --repeats 3 -o cohort.csv
+python cohort.py --scans 6 --repeats 3 -o cohort.csv
 python precision.py -o precision.csv
 python chart.py
