@@ -83,7 +83,7 @@ def test_bfloat16_that_gains_nothing_is_off_with_one_line(
     able: set[tuple[str, str]], machine: Machine
 ) -> None:
     machine(able)
-    options, warning, _ = engine_choice.resolve(SegmentOptions(precision="bfloat16"), OURS)
+    options, warning, *_ = engine_choice.resolve(SegmentOptions(precision="bfloat16"), OURS)
     assert (options.engine, options.precision) == ("jax", "float32")
     assert warning == "bfloat16 gains nothing here (too old): computed in float32"
 
@@ -157,7 +157,7 @@ def auto(**given: str) -> engine_choice.Resolved:
 
 
 def test_auto_measures_once_and_takes_the_fastest(timed: Timed, tmp_path: Path) -> None:
-    options, warning, details = auto()
+    options, warning, details, _ = auto()
     assert (options.engine, options.precision, warning) == (*FAST, "")
     assert set(timed.measured) == {Pair(*pair) for pair in ABLE - {("jax", "bfloat16")}}
     assert details.startswith(

@@ -486,7 +486,7 @@ def test_a_work_folder_that_cannot_be_made_is_reported_before_the_data(tmp_path:
     (tmp_path / "file").write_text("x")
     process.check_output(tmp_path / "new" / "run", "--workdir")
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(process.BadUsage, match="--workdir: found .*file.* is no folder"):
+        with pytest.raises(process.BadUsage, match="--workdir: found .*file.* is not a folder"):
             process.check_output(folder, "--workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

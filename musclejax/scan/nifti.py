@@ -195,7 +195,7 @@ def _read_voxels(
         at: Indices on these.
         affine: Voxel indices -> millimeters.
     """
-    data = empty_in_slices(image.shape[:3], affine)
+    data = empty_in_slices([int(n) for n in image.shape[:3]], affine)
     for k in range(data.shape[2]):
         data[..., k] = image.dataobj[..., k, *at]
     return data
