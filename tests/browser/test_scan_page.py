@@ -296,20 +296,6 @@ def test_a_review_goes_round(page: Any, tmp_path: Path) -> None:
     assert "1 not saved" in page.locator("#review-state").text_content()
 
 
-def test_a_comment_stays_with_the_slice_it_was_typed_for(page: Any, tmp_path: Path) -> None:
-    """The wheel leaves the focus where it is, so that nothing says that the text is complete."""
-    results(tmp_path, scan())
-    open_viewer(page, write_scan_page(tmp_path, "scan"))
-    page.locator("#slice-2 a").click()
-    page.locator("#comment-slice").press_sequentially("RF too large")
-    point_at(page, 200, 200)
-    page.mouse.wheel(0, -100)
-    assert place(page).startswith("slice 3 ")
-    assert page.locator("#comment-slice").input_value() == ""
-    page.locator("#slice-2 a").click()
-    assert page.locator("#comment-slice").input_value() == "RF too large"
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_sizes(browser: Any, shown: dict[str, Shown], width: int, scheme: str) -> None:
