@@ -17,8 +17,8 @@ def main() -> None:
         os.environ[name] = str(threads)
     if hasattr(os, "sched_setaffinity"):
         limit_threads(threads)
-    # For rivals too: PyTorch's tuning guide recommends a malloc that keeps memory, which ONNX
-    # Runtime gains most from (slim32 in 98 in place of 147 ms). Source: ours.
+    # For rivals too: PyTorch's tuning guide recommends a malloc that keeps memory. It gains most:
+    # figures in benchmarks/README.md.
     keep_heap()
     if setup != "rival":
         configure(None, trains=setup == "trains")
